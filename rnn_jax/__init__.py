@@ -1,0 +1,22 @@
+"""Recurrent networks in JAX: a cell is a few lines of mathematics, the rest is written once."""
+
+from importlib import import_module
+
+_ROOMS = {
+    "cell": ("Cell", "GatedCell", "GatedParams", "HiddenCarry"),
+    "cells": ("CELLS", "GRUCell", "GRUParams", "LSTMCarry", "LSTMCell", "RNNCell"),
+    "errors": ("InputError",),
+    "modules": ("RNN", "SequenceClassifier"),
+    "scan": ("gate_activations", "unroll"),
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    # A name is imported when it is first used: `--help` and settings that must precede JAX's start
+    # stay possible after `import rnn_jax`.
+    if name not in _HOME:
+        raise AttributeError(f"module 'rnn_jax' has no attribute {name!r}")
+    return getattr(import_module(f"rnn_jax.{_HOME[name]}"), name)

@@ -1,0 +1,56 @@
+"""Long short-term memory."""
+
+import dataclasses
+from typing import NamedTuple
+
+from jax.nn import sigmoid
+from jax.numpy import tanh
+
+from rnn_jax.cell import GatedCell
+from rnn_jax.typing import Array, Float
+
+
+class LSTMCarry(NamedTuple):
+    """The output h and the memory cell c of an LSTM."""
+
+    h: Float[Array, "... H"]
+    c: Float[Array, "... H"]
+
+
+@dataclasses.dataclass(frozen=True)
+class LSTMCell(GatedCell):
+    """Long short-term memory, gates in the order i (write), f (keep), g (content), o (read).
+
+        i, f, o = sigmoid(x w_x + b + h w_h)      g = tanh(x w_x + b + h w_h)
+        c' = f c + i g
+        h' = o tanh(c')
+
+    Carry: h, c [..., H]. Params: w_x [D, 4H], w_h [H, 4H], b [4H].
+    The forget bias is part of b at the start and is trained with it. There are no peepholes.
+
+    References: Hochreiter, Schmidhuber (1997), "Long short-term memory"; Gers, Schmidhuber,
+    Cummins (2000), "Learning to forget: continual prediction with LSTM" (the forget gate);
+    Jozefowicz, Zaremba, Sutskever (2015), "An empirical exploration of recurrent network
+    architectures" (its bias).
+    """
+
+    forget_bias: float = 1.0
+    gates = ("i", "f", "g", "o")
+    carry_type = LSTMCarry
+
+    def init(self, key, input_size):
+        """As every gated cell, with b = forget_bias for the gate f."""
+        params = super().init(key, input_size)
+        size = self.hidden_size
+        return params._replace(b=params.b.at[size : 2 * size].set(self.forget_bias))
+
+    def activations(self, x_gates, h_gates):
+        """The values of i, f, g, o."""
+        i, f, g, o = self.split(x_gates + h_gates)
+        return sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+
+    def update(self, params, carry, x_gates, h_gates):
+        """The equations above."""
+        i, f, g, o = self.activations(x_gates, h_gates)
+        c = f * carry.c + i * g
+        return LSTMCarry(h=o * tanh(c), c=c)

@@ -1,0 +1,83 @@
+"""Sequences of different lengths: a cell that holds its carry still once a sequence has ended.
+
+Masking is a cell around a cell, so every driver handles it and none knows of it. The input of a
+masked cell is the pair (x [..., D], keep [...]).
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.cell import Cell, GatedCell
+from rnn_jax.typing import Array, Bool, Carry, Int, Shaped
+
+
+def keep_mask(lengths: Int[Array, "..."], steps: int) -> Bool[Array, "{steps} ..."]:
+    """True [T, ...] where step t belongs to the sequence, t < length."""
+    return jnp.arange(steps).reshape(-1, *(1,) * lengths.ndim) < lengths
+
+
+def select(
+    keep: Bool[Array, "..."], new: Shaped[Array, "... H"], old: Shaped[Array, "... H"] | float
+) -> Shaped[Array, "... H"]:
+    """`new` where the step counts, `old` where it is padding."""
+    return jnp.where(keep[..., None], new, old)
+
+
+def hold(keep: Bool[Array, "..."], new: Carry, old: Carry) -> Carry:
+    """`select` on every field of a carry."""
+    return jax.tree.map(lambda n, o: select(keep, n, o), new, old)
+
+
+def masked(cell: Cell) -> Cell:
+    """The cell that takes (x, keep), does what `cell` does where keep, and else changes nothing.
+
+    Padding is replaced by zeros before the cell sees it: whatever it holds, NaN included, reaches
+    neither values nor gradients.
+    """
+    wrapper = MaskedGatedCell if isinstance(cell, GatedCell) else MaskedCell
+    return wrapper(cell.hidden_size, cell)
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedCell(Cell):
+    """`masked` for a cell that is nothing but a step."""
+
+    inner: Cell
+
+    def step(self, params, carry, x):
+        """The inner step, undone where x is padding."""
+        x, keep = x
+        new, y = self.inner.step(params, carry, select(keep, x, 0))
+        return hold(keep, new, carry), y
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedGatedCell(GatedCell):
+    """`masked` for a gated cell: still three parts, so still fast."""
+
+    inner: GatedCell
+
+    def project(self, params, xs):
+        """The inner projection, and the mask alongside."""
+        xs, keep = xs
+        return self.inner.project(params, select(keep, xs, 0)), keep
+
+    def mix(self, params, carry):
+        """The inner mix."""
+        return self.inner.mix(params, carry)
+
+    def update(self, params, carry, x_gates, h_gates):
+        """The inner update, undone where the input is padding."""
+        x_gates, keep = x_gates
+        return hold(keep, self.inner.update(params, carry, x_gates, h_gates), carry)
+
+    def readout(self, params, carry):
+        """The inner readout."""
+        return self.inner.readout(params, carry)
+
+    def activations(self, x_gates, h_gates):
+        """The inner gates, zero where the input is padding."""
+        x_gates, keep = x_gates
+        return tuple(select(keep, gate, 0) for gate in self.inner.activations(x_gates, h_gates))

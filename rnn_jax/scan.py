@@ -1,0 +1,152 @@
+"""Running a cell over time: `unroll`, and the plain driver that every other one must equal."""
+
+from functools import partial, reduce
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.cell import Cell, GatedCell
+from rnn_jax.errors import InputError
+from rnn_jax.masking import keep_mask, masked, select
+from rnn_jax.typing import Array, Carry, Float, Int, Params, Shaped
+
+Driver = Literal["auto", "plain"]
+
+
+def unroll(
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T ... D"],
+    carry: Carry | None = None,
+    *,
+    lengths: Int[Array, "..."] | None = None,
+    driver: Driver = "auto",
+) -> tuple[Carry, Float[Array, "T ... H"]]:
+    """Run `cell` over the leading axis of xs.
+
+    Args:
+      cell: any `Cell`.
+      params: what `cell.init` returned; bfloat16 weights multiply in bfloat16, the carry stays
+        float32.
+      xs: inputs [T, ..., D], time first; any batch dimensions, none included; T = 0 is fine.
+      carry: the carry to start from, fields [..., H]; by default `cell.initial_carry`.
+      lengths: the number of steps [...] of each sequence, 0 to T. Past its end a sequence keeps its
+        carry and its outputs are zero. Under `jit` lengths cannot be checked: there, one above T
+        counts as T and one below 0 as 0.
+      driver: how the scan is run; "auto" takes the fastest known. All give the same values.
+
+    Returns:
+      The final carry, fields [..., H], and the outputs ys [T, ..., H].
+
+    Raises:
+      InputError: a feature size, rank, dtype, carry, length or driver that does not fit.
+    """
+    cell, xs, carry, keep = _prepare(cell, params, xs, carry, lengths)
+    if driver not in ("auto", "plain"):
+        raise InputError(f"driver must be one of auto, plain; got {driver!r}.")
+    carry, ys = plain(cell, params, carry, xs)
+    return carry, ys if keep is None else select(keep, ys, 0)
+
+
+def plain(
+    cell: Cell, params: Params, carry: Carry, xs: Float[Array, "T ... D"]
+) -> tuple[Carry, Float[Array, "T ... H"]]:
+    """The reference driver, `jax.lax.scan` over `cell.step`; every transformation works on it."""
+    return jax.lax.scan(partial(cell.step, params), carry, xs)
+
+
+def gate_activations(
+    cell: GatedCell,
+    params: Params,
+    xs: Float[Array, "T ... D"],
+    carry: Carry | None = None,
+    *,
+    lengths: Int[Array, "..."] | None = None,
+) -> dict[str, Float[Array, "T ... H"]]:
+    """The value of each gate of `cell` at each step, by name, as `unroll` would run it.
+
+    Raises:
+      InputError: as `unroll`; a cell that has no gates or does not tell their values.
+    """
+    if not isinstance(cell, GatedCell):
+        raise InputError(f"{type(cell).__name__} is not a GatedCell: it has no gates to watch.")
+    names = cell.gates
+    cell, xs, carry, _ = _prepare(cell, params, xs, carry, lengths)
+
+    def step(carry, x):
+        x_gates, h_gates = cell.project(params, x), cell.mix(params, carry)
+        values = cell.activations(x_gates, h_gates)
+        return cell.update(params, carry, x_gates, h_gates), values
+
+    _, values = jax.lax.scan(step, carry, xs)
+    return dict(zip(names, values, strict=True))
+
+
+def check_sequence(xs: Shaped[Array, "..."], input_size: int | None) -> None:
+    """Raise InputError unless xs is a floating-point [T, ..., D] with D = `input_size`."""
+    if xs.ndim < 2:
+        raise InputError(
+            f"xs must be [T, ..., D] with at least 2 dimensions, got shape {xs.shape}; "
+            "add a time axis in front, e.g. xs[None]."
+        )
+    if not jnp.issubdtype(xs.dtype, jnp.floating):
+        raise InputError(
+            f"xs must be floating point, got {xs.dtype}; convert it, e.g. "
+            "images.astype('float32') / 255 for pixels."
+        )
+    if input_size not in (None, xs.shape[-1]):
+        raise InputError(
+            f"xs has {xs.shape[-1]} features, the cell was made for {input_size}; "
+            f"give xs [T, ..., {input_size}] or make the cell with input_size={xs.shape[-1]}."
+        )
+
+
+def _prepare(cell, params, xs, carry, lengths):
+    """Check the arguments of `unroll`; fill in the carry; wrap the cell where lengths are given."""
+    xs = jnp.asarray(xs)
+    check_sequence(xs, cell.input_size(params))
+    steps, batch_shape = xs.shape[0], xs.shape[1:-1]
+    carry = _starting_carry(cell, params, xs, carry, batch_shape)
+    if lengths is None:
+        return cell, xs, carry, None
+    lengths = jnp.asarray(lengths)
+    _check_lengths(lengths, steps, batch_shape)
+    keep = keep_mask(lengths, steps)
+    return masked(cell), (xs, keep), carry, keep
+
+
+def _starting_carry(cell, params, xs, carry, batch_shape):
+    """The carry to start from, in the widest dtype among float32, the weights and the inputs."""
+    dtypes = [leaf.dtype for leaf in jax.tree.leaves((params, xs))]
+    dtype = reduce(jnp.promote_types, dtypes, jnp.float32)
+    if carry is None:
+        return cell.initial_carry(batch_shape, dtype)
+    expected = jax.eval_shape(lambda: cell.initial_carry(batch_shape, dtype))
+    if jax.tree.structure(carry) != jax.tree.structure(expected):
+        raise InputError(
+            f"carry must be a {type(expected).__name__}, got {type(carry).__name__}; "
+            "start from cell.initial_carry(batch_shape)."
+        )
+    for (path, want), got in zip(
+        jax.tree_util.tree_leaves_with_path(expected), jax.tree.leaves(carry), strict=True
+    ):
+        if jnp.shape(got) != want.shape:
+            raise InputError(
+                f"carry{jax.tree_util.keystr(path)} must have shape {want.shape} for xs of shape "
+                f"{xs.shape}, got {jnp.shape(got)}."
+            )
+    return jax.tree.map(lambda got, want: jnp.asarray(got, want.dtype), carry, expected)
+
+
+def _check_lengths(lengths, steps, batch_shape):
+    if lengths.shape != batch_shape or not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise InputError(
+            f"lengths must be whole numbers of shape {batch_shape}, "
+            f"got {lengths.dtype} of shape {lengths.shape}."
+        )
+    if isinstance(lengths, jax.core.Tracer) or not lengths.size:
+        return
+    low, high = int(lengths.min()), int(lengths.max())
+    if low < 0 or high > steps:
+        raise InputError(f"lengths must lie in 0 to T = {steps}, got {low} to {high}.")

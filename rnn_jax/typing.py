@@ -1,0 +1,22 @@
+"""Array types, and the only legend of the letters that stand for dimensions.
+
+    T   time steps              D   input features
+    B   batch                   H   hidden units
+    G   gates of a cell         N   examples in a data set
+    K   steps in a chunk        C   classes
+
+`...` in front of a shape stands for any batch dimensions, none included. A plural (`xs`, `ys`,
+`carries`) has a leading time axis: everything past `data.py` is time-major.
+"""
+
+from typing import Any
+
+from jaxtyping import Array, Bool, Float, Int, Key, Shaped
+
+Params = Any
+"""A pytree of arrays, by custom a NamedTuple: what a cell's `init` returns."""
+
+Carry = Any
+"""A NamedTuple of arrays [..., H]: what a cell hands from one time step to the next."""
+
+__all__ = ["Array", "Bool", "Carry", "Float", "Int", "Key", "Params", "Shaped"]
