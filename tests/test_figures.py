@@ -1,0 +1,312 @@
+"""The figures of a run: what is drawn is what the data says, for any run and any digits."""
+
+import os
+import threading
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.colors import same_color
+from matplotlib.patches import Rectangle
+
+from rnn_jax import figures, style
+from rnn_jax.errors import InputError
+
+
+def fake_rows(count):
+    rng = np.random.default_rng(0)
+    return [
+        {
+            "step": 20 * k,
+            "examples": 2560 * k,
+            "loss": 2.3 * 0.9**k * rng.uniform(0.8, 1.2),
+            "batch_accuracy": 1 - 0.9 ** (k + 1),
+            "grad_norm": 1.0,
+            "learning_rate": 1e-3,
+            "examples_per_second": 5000.0,
+        }
+        for k in range(1, count + 1)
+    ]
+
+
+def fake_digits(count, mistakes):
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+    labels = rng.integers(0, 10, count)
+    said = labels.copy()
+    said[:mistakes] = (labels[:mistakes] + 1) % 10
+    probabilities = np.full((count, 10), 0.01, np.float32)
+    probabilities[np.arange(count), said] = np.linspace(0.5, 0.91, count)
+    return images, labels, probabilities
+
+
+def fake_gates(steps=28, units=16, names=("write (i)", "keep (f)", "read (o)")):
+    rng = np.random.default_rng(2)
+    return {name: rng.uniform(size=(steps, units)).astype(np.float32) for name in names}
+
+
+def predictions(count=40, mistakes=5, gates=None):
+    images, labels, probabilities = fake_digits(count, mistakes)
+    return figures.predictions_figure(
+        images, labels, probabilities, gates or {}, images[0], "a title"
+    )
+
+
+def texts(figure):
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def frames(figure, color):
+    patches = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
+    return sum(same_color(patch.get_edgecolor(), color) for patch in patches)
+
+
+def flaws(figure):
+    """Texts that leave the canvas, and pairs of texts that overlap."""
+    figure.canvas.draw()
+    found = [figure._suptitle]
+    for axes in figure.axes:
+        found += axes.texts
+        if axes.axison:
+            found += [axes.xaxis.label, axes.yaxis.label]
+            for axis, ends in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+                ticks = zip(axis.get_majorticklocs(), axis.get_ticklabels(), strict=True)
+                found += [label for place, label in ticks if ends[0] <= place <= ends[1]]
+    boxes = [(text.get_text(), text.get_window_extent()) for text in found if text.get_text()]
+    (left, bottom), (right, top) = figure.bbox.get_points()
+    cut = [
+        name
+        for name, box in boxes
+        if box.x0 < left or box.y0 < bottom or box.x1 > right or box.y1 > top
+    ]
+    return cut + [
+        (one, other)
+        for k, (one, box) in enumerate(boxes)
+        for other, near in boxes[:k]
+        if box.padded(-1).overlaps(near)
+    ]
+
+
+def png(figure, tmp_path):
+    style.save(figure, tmp_path / "figure.png")
+    return (tmp_path / "figure.png").read_bytes()
+
+
+@pytest.mark.parametrize("count", [1, 2, 39, 1000])
+def test_a_run_of_any_length_draws_every_row_and_cuts_no_text(count):
+    rows = fake_rows(count)
+    figure = figures.training_figure(rows, "a title", 0.9771)
+    for axes, key in zip(figure.axes, ("loss", "batch_accuracy"), strict=True):
+        np.testing.assert_allclose(axes.lines[0].get_xdata(), [row["examples"] for row in rows])
+        np.testing.assert_allclose(axes.lines[0].get_ydata(), [row[key] for row in rows])
+    assert not flaws(figure)
+
+
+def test_both_axes_are_named_and_the_loss_is_logarithmic():
+    left, right = figures.training_figure(fake_rows(39), "a title").axes
+    assert left.get_yscale() == "log"
+    assert left.get_xlabel() == right.get_xlabel() == "training examples seen"
+    assert left.get_ylabel() == "loss [nats], log scale"
+    assert right.get_ylabel() == "accuracy"
+
+
+def test_the_test_accuracy_is_marked_at_the_last_example():
+    right = figures.training_figure(fake_rows(39), "a title", 0.9771).axes[1]
+    (marker,) = [line for line in right.lines if line.get_marker() == "D"]
+    assert (marker.get_xdata()[0], marker.get_ydata()[0]) == (39 * 2560, 0.9771)
+    assert [text.get_text() for text in right.texts] == ["test 97.71%"]
+
+
+def test_without_a_test_accuracy_nothing_is_marked():
+    right = figures.training_figure(fake_rows(39), "a title").axes[1]
+    assert not right.texts
+    assert "D" not in [line.get_marker() for line in right.lines]
+
+
+def test_the_strong_line_is_the_running_median_of_the_light_one():
+    left = figures.training_figure(fake_rows(39), "a title").axes[0]
+    raw, median = (line.get_ydata() for line in left.lines)
+    assert median[0] == raw[0]
+    assert median[20] == np.median(raw[18:23])
+    assert median[38] == np.median(raw[36:])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1.0, 0.0, None])
+def test_a_loss_that_is_no_positive_number_leaves_a_gap_and_a_cross(value):
+    rows = fake_rows(39)
+    for k in (10, 11, 30):
+        rows[k]["loss"] = value
+    figure = figures.training_figure(rows, "a title")
+    raw, median, crosses = figure.axes[0].lines
+    for line in (raw, median):
+        np.testing.assert_array_equal(np.flatnonzero(np.isnan(line.get_ydata())), [10, 11, 30])
+    np.testing.assert_array_equal(crosses.get_xdata(), [11 * 2560, 12 * 2560, 31 * 2560])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_run_without_any_finite_loss_still_draws(tmp_path):
+    rows = [{**row, "loss": np.nan} for row in fake_rows(9)]
+    assert png(figures.training_figure(rows, "a title", 0.098), tmp_path)
+
+
+def test_a_run_without_rows_is_refused():
+    with pytest.raises(InputError, match="at least one row"):
+        figures.training_figure([], "a title")
+
+
+@pytest.mark.parametrize("mistakes", [0, 5, 40])
+def test_as_many_mistakes_are_marked_as_there_are_up_to_the_most_shown(mistakes):
+    figure = predictions(40, mistakes)
+    shown = min(mistakes, figures.MOST_WRONG)
+    assert frames(figure, style.VERMILLION) == shown
+    assert sum(text.startswith("wrong: is") for text in texts(figure)) == shown
+    assert frames(figure, style.LINE) == min(40 - mistakes, figures.MOST_RIGHT)
+    assert {f"Right: {40 - mistakes} of 40", f"Wrong: {mistakes} of 40"} <= set(texts(figure))
+
+
+def test_a_mistake_shows_its_image_what_was_said_how_surely_and_what_it_is():
+    images, labels, probabilities = fake_digits(1, 1)
+    figure = figures.predictions_figure(images, labels, probabilities, {}, images[0], "a title")
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), images[0])
+    said = (labels[0] + 1) % 10
+    assert texts(figure)[-3:] == [f"{said}", "50%", f"wrong: is {labels[0]}"]
+
+
+def test_the_most_confident_mistakes_come_first():
+    images, _, _ = fake_digits(40, 20)
+    shown = [image.get_array() for image in predictions(40, 20).axes[0].images]
+    wrong = shown[-figures.MOST_WRONG :]
+    np.testing.assert_array_equal(wrong, images[19 : 19 - figures.MOST_WRONG : -1])
+
+
+@pytest.mark.parametrize(
+    ("count", "names"), [(1, ()), (9, ("z",)), (23, ("z", "r")), (200, ("i", "f", "o", "p"))]
+)
+def test_no_text_is_cut_or_overlaps_whatever_is_shown(count, names):
+    assert not flaws(predictions(count, count // 3, fake_gates(names=names, units=512)))
+
+
+def test_a_long_title_is_broken_and_pushes_the_panels_down():
+    assert not flaws(figures.training_figure(fake_rows(9), "a title that is long " * 8, 0.9))
+
+
+def test_a_single_class_draws(tmp_path):
+    images, _, _ = fake_digits(30, 0)
+    figure = figures.predictions_figure(
+        images, np.full(30, 7), np.full((30, 1), 1.0), {}, images[0], "a title"
+    )
+    assert "Right: 0 of 30" in texts(figure)
+    assert png(figure, tmp_path)
+
+
+@pytest.mark.parametrize("steps", [28, 784])
+def test_the_digit_and_its_gates_share_their_time_axis(steps):
+    gates = fake_gates(steps)
+    figure = predictions(40, 5, gates)
+    panels = [
+        (*image.get_extent()[2:], image.get_array())
+        for image in figure.axes[0].images
+        if image.get_extent()[3] - image.get_extent()[2] > 1
+    ]
+    assert len(panels) == 1 + len(gates)
+    assert len({(bottom, top) for bottom, top, _ in panels}) == 1
+    for gate, (_, _, drawn) in zip(gates.values(), panels[1:], strict=True):
+        assert drawn.shape == gate.shape
+        assert np.all(np.diff(drawn.mean(0)) >= 0)
+    assert {"time step", "0", f"{steps}", *gates} <= set(texts(figure))
+
+
+def test_the_dotted_lines_enclose_the_ink_of_the_digit():
+    images, labels, probabilities = fake_digits(20, 0)
+    digit = np.zeros((28, 28), np.uint8)
+    digit[7:21] = 255
+    figure = figures.predictions_figure(images, labels, probabilities, fake_gates(), digit, "t")
+    page = figure.axes[0]
+    (bottom, top) = page.images[16].get_extent()[2:]
+    heights = [path.vertices[0, 1] for path in page.collections[-1].get_paths()]
+    np.testing.assert_allclose(heights, [top - (top - bottom) / 4, bottom + (top - bottom) / 4])
+
+
+def test_a_blank_digit_draws_without_ink():
+    images, labels, probabilities = fake_digits(20, 0)
+    blank = np.zeros((28, 28), np.uint8)
+    figure = figures.predictions_figure(images, labels, probabilities, fake_gates(), blank, "t")
+    assert not flaws(figure)
+
+
+def test_a_network_without_gates_ends_at_the_images():
+    assert "time step" not in texts(predictions())
+    assert predictions().get_figheight() < predictions(gates=fake_gates()).get_figheight() - 2
+
+
+def test_lengths_that_differ_and_no_images_are_refused():
+    images, labels, probabilities = fake_digits(20, 0)
+    with pytest.raises(InputError, match="of one length"):
+        figures.predictions_figure(images, labels[:-1], probabilities, {}, images[0], "t")
+    with pytest.raises(InputError, match="of one length"):
+        figures.predictions_figure(images[:0], labels[:0], probabilities[:0], {}, images[0], "t")
+
+
+@pytest.mark.parametrize("gate", [np.full((28, 4), -0.5), np.full((28, 4), np.nan), np.ones(28)])
+def test_what_is_no_gate_is_refused_by_name(gate):
+    with pytest.raises(InputError, match="'candidate'"):
+        predictions(gates={"candidate": gate})
+
+
+def test_the_same_call_twice_gives_the_same_bytes(tmp_path):
+    for draw in (
+        lambda: figures.training_figure(fake_rows(39), "a title", 0.9),
+        lambda: predictions(gates=fake_gates()),
+    ):
+        assert png(draw(), tmp_path) == png(draw(), tmp_path)
+
+
+def test_the_style_of_the_caller_is_neither_used_nor_changed(tmp_path):
+    expected = png(figures.training_figure(fake_rows(9), "a title"), tmp_path)
+    with matplotlib.rc_context({"figure.facecolor": "black", "font.size": 20, "savefig.dpi": 30}):
+        before = dict(matplotlib.rcParams)
+        assert png(figures.training_figure(fake_rows(9), "a title"), tmp_path) == expected
+        assert dict(matplotlib.rcParams) == before
+
+
+def test_threads_draw_what_one_thread_draws(tmp_path):
+    before = dict(matplotlib.rcParams)
+
+    def draw(k):
+        style.save(figures.training_figure(fake_rows(9), "a title"), tmp_path / f"{k}.png")
+
+    threads = [threading.Thread(target=draw, args=(k,)) for k in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({(tmp_path / f"{k}.png").read_bytes() for k in range(3)}) == 1
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_saving_replaces_the_file_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "figure.png"
+    path.write_bytes(b"old")
+    style.save(predictions(), path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert os.listdir(tmp_path) == ["figure.png"]
+
+
+@pytest.mark.parametrize("broken", ["savefig", "replace"])
+def test_a_save_that_fails_leaves_the_old_file_as_it_was(tmp_path, monkeypatch, broken):
+    def fail(*args, **kwargs):
+        raise OSError("no space")
+
+    figure, path = predictions(), tmp_path / "figure.png"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(*((figure, "savefig") if broken == "savefig" else (os, "replace")), fail)
+    with pytest.raises(OSError, match="no space"):
+        style.save(figure, path)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["figure.png"]
+
+
+def test_a_saved_figure_has_the_permissions_of_any_new_file(tmp_path):
+    style.save(predictions(), tmp_path / "figure.png")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "figure.png").stat().st_mode == (tmp_path / "other").stat().st_mode
