@@ -10,22 +10,25 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.cell import Cell, GatedCell
-from rnn_jax.typing import Array, Bool, Carry, Int, Shaped
+from rnn_jax.typing import Array, Carry, Float, Int, Shaped
 
 
-def keep_mask(lengths: Int[Array, "..."], steps: int) -> Bool[Array, "{steps} ..."]:
-    """True [T, ...] where step t belongs to the sequence, t < length."""
-    return jnp.arange(steps).reshape(-1, *(1,) * lengths.ndim) < lengths
+def keep_mask(lengths: Int[Array, "..."], steps: int) -> Float[Array, "{steps} ..."]:
+    """1 where step t belongs to the sequence, t < length, else 0: [T, ...].
+
+    A float, since it travels with the inputs and every input has a gradient; that of a mask is 0.
+    """
+    return (jnp.arange(steps).reshape(-1, *(1,) * lengths.ndim) < lengths).astype(jnp.float32)
 
 
 def select(
-    keep: Bool[Array, "..."], new: Shaped[Array, "... H"], old: Shaped[Array, "... H"] | float
+    keep: Float[Array, "..."], new: Shaped[Array, "... H"], old: Shaped[Array, "... H"] | float
 ) -> Shaped[Array, "... H"]:
     """`new` where the step counts, `old` where it is padding."""
-    return jnp.where(keep[..., None], new, old)
+    return jnp.where(keep[..., None] > 0, new, old)
 
 
-def hold(keep: Bool[Array, "..."], new: Carry, old: Carry) -> Carry:
+def hold(keep: Float[Array, "..."], new: Carry, old: Carry) -> Carry:
     """`select` on every field of a carry."""
     return jax.tree.map(lambda n, o: select(keep, n, o), new, old)
 

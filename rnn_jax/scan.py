@@ -1,17 +1,19 @@
 """Running a cell over time: `unroll`, and the plain driver that every other one must equal."""
 
 from functools import partial, reduce
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rnn_jax.cell import Cell, GatedCell
+from rnn_jax.chunked import chunk_length, chunked
 from rnn_jax.errors import InputError
 from rnn_jax.masking import keep_mask, masked, select
-from rnn_jax.typing import Array, Carry, Float, Int, Params, Shaped
+from rnn_jax.typing import Array, Carry, Float, Inputs, Int, Params, Shaped
 
-Driver = Literal["auto", "plain"]
+Driver = Literal["auto", "plain", "chunked"]
 
 
 def unroll(
@@ -22,6 +24,8 @@ def unroll(
     *,
     lengths: Int[Array, "..."] | None = None,
     driver: Driver = "auto",
+    chunk: int | None = None,
+    remat: bool = False,
 ) -> tuple[Carry, Float[Array, "T ... H"]]:
     """Run `cell` over the leading axis of xs.
 
@@ -34,7 +38,11 @@ def unroll(
       lengths: the number of steps [...] of each sequence, 0 to T. Past its end a sequence keeps its
         carry and its outputs are zero. Under `jit` lengths cannot be checked: there, one above T
         counts as T and one below 0 as 0.
-      driver: how the scan is run; "auto" takes the fastest known. All give the same values.
+      driver: how the scan is run; all give the same values. "plain" is `jax.lax.scan` over the
+        cell's step; "chunked" is faster and takes any GatedCell, but no forward-mode derivatives;
+        "auto" is what `pick_driver` says.
+      chunk: K, the steps that "chunked" takes at a time; by default `chunk_length`.
+      remat: let "chunked" keep every K-th carry only and compute the others again going back.
 
     Returns:
       The final carry, fields [..., H], and the outputs ys [T, ..., H].
@@ -42,15 +50,42 @@ def unroll(
     Raises:
       InputError: a feature size, rank, dtype, carry, length or driver that does not fit.
     """
+    driver = _check_driver(cell, driver, chunk, remat)
     cell, xs, carry, keep = _prepare(cell, params, xs, carry, lengths)
-    if driver not in ("auto", "plain"):
-        raise InputError(f"driver must be one of auto, plain; got {driver!r}.")
-    carry, ys = plain(cell, params, carry, xs)
+    steps = len(jax.tree.leaves(xs)[0])
+    if driver == "plain" or not steps:
+        carry, ys = plain(cell, params, carry, xs)
+    else:
+        batch = jax.tree.leaves(carry)[0].size // cell.hidden_size
+        chunk = chunk or chunk_length(cell, steps, batch)
+        carry, ys = chunked(cell, params, carry, xs, chunk, remat)
     return carry, ys if keep is None else select(keep, ys, 0)
 
 
+def pick_driver(cell: Cell) -> Driver:
+    """The driver that "auto" stands for: the one measured fastest, see benchmarks/README.md."""
+    return "chunked" if isinstance(cell, GatedCell) else "plain"
+
+
+def _check_driver(cell, driver, chunk, remat):
+    """The driver to use, once it is clear that it can do what was asked."""
+    if driver not in get_args(Driver):
+        raise InputError(f"driver must be one of {', '.join(get_args(Driver))}; got {driver!r}.")
+    driver = pick_driver(cell) if driver == "auto" else driver
+    if driver == "chunked" and not isinstance(cell, GatedCell):
+        raise InputError(
+            f"the chunked driver needs a GatedCell and {type(cell).__name__} is none; "
+            "use driver='plain'."
+        )
+    if driver == "plain" and (remat or chunk is not None):
+        raise InputError("chunk and remat belong to the chunked driver; leave them out with plain.")
+    if chunk is not None and chunk < 1:
+        raise InputError(f"chunk must be at least 1 step, got {chunk}.")
+    return driver
+
+
 def plain(
-    cell: Cell, params: Params, carry: Carry, xs: Float[Array, "T ... D"]
+    cell: Cell, params: Params, carry: Carry, xs: Inputs
 ) -> tuple[Carry, Float[Array, "T ... H"]]:
     """The reference driver, `jax.lax.scan` over `cell.step`; every transformation works on it."""
     return jax.lax.scan(partial(cell.step, params), carry, xs)
@@ -110,9 +145,8 @@ def _prepare(cell, params, xs, carry, lengths):
     carry = _starting_carry(cell, params, xs, carry, batch_shape)
     if lengths is None:
         return cell, xs, carry, None
-    lengths = jnp.asarray(lengths)
     _check_lengths(lengths, steps, batch_shape)
-    keep = keep_mask(lengths, steps)
+    keep = keep_mask(jnp.asarray(lengths), steps)
     return masked(cell), (xs, keep), carry, keep
 
 
@@ -140,13 +174,14 @@ def _starting_carry(cell, params, xs, carry, batch_shape):
 
 
 def _check_lengths(lengths, steps, batch_shape):
+    if not isinstance(lengths, jax.core.Tracer):
+        lengths = np.asarray(lengths)  # Concrete also under jit, where JAX's own functions trace.
     if lengths.shape != batch_shape or not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise InputError(
             f"lengths must be whole numbers of shape {batch_shape}, "
             f"got {lengths.dtype} of shape {lengths.shape}."
         )
-    if isinstance(lengths, jax.core.Tracer) or not lengths.size:
-        return
-    low, high = int(lengths.min()), int(lengths.max())
-    if low < 0 or high > steps:
-        raise InputError(f"lengths must lie in 0 to T = {steps}, got {low} to {high}.")
+    if isinstance(lengths, np.ndarray) and ((lengths < 0) | (lengths > steps)).any():
+        raise InputError(
+            f"lengths must lie in 0 to T = {steps}, got {lengths.min()} to {lengths.max()}."
+        )

@@ -4,6 +4,7 @@
     B   batch                   H   hidden units
     G   gates of a cell         N   examples in a data set
     K   steps in a chunk        C   classes
+    GH  the gates side by side, G*H wide
 
 `...` in front of a shape stands for any batch dimensions, none included. A plural (`xs`, `ys`,
 `carries`) has a leading time axis: everything past `data.py` is time-major.
@@ -19,4 +20,7 @@ Params = Any
 Carry = Any
 """A NamedTuple of arrays [..., H]: what a cell hands from one time step to the next."""
 
-__all__ = ["Array", "Bool", "Carry", "Float", "Int", "Key", "Params", "Shaped"]
+Inputs = Any
+"""x [..., D], or xs [T, ..., D]; for a masked cell the pair of it and keep [...] or [T, ...]."""
+
+__all__ = ["Array", "Bool", "Carry", "Float", "Inputs", "Int", "Key", "Params", "Shaped"]

@@ -40,7 +40,8 @@ class GRUCell(GatedCell):
 
     def init(self, key, input_size):
         """As every gated cell, with b_h = 0."""
-        return GRUParams(*super().init(key, input_size), b_h=jnp.zeros(self.hidden_size))
+        b_h = jnp.zeros(self.hidden_size, jnp.float32)
+        return GRUParams(*super().init(key, input_size), b_h=b_h)
 
     def activations(self, x_gates, h_gates):
         """The values of r, z, n."""
