@@ -3,7 +3,7 @@
 import os
 
 import jax
-from jax.sharding import AxisType, Mesh
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from rnn_jax.errors import InputError
 
@@ -49,3 +49,8 @@ def data_mesh(batch_size: int, devices: int = 0) -> Mesh:
     return jax.make_mesh(
         (devices,), ("data",), axis_types=(AxisType.Auto,), devices=available[:devices]
     )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The sharding of an array that every device of the mesh holds whole."""
+    return NamedSharding(mesh, PartitionSpec())

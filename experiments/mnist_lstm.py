@@ -1,0 +1,204 @@
+"""Classify MNIST digits by reading them row by row with an LSTM."""
+
+import dataclasses
+import functools
+import math
+import textwrap
+import time
+from pathlib import Path
+from typing import Literal
+
+from tqdm import tqdm
+
+from rnn_jax.cli import check_at_least, check_positive, run
+from rnn_jax.errors import InputError
+
+BUNDLED = Path(__file__).parent / "mnist_files"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Classify images of digits by reading each as a sequence, row by row, with an LSTM."""
+
+    cell: Literal["lstm", "rnn", "gru"] = "lstm"
+    """The recurrent cell."""
+    hidden_size: int = 128
+    """Hidden units of the cell."""
+    projection_size: int = 128
+    """Width of the linear layer between the pixels and the cell; 0 leaves it out."""
+    forget_bias: float = 1.0
+    """Where the LSTM's forget bias starts."""
+    learning_rate: float = 1e-3
+    """Adam's learning rate."""
+    batch_size: int = 128
+    """Examples a step, over all devices together."""
+    examples: int = 100_000
+    """Training examples to see in all; 60,000 are one epoch of MNIST."""
+    sequence: Literal["rows", "pixels", "permuted-pixels"] = "rows"
+    """28 steps of 28 pixels, 784 steps of 1 pixel, or those in one fixed random order."""
+    readout: Literal["carry", "outputs"] = "carry"
+    """What the output layer sees: the final carry's h, or the output of the last step."""
+    dataset: str = "mnist"
+    """A TFDS set of 28x28 single-channel images with labels, e.g. fashion_mnist or kmnist."""
+    data_dir: Path | None = None
+    """Where TFDS keeps its data; by default TFDS's own folder."""
+    log_every: int = 20
+    """Steps between two rows of metrics; the steps between run as one compiled call."""
+    seed: int = 0
+    """Seed of the parameters and of the order of the examples."""
+    devices: int = 0
+    """CPU cores, GPUs or TPUs to train on; 0 takes the most that divide the batch."""
+    out_dir: Path = Path("runs/mnist_lstm")
+    """Folder for results; an earlier run in it is moved aside."""
+
+    @property
+    def steps(self) -> int:
+        """Training steps: enough whole batches for all examples."""
+        return math.ceil(self.examples / self.batch_size)
+
+
+def main(config: Config) -> dict:
+    """Train, evaluate on the test set, write the results, and return the summary."""
+    _check(config)
+    # JAX is imported once the arguments are known to be good: `--help` stays immediate, and the
+    # number of devices is set before JAX starts.
+    import jax
+    import optax
+    from flax import nnx
+
+    from rnn_jax import checkpoint, mesh, runs, train
+
+    mesh.start_devices(config.devices)
+    devices = mesh.data_mesh(config.batch_size, config.devices)
+    out = runs.RunDir(config.out_dir)
+    images, xs, test_xs = _load(config)
+    order = train.BatchOrder(config.seed, len(xs), config.batch_size)
+    settings = dataclasses.asdict(config)
+    settings |= {"input_size": xs.shape[-1], "num_classes": images.num_classes}
+    facts = runs.environment() | {"device_count": devices.size, "data_source": images.source}
+    out.write("config.json", settings)
+    _print_start(settings, facts, out.earlier)
+
+    create = functools.partial(runs.build_classifier, settings)
+    optimizer = optax.adam(config.learning_rate)
+    graphdef, state = train.init_state(create, optimizer, devices)
+    arrays = (xs, images.train_labels, test_xs)
+    xs, labels, test_xs = jax.device_put(arrays, mesh.replicated(devices))
+    interval, interval_seconds = train.compile_timed(
+        train.make_train_interval(graphdef, optimizer, devices),
+        *(state, xs, labels, order.indices(0, config.log_every), 0),
+    )
+    predict, predict_seconds = train.compile_timed(
+        train.make_predict(graphdef, devices), state.params, test_xs
+    )
+
+    rows = []
+    length = {"steps": config.steps, "log_every": config.log_every}
+    start = time.perf_counter()
+    with tqdm(total=config.steps * config.batch_size, unit=" examples", disable=None) as progress:
+        for latest, row in train.fit(interval, state, xs, labels, order, **length):
+            state = latest
+            rows.append(row | {"learning_rate": config.learning_rate})
+            out.append("metrics.jsonl", rows[-1])
+            _report(progress, row, config.steps)
+    train_seconds = time.perf_counter() - start
+
+    logits = predict(state.params, test_xs)
+    test_loss, test_accuracy = train.evaluate(logits, images.test_labels)
+    summary = {
+        "test_accuracy": float(test_accuracy),
+        "test_loss": float(test_loss),
+        "steps": config.steps,
+        "examples": config.steps * config.batch_size,
+        "train_seconds": train_seconds,
+        "compile_seconds": interval_seconds + predict_seconds,
+        "step_ms": 1e3 * train_seconds / config.steps,
+        "examples_per_second": config.steps * config.batch_size / train_seconds,
+        "cell": config.cell,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        "seed": config.seed,
+        **facts,
+    }
+    checkpoint.save_params(out.path / runs.PARAMS, state.params)
+    out.write("summary.json", summary)
+    _draw(out, images, nnx.merge(graphdef, state.params), test_xs, logits, rows, summary)
+    _print_end(summary, out.path)
+    return summary
+
+
+def _check(config):
+    check_positive(config, "learning_rate")
+    check_at_least(config, hidden_size=1, batch_size=1, examples=1, log_every=1)
+    check_at_least(config, projection_size=0, devices=0, seed=0)
+    if config.cell != "lstm" and config.forget_bias != Config.forget_bias:
+        raise InputError(f"--forget-bias is for --cell lstm; --cell {config.cell} has none.")
+
+
+def _load(config):
+    from rnn_jax import data
+
+    images = data.load_images(config.dataset, config.data_dir, bundled=BUNDLED)
+    xs = data.to_sequences(images.train_images, config.sequence)
+    test_xs = data.to_sequences(images.test_images, config.sequence)
+    data.check_sequences(xs, images.train_labels, images.num_classes)
+    data.check_sequences(test_xs, images.test_labels, images.num_classes)
+    return images, xs, test_xs
+
+
+def _print_start(settings, facts, earlier):
+    shown = "  ".join(f"{name}={value}" for name, value in settings.items())
+    print(textwrap.fill(f"config   {shown}", 100, subsequent_indent=" " * 9))
+    print("device   {device_count} x {device}, jax {jax}, Python {python}".format(**facts))
+    print(f"data     {facts['data_source']}")
+    if earlier:
+        print(f"kept     the earlier run, now in {earlier}")
+
+
+def _report(progress, row, steps):
+    progress.write(
+        f"step {row['step']:>{len(str(steps))}}/{steps}  examples {row['examples']:>7,}  "
+        f"loss {row['loss']:.4f}  batch accuracy {row['batch_accuracy']:.3f}  "
+        f"{row['examples_per_second']:,.0f} examples/s"
+    )
+    progress.set_postfix(loss=f"{row['loss']:.3f}", accuracy=f"{row['batch_accuracy']:.3f}")
+    progress.update(row["examples"] - progress.n)
+
+
+def _draw(out, images, model, test_xs, logits, rows, summary):
+    import jax
+
+    from rnn_jax import figures, style
+
+    title = f"{summary['cell'].upper()} on {images.name}, seed {summary['seed']}"
+    training = figures.training_figure(rows, title, summary["test_accuracy"])
+    style.save(training, out.path / "training.png")
+    names = {"lstm": {"i": "write (i)", "f": "keep (f)", "o": "read (o)"}}
+    names["gru"] = {"r": "reset (r)", "z": "keep (z)"}
+    shown = names.get(summary["cell"], {})
+    digit = test_xs[0]
+    gates = model.gates(digit) if shown else {}
+    predictions = figures.predictions_figure(
+        images.test_images,
+        images.test_labels,
+        jax.nn.softmax(logits),
+        {label: gates[name] for name, label in shown.items()},
+        digit.reshape(28, 28),
+        title,
+    )
+    style.save(predictions, out.path / "predictions.png")
+
+
+def _print_end(summary, path):
+    print(
+        "test     accuracy {test_accuracy:.4f}, loss {test_loss:.4f}, "
+        "on the test images\n"
+        "time     compiling {compile_seconds:.1f} s, training {train_seconds:.1f} s: "
+        "{step_ms:.2f} ms a step, {examples_per_second:,.0f} examples/s".format(**summary)
+    )
+    names = ("config.json", "metrics.jsonl", "summary.json", "params", "training.png")
+    for name in (*names, "predictions.png"):
+        print(f"wrote    {path / name}")
+
+
+if __name__ == "__main__":
+    run(main, Config)

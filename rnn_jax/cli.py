@@ -1,0 +1,55 @@
+"""How a command starts and how it ends; nothing here imports JAX, so `--help` is immediate."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
+
+import tyro
+
+from rnn_jax.errors import InputError
+
+Config = TypeVar("Config")
+
+
+def run(main: Callable[[Config], object], config_type: type[Config]) -> NoReturn:
+    """Read a config dataclass from the command line, run `main` on it, and exit.
+
+    Exit codes: 0, done; 2, the user gave something that cannot be used (one line on standard error
+    says what); 130, interrupted; 141, whoever read the output went away.
+    """
+    config = tyro.cli(config_type)
+    name = os.path.basename(sys.argv[0])
+    try:
+        main(config)
+        sys.stdout.flush()
+    except InputError as error:
+        sys.exit(_fail(f"{name}: {error}", 2))
+    except KeyboardInterrupt:
+        sys.exit(_fail(f"\n{name}: interrupted; what was written so far is kept.", 130))
+    except BrokenPipeError:
+        # Python flushes standard output once more as it exits, and would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    sys.exit(0)
+
+
+def _fail(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code
+
+
+def check_at_least(config: object, **lowest: float) -> None:
+    """Raise InputError, naming the flag, unless each field of `config` is at least its bound."""
+    for field, bound in lowest.items():
+        value = getattr(config, field)
+        if not value >= bound:
+            raise InputError(f"--{field.replace('_', '-')} must be at least {bound}, got {value}.")
+
+
+def check_positive(config: object, *fields: str) -> None:
+    """Raise InputError, naming the flag, unless each field of `config` is finite and above 0."""
+    for field in fields:
+        value = getattr(config, field)
+        if not 0 < value < float("inf"):
+            raise InputError(f"--{field.replace('_', '-')} must be above 0, got {value}.")
