@@ -152,3 +152,39 @@ class GatedCell(Cell):
     def split(self, gates: Float[Array, "... GH"]) -> list[Float[Array, "... H"]]:
         """The blocks of a fused array, one for each gate."""
         return jnp.split(gates, len(self.gates), axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class GatedWrapper(GatedCell):
+    """A gated cell around a gated cell: the inner cell's, but for what a subclass replaces."""
+
+    inner: GatedCell
+
+    def inner_params(self, params: Params) -> Params:
+        """The inner cell's part of the parameters."""
+        return params
+
+    def initial_carry(self, batch_shape=(), dtype=jnp.float32):
+        """The inner initial carry."""
+        return self.inner.initial_carry(batch_shape, dtype)
+
+    def mix(self, params, carry):
+        """The inner mix."""
+        return self.inner.mix(self.inner_params(params), carry)
+
+    def update(self, params, carry, x_gates, h_gates):
+        """The inner update."""
+        return self.inner.update(self.inner_params(params), carry, x_gates, h_gates)
+
+    def readout(self, params, carry):
+        """The inner readout."""
+        return self.inner.readout(self.inner_params(params), carry)
+
+    def activations(self, x_gates, h_gates):
+        """The inner activations."""
+        return self.inner.activations(x_gates, h_gates)
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """The inner gates."""
+        return self.inner.gates

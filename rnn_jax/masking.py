@@ -9,7 +9,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.cell import Cell, GatedCell
+from rnn_jax.cell import Cell, GatedCell, GatedWrapper
 from rnn_jax.typing import Array, Carry, Float, Int, Shaped
 
 
@@ -56,31 +56,20 @@ class MaskedCell(Cell):
         return hold(keep, new, carry), y
 
 
-@dataclasses.dataclass(frozen=True)
-class MaskedGatedCell(GatedCell):
+class MaskedGatedCell(GatedWrapper):
     """`masked` for a gated cell: still three parts, so still fast."""
-
-    inner: GatedCell
 
     def project(self, params, xs):
         """The inner projection, and the mask alongside."""
         xs, keep = xs
         return self.inner.project(params, select(keep, xs, 0)), keep
 
-    def mix(self, params, carry):
-        """The inner mix."""
-        return self.inner.mix(params, carry)
-
     def update(self, params, carry, x_gates, h_gates):
         """The inner update, undone where the input is padding."""
         x_gates, keep = x_gates
-        return hold(keep, self.inner.update(params, carry, x_gates, h_gates), carry)
-
-    def readout(self, params, carry):
-        """The inner readout."""
-        return self.inner.readout(params, carry)
+        return hold(keep, super().update(params, carry, x_gates, h_gates), carry)
 
     def activations(self, x_gates, h_gates):
         """The inner gates, zero where the input is padding."""
         x_gates, keep = x_gates
-        return tuple(select(keep, gate, 0) for gate in self.inner.activations(x_gates, h_gates))
+        return tuple(select(keep, gate, 0) for gate in super().activations(x_gates, h_gates))

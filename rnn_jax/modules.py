@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from rnn_jax.cell import Cell
+from rnn_jax.cell import Cell, GatedCell, dot
 from rnn_jax.errors import InputError
+from rnn_jax.folding import fold, folding_pays
 from rnn_jax.scan import Driver, check_sequence, gate_activations, unroll
 from rnn_jax.typing import Array, Carry, Float, Int, Params
 
@@ -77,6 +78,8 @@ class SequenceClassifier(nnx.Module):
       projection_size: the width of the linear layer before the cell; 0 leaves it out.
       readout: what the output layer sees: "carry", the final carry's h, or "outputs", the output of
         the last time step. Where no sequence is padded they are the same array.
+      fold: let the input layer and the cell's input weights be multiplied with each other where
+        that saves work; parameters and gradients are the same, see `rnn_jax.folding`.
       dtype, driver: as in `RNN`.
       rngs: where the parameters' keys come from.
     """
@@ -89,6 +92,7 @@ class SequenceClassifier(nnx.Module):
         *,
         projection_size: int = 128,
         readout: Literal["carry", "outputs"] = "carry",
+        fold: bool = True,
         dtype=None,
         driver: Driver = "auto",
         rngs: nnx.Rngs,
@@ -102,10 +106,9 @@ class SequenceClassifier(nnx.Module):
             raise InputError(f"readout must be 'carry' or 'outputs', got {readout!r}.")
         self.input_size = input_size
         self.readout = readout
+        self.fold = fold
         self.projection = (
-            nnx.Linear(input_size, projection_size, dtype=dtype, rngs=rngs)
-            if projection_size
-            else None
+            nnx.Linear(input_size, projection_size, rngs=rngs) if projection_size else None
         )
         self.rnn = RNN(cell, projection_size or input_size, dtype=dtype, driver=driver, rngs=rngs)
         self.output = nnx.Linear(cell.hidden_size, num_classes, rngs=rngs)
@@ -114,16 +117,27 @@ class SequenceClassifier(nnx.Module):
         self, xs: Float[Array, "T ... D"], *, lengths: Int[Array, "..."] | None = None
     ) -> Float[Array, "... C"]:
         """Logits [..., C] for sequences [T, ..., D]."""
-        carry, ys = self.rnn(self._project(xs), lengths=lengths)
+        cell, params, xs = self._project(xs)
+        carry, ys = unroll(cell, params, xs, lengths=lengths, driver=self.rnn.driver)
         return self.output(carry.h if self.readout == "carry" else ys[-1])
 
     def gates(
         self, xs: Float[Array, "T ... D"], *, lengths: Int[Array, "..."] | None = None
     ) -> dict[str, Float[Array, "T ... H"]]:
         """The gates' values [T, ..., H] over time, by name: what the cell writes, keeps, reads."""
-        return self.rnn.gates(self._project(xs), lengths=lengths)
+        cell, params, xs = self._project(xs)
+        return gate_activations(cell, params, xs, lengths=lengths)
 
     def _project(self, xs):
+        """Cell, parameters and inputs to run, the projection folded in where that pays."""
+        cell, params = self.rnn.cell, self.rnn.weights()
         xs = jnp.asarray(xs)
         check_sequence(xs, self.input_size)
-        return xs if self.projection is None else self.projection(xs)
+        if self.projection is None:
+            return cell, params, xs
+        kernel, bias = self.projection.kernel[...], self.projection.bias[...]
+        if self.rnn.dtype is not None:
+            kernel, bias = kernel.astype(self.rnn.dtype), bias.astype(self.rnn.dtype)
+        if self.fold and isinstance(cell, GatedCell) and folding_pays(cell, kernel):
+            return *fold(cell, params, kernel, bias), xs
+        return cell, params, dot(xs, kernel) + bias
