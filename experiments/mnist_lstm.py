@@ -82,8 +82,8 @@ def main(config: Config) -> dict:
     create = functools.partial(runs.build_classifier, settings)
     optimizer = optax.adam(config.learning_rate)
     graphdef, state = train.init_state(create, optimizer, devices)
-    arrays = (xs, images.train_labels, test_xs)
-    xs, labels, test_xs = jax.device_put(arrays, mesh.replicated(devices))
+    arrays = (xs, images.train_labels, test_xs, images.test_labels)
+    xs, labels, test_xs, test_labels = jax.device_put(arrays, mesh.replicated(devices))
     interval, interval_seconds = train.compile_timed(
         train.make_train_interval(graphdef, optimizer, devices),
         *(state, xs, labels, order.indices(0, config.log_every), 0),
@@ -104,7 +104,7 @@ def main(config: Config) -> dict:
     train_seconds = time.perf_counter() - start
 
     logits = predict(state.params, test_xs)
-    test_loss, test_accuracy = train.evaluate(logits, images.test_labels)
+    test_loss, test_accuracy = train.evaluate(logits, test_labels)
     summary = {
         "test_accuracy": float(test_accuracy),
         "test_loss": float(test_loss),

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,26 +12,26 @@ from flax import nnx
 
 from rnn_jax.errors import InputError
 
-DIGESTS = "sha256.json"
+CONTENTS = "contents.json"
 
 
-def _named(params: nnx.State) -> dict[str, jax.Array]:
+def _named(params: nnx.State) -> dict[str, Any]:
     leaves = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(params))
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
-def _digest(array: jax.Array) -> str:
+def _sha256(array: jax.Array) -> str:
     return hashlib.sha256(np.asarray(array).tobytes()).hexdigest()
 
 
 def save_params(path: Path, params: nnx.State) -> None:
-    """Write parameters to the new folder `path`, with a SHA-256 of each array beside them."""
+    """Write parameters to the new folder `path`, with the shape and SHA-256 of each beside them."""
     path = path.absolute()
     named = _named(params)
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(path / "arrays", named)
-    digests = {name: _digest(array) for name, array in named.items()}
-    (path / DIGESTS).write_text(json.dumps(digests, indent=2) + "\n")
+    contents = {name: {"shape": x.shape, "sha256": _sha256(x)} for name, x in named.items()}
+    (path / CONTENTS).write_text(json.dumps(contents, indent=2) + "\n")
 
 
 def load_params(path: Path, like: nnx.State) -> nnx.State:
@@ -42,27 +43,25 @@ def load_params(path: Path, like: nnx.State) -> nnx.State:
       InputError: no parameters there, others than expected, or damaged ones.
     """
     path = path.absolute()
-    if not (path / DIGESTS).exists():
-        raise InputError(f"{path} holds no complete set of parameters; train the model once more.")
-    digests = json.loads((path / DIGESTS).read_text())
-    target = _named(like)
-    if digests.keys() != target.keys():
+    try:
+        contents = json.loads((path / CONTENTS).read_text())
+    except (OSError, json.JSONDecodeError) as error:
         raise InputError(
-            f"{path} holds the parameters {sorted(digests)}, the model has {sorted(target)}."
-        )
+            f"{path} holds no complete set of parameters; train the model once more."
+        ) from error
+    target = _named(like)
+    stored = {name: tuple(content["shape"]) for name, content in contents.items()}
+    wanted = {name: leaf.shape for name, leaf in target.items()}
+    if stored != wanted:
+        raise InputError(f"{path} holds the parameters {stored}, the model has {wanted}.")
     named = _restore(path, target)
     for name, array in named.items():
-        if array.shape != target[name].shape:
-            raise InputError(
-                f"{name} in {path} has shape {array.shape}, the model's has {target[name].shape}."
-            )
-        if _digest(array) != digests[name]:
+        if _sha256(array) != contents[name]["sha256"]:
             raise InputError(
                 f"{name} in {path} is damaged: its SHA-256 is not the one it was saved with; "
                 "train the model once more."
             )
-    leaves = [named[name] for name in target]
-    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+    return jax.tree.unflatten(jax.tree.structure(like), [named[name] for name in target])
 
 
 def _restore(path, target):
@@ -71,5 +70,5 @@ def _restore(path, target):
         with ocp.StandardCheckpointer() as checkpointer:
             return checkpointer.restore(path / "arrays", abstract)
     except Exception as error:  # Orbax raises bare exceptions for damaged files.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"the parameters in {path} cannot be read: {reason[:200]}") from error
+        reason = str(error).partition("\n")[0][:200] or type(error).__name__
+        raise InputError(f"the parameters in {path} cannot be read: {reason}") from error

@@ -13,7 +13,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.lax import optimization_barrier
 
 from rnn_jax.cell import GatedCell
-from rnn_jax.typing import Array, Carry, Float, Params
+from rnn_jax.typing import Array, Carry, Float, Inputs, Params
 
 CACHE_BYTES = 2**18
 """What the gates of one chunk may take: a small part of a core's second-level cache."""
@@ -33,7 +33,7 @@ def chunked(
     cell: GatedCell,
     params: Params,
     carry: Carry,
-    xs: Float[Array, "T ... D"],
+    xs: Inputs,
     chunk: int,
     remat: bool = False,
 ) -> tuple[Carry, Float[Array, "T ... H"]]:
@@ -47,7 +47,8 @@ def chunked(
     pieces = []
     for start, stop, length in ((0, whole, chunk), (whole, steps, steps - whole)):
         if start < stop:
-            piece = jax.tree.map(lambda x: x[start:stop].reshape(-1, length, *x.shape[1:]), xs)  # noqa: B023
+            shape = (stop - start) // length, length
+            piece = jax.tree.map(lambda x: x[start:stop].reshape(*shape, *x.shape[1:]), xs)  # noqa: B023
             carry, ys = _scan(cell, remat, params, carry, piece)
             pieces.append(ys.reshape(stop - start, *ys.shape[2:]))
     return carry, pieces[0] if len(pieces) == 1 else jnp.concatenate(pieces)

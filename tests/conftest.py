@@ -1,0 +1,48 @@
+"""What every test shares: checked shapes, two devices, float64 and a count of compilations."""
+
+import jax
+import jaxtyping
+import pytest
+from hypothesis import HealthCheck, settings
+
+jaxtyping.install_import_hook(
+    "rnn_jax", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+)
+jax.config.update("jax_num_cpu_devices", 2)
+settings.register_profile(
+    "rnn_jax",
+    deadline=None,
+    derandomize=True,
+    max_examples=20,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("rnn_jax")
+
+
+@pytest.fixture
+def float64():
+    """64-bit arrays for one test; users run, and all other tests run, in 32 bits."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def unchecked():
+    """No shape checks for one test: what a user, who has none, sees."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def compilations():
+    """A list that grows by one with each compilation by XLA."""
+    seen = []
+
+    def listen(event, _duration, **_details):
+        if event == "/jax/core/compile/backend_compile_duration":
+            seen.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield seen
+    jax.monitoring.unregister_event_duration_listener(listen)

@@ -1,0 +1,37 @@
+"""Devices as one mesh axis."""
+
+import pytest
+
+from rnn_jax import InputError
+from rnn_jax.mesh import data_mesh, start_devices
+
+
+@pytest.mark.parametrize("batch, devices", [(8, 2), (7, 1), (1, 1)])
+def test_by_default_the_mesh_takes_the_most_devices_that_divide_the_batch(batch, devices):
+    assert data_mesh(batch).size == devices
+
+
+@pytest.mark.parametrize("asked", [1, 2])
+def test_the_mesh_takes_as_many_devices_as_asked(asked):
+    mesh = data_mesh(8, asked)
+    assert mesh.size == asked
+    assert mesh.axis_names == ("data",)
+
+
+def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_sizes():
+    with pytest.raises(
+        InputError, match="7 does not divide over 2 devices; take a batch of 6 or 8"
+    ):
+        data_mesh(7, 2)
+
+
+@pytest.mark.parametrize("asked", [-1, 64])
+def test_devices_that_are_not_there_are_refused(asked):
+    with pytest.raises(InputError, match=f"to 2, the number JAX sees here; got {asked}"):
+        data_mesh(64, asked)
+
+
+def test_once_jax_has_started_asking_for_devices_changes_nothing():
+    before = data_mesh(8).size
+    start_devices(5)
+    assert data_mesh(8).size == before

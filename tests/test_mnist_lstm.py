@@ -1,0 +1,211 @@
+"""The experiment, end to end on a few hundred digits, and what it says to a mistake."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rnn_jax.data
+from rnn_jax.originals import read_idx
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "experiments"))
+from mnist_lstm import BUNDLED, Config, main  # noqa: E402
+
+SMALL = {"hidden_size": 8, "projection_size": 4, "batch_size": 32, "examples": 200, "log_every": 3}
+
+
+def digits(count=300):
+    """The first digits of the bundled originals, as the loader returns them."""
+
+    def read(part):
+        images, labels = (
+            read_idx(next(BUNDLED.glob(f"{part}-{kind}*")))[:count] for kind in ("images", "labels")
+        )
+        return np.array(images), labels.astype(np.int32)
+
+    return rnn_jax.data.ImageData(*read("train"), *read("t10k"), 10, "mnist", "a few originals")
+
+
+@pytest.fixture
+def few_digits(monkeypatch):
+    data = digits()
+    monkeypatch.setattr(rnn_jax.data, "load_images", lambda *args, **kwargs: data)
+    return data
+
+
+def start(tmp_path, *arguments, **options):
+    """The command in a process of its own, far from TFDS's default folder."""
+    command = [sys.executable, str(ROOT / "experiments/mnist_lstm.py"), *arguments]
+    environment = os.environ | {"TFDS_DATA_DIR": str(tmp_path / "tfds"), "PYTHONPATH": str(ROOT)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=tmp_path, env=environment, **(pipes | options))
+
+
+def test_a_run_writes_what_it_promises(few_digits, tmp_path, capsys):
+    summary = main(Config(**SMALL, out_dir=tmp_path / "run"))
+    out = tmp_path / "run"
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [3, 6, 7]
+    assert set(rows[0]) == {
+        *("step", "examples", "loss", "batch_accuracy", "grad_norm", "learning_rate"),
+        "examples_per_second",
+    }
+    assert json.loads((out / "summary.json").read_text()) == summary
+    assert set(summary) >= {
+        *("test_accuracy", "test_loss", "steps", "examples", "train_seconds", "compile_seconds"),
+        *("step_ms", "examples_per_second", "cell", "parameters", "device", "device_count", "jax"),
+        *("jaxlib", "python", "seed", "data_source"),
+    }
+    assert json.loads((out / "config.json").read_text())["hidden_size"] == 8
+    for name in ("training.png", "predictions.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+    printed = capsys.readouterr().out
+    for path in re.findall(r"^wrote +(.+)$", printed, re.MULTILINE):
+        assert Path(path).exists()
+
+
+def test_a_second_run_in_one_process_gives_the_same_numbers(few_digits, tmp_path):
+    first, second = (main(Config(**SMALL, out_dir=tmp_path / "run")) for _ in range(2))
+    for name in ("test_accuracy", "test_loss", "parameters"):
+        assert first[name] == second[name]
+    assert (tmp_path / "run.1" / "summary.json").exists()
+
+
+def test_another_seed_gives_another_run(few_digits, tmp_path):
+    losses = {main(Config(**SMALL, seed=s, out_dir=tmp_path / "r"))["test_loss"] for s in (0, 1)}
+    assert len(losses) == 2
+
+
+def test_both_readouts_give_the_same_numbers(few_digits, tmp_path):
+    results = [
+        main(Config(**SMALL, readout=readout, out_dir=tmp_path / readout))["test_loss"]
+        for readout in ("carry", "outputs")
+    ]
+    np.testing.assert_allclose(*results, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cell": "rnn", "sequence": "pixels"},
+        {"cell": "gru", "sequence": "permuted-pixels", "projection_size": 0},
+    ],
+)
+def test_every_cell_reads_every_sequence(few_digits, tmp_path, options):
+    summary = main(Config(**(SMALL | {"examples": 64} | options), out_dir=tmp_path))
+    assert summary["cell"] == options["cell"]
+    assert 0 <= summary["test_accuracy"] <= 1
+
+
+def test_the_defaults_are_the_classic_job():
+    config = Config()
+    assert (config.steps, config.batch_size, config.hidden_size) == (782, 128, 128)
+    assert (config.projection_size, config.learning_rate, config.forget_bias) == (128, 1e-3, 1.0)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--hidden-size", "0"], "--hidden-size must be at least 1, got 0."),
+        (["--batch-size", "-3"], "--batch-size must be at least 1, got -3."),
+        (["--learning-rate", "-0.1"], "--learning-rate must be above 0, got -0.1."),
+        (["--learning-rate", "nan"], "--learning-rate must be above 0, got nan."),
+        (["--cell", "gru", "--forget-bias", "2"], "--forget-bias is for --cell lstm"),
+        (["--out-dir", "/dev/null/run"], "the folder /dev/null/run cannot be written"),
+        (["--dataset", "mnits"], "mnist"),
+        (["--devices", "3"], "a batch of 128 does not divide over 3 devices"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path, arguments, words):
+    process = start(tmp_path, *arguments)
+    _, errors = process.communicate()
+    assert process.returncode == 2
+    assert words in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [(["--cell", "lstn"], "invalid choice 'lstn'"), (["--sead", "1"], "Unrecognized options")],
+)
+def test_a_mistyped_option_is_named_and_exits_with_2(tmp_path, arguments, words):
+    process = start(tmp_path, *arguments)
+    _, errors = process.communicate()
+    assert process.returncode == 2
+    assert words in errors
+    assert "Traceback" not in errors
+
+
+def test_a_batch_larger_than_the_data_set_is_refused(few_digits, tmp_path):
+    with pytest.raises(rnn_jax.InputError, match="a batch of 302 is larger than the data set"):
+        main(Config(batch_size=302, out_dir=tmp_path / "run"))
+
+
+def test_help_names_every_option_with_its_default_and_needs_no_jax(tmp_path):
+    process = start(tmp_path, "--help")
+    text, _ = process.communicate()
+    assert process.returncode == 0
+    for words in ("--hidden-size", "(default: 128)", "(default: 0.001)", "--readout", "--data-dir"):
+        assert words in text
+    code = "import sys, mnist_lstm; assert 'jax' not in sys.modules, 'jax was imported'"
+    path = f"{ROOT / 'experiments'}:{ROOT}"
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": path})
+
+
+@pytest.fixture(scope="module")
+def tiny_cache(tmp_path_factory):
+    """A folder in which TFDS has prepared MNIST, shared by the runs that are cut off."""
+    folder = tmp_path_factory.mktemp("runs")
+    rnn_jax.data.load_images("mnist", folder / "tfds", bundled=BUNDLED)
+    return folder
+
+
+def test_ctrl_c_ends_with_a_sentence_and_keeps_the_rows(tiny_cache):
+    process = start(tiny_cache, "--examples", "10000000", "--out-dir", "cut")
+    rows = tiny_cache / "cut" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not rows.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    assert json.loads(rows.read_text().splitlines()[0])["step"] == 20
+
+
+def test_a_reader_that_goes_away_causes_no_stack_trace(tiny_cache):
+    process = start(tiny_cache, "--examples", "20000", "--out-dir", "piped")
+    process.stdout.readline()
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait(timeout=120) == 141
+    assert "Traceback" not in errors
+
+
+def test_nothing_prepared_and_no_originals_says_both_ways_out(tmp_path):
+    clone = tmp_path / "experiments"
+    clone.mkdir()
+    shutil.copy(ROOT / "experiments/mnist_lstm.py", clone)
+    environment = os.environ | {
+        "TFDS_DATA_DIR": str(tmp_path / "tfds"),
+        "PYTHONPATH": str(ROOT),
+        "https_proxy": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+    }
+    command = [sys.executable, str(clone / "mnist_lstm.py"), "--dataset", "kmnist"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "kmnist" in done.stderr

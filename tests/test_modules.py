@@ -1,0 +1,123 @@
+"""Flax layers: the functional cell with its parameters inside, and nothing else."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cells import CELLS, every_cell
+from flax import nnx
+
+from rnn_jax import RNN, GatedCell, InputError, LSTMCell, SequenceClassifier, unroll
+from rnn_jax.folding import fold, folding_pays
+
+T, B, D, C = 6, 3, 5, 4
+
+
+def sequences(features=D):
+    return jax.random.normal(jax.random.key(1), (T, B, features))
+
+
+def classifier(cell, **options):
+    return SequenceClassifier(cell, D, C, **{"projection_size": 12, **options}, rngs=nnx.Rngs(0))
+
+
+def widened(model):
+    """The definition, and the parameters in float64 and moved away from their zeros."""
+    graphdef, params = nnx.split(model, nnx.Param)
+    return graphdef, jax.tree.map(lambda p: p.astype(jnp.float64) + 0.01, params)
+
+
+@every_cell
+def test_the_layer_is_unroll_with_its_own_parameters(cell):
+    layer = RNN(cell, D, rngs=nnx.Rngs(0))
+    expected = unroll(cell, layer.weights(), sequences())
+    jax.tree.map(np.testing.assert_array_equal, layer(sequences()), expected)
+
+
+def test_parameters_have_the_names_of_the_cells():
+    layer = RNN(LSTMCell(7), D, rngs=nnx.Rngs(0))
+    assert layer.params.w_h[...].shape == (7, 28)
+    assert len(jax.tree.leaves(nnx.state(layer, nnx.Param))) == 3
+
+
+@every_cell
+def test_both_readouts_agree_exactly_without_padding(cell):
+    if CELLS["leaky"].cell == cell:
+        pytest.skip("its output is not its carry")
+    by_carry, by_outputs = (classifier(cell, readout=r)(sequences()) for r in ("carry", "outputs"))
+    np.testing.assert_array_equal(by_carry, by_outputs)
+
+
+def test_with_padding_the_carry_is_that_of_each_sequences_end():
+    model = classifier(LSTMCell(7))
+    lengths = jnp.array([T, 2, 4])
+    whole = model(sequences(), lengths=lengths)
+    for b, length in enumerate(lengths):
+        alone = model(sequences()[:length, b])
+        np.testing.assert_allclose(whole[b], alone, atol=1e-6)
+
+
+@every_cell
+def test_a_folded_projection_changes_neither_values_nor_gradients(cell, float64):
+    results = []
+    for folded in (True, False):
+        graphdef, params = widened(classifier(cell, fold=folded))
+        xs = sequences().astype(jnp.float64)
+
+        def loss(params, xs, graphdef=graphdef):
+            return jnp.sin(nnx.merge(graphdef, params)(xs)).sum()
+
+        results.append(jax.jit(jax.value_and_grad(loss, (0, 1)))(params, xs))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), *results)
+
+
+def test_folding_pays_where_the_projection_widens_and_not_where_it_narrows():
+    cell = LSTMCell(128)
+    assert folding_pays(cell, jnp.zeros((28, 128)))
+    assert not folding_pays(cell, jnp.zeros((784, 16)))
+
+
+def test_a_folded_cell_takes_the_projections_inputs():
+    cell = LSTMCell(7)
+    folded, params = fold(cell, cell.init(jax.random.key(0), 12), jnp.ones((D, 12)), jnp.ones(12))
+    assert folded.input_size(params) == D
+    assert folded.gates == cell.gates
+
+
+@pytest.mark.parametrize("name", [n for n, row in CELLS.items() if isinstance(row.cell, GatedCell)])
+def test_a_layer_without_projection_feeds_the_cell(name):
+    model = classifier(CELLS[name].cell, projection_size=0)
+    assert model(sequences()).shape == (B, C)
+    assert model.projection is None
+
+
+def test_gates_of_a_classifier_are_those_of_its_cell_on_the_projection():
+    model = classifier(LSTMCell(7))
+    gates = model.gates(sequences())
+    expected = model.rnn.gates(model.projection(sequences()))
+    assert list(gates) == ["i", "f", "g", "o"]
+    for name, values in gates.items():
+        np.testing.assert_allclose(values, expected[name], atol=1e-6)
+
+
+def test_bfloat16_products_keep_float32_parameters_and_stay_close():
+    exact, rounded = (classifier(LSTMCell(7), dtype=d) for d in (None, jnp.bfloat16))
+    assert {p.dtype for p in jax.tree.leaves(nnx.state(rounded))} == {jnp.dtype("float32")}
+    np.testing.assert_allclose(rounded(sequences()), exact(sequences()), atol=0.05)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: classifier(LSTMCell(7), readout="last"), "readout must be 'carry' or 'outputs'"),
+        (lambda: classifier(LSTMCell(7), projection_size=-1), "got -1 and 4"),
+        (lambda: classifier(LSTMCell(7))(sequences(D + 1)), "xs has 6 features"),
+        (lambda: classifier(LSTMCell(7))(jnp.zeros((T, B, D), jnp.uint8)), "got uint8"),
+        (lambda: classifier(LSTMCell(7))(jnp.zeros(D)), "got shape (5,)"),
+    ],
+)
+def test_a_mistake_is_one_sentence(make, words):
+    with pytest.raises(InputError) as error:
+        make()
+    assert words in str(error.value)
