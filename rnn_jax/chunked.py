@@ -42,65 +42,121 @@ def chunked(
     With `remat` only the carries between chunks are kept for the backward pass, which runs each
     chunk once more: memory grows with T/K instead of T.
     """
+    return in_pieces(partial(scan_chunks, cell, remat), params, carry, xs, chunk)
+
+
+def in_pieces(scan, params, carry, xs, chunk):
+    """Run `scan(params, carry, xs [N, K, ...])` over all whole chunks, then over what is left."""
     steps = jax.tree.leaves(xs)[0].shape[0]
-    whole = steps - steps % chunk
-    pieces = []
-    for start, stop, length in ((0, whole, chunk), (whole, steps, steps - whole)):
-        if start < stop:
-            shape = (stop - start) // length, length
-            piece = jax.tree.map(lambda x: x[start:stop].reshape(*shape, *x.shape[1:]), xs)  # noqa: B023
-            carry, ys = _scan(cell, remat, params, carry, piece)
-            pieces.append(ys.reshape(stop - start, *ys.shape[2:]))
-    return carry, pieces[0] if len(pieces) == 1 else jnp.concatenate(pieces)
+    left = steps % chunk
+    if left and steps > chunk:
+        carry, head = in_pieces(scan, params, carry, at(xs, slice(-left)), chunk)
+        carry, tail = in_pieces(scan, params, carry, at(xs, slice(-left, None)), left)
+        return carry, jnp.concatenate([head, tail])
+    chunks = jax.tree.map(lambda x: x.reshape(-1, min(chunk, steps), *x.shape[1:]), xs)
+    carry, ys = scan(params, carry, chunks)
+    return carry, ys.reshape(steps, *ys.shape[2:])
 
 
-def _stack(steps):
+def stack(steps):
+    """One pytree with a leading time axis, of a list with a pytree for each step."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *steps)
 
 
-def _at(tree, index):
+def at(tree, index):
+    """Row `index` of every leaf."""
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
-def _add(total, term):
+def add(total, term):
+    """The sum of two pytrees."""
     return jax.tree.map(jnp.add, total, term)
 
 
-def _run(cell, params, carry, xs):
+def materialized(cotangent, like):
+    """A cotangent as arrays: zeros [like's shape] where JAX says that nothing depends on a leaf."""
+
+    def fill(d, leaf):
+        return jnp.zeros_like(leaf) if isinstance(d, SymbolicZero) else d
+
+    return jax.tree.map(fill, cotangent, like, is_leaf=lambda d: isinstance(d, SymbolicZero))
+
+
+def run_chunk(cell, params, carry, xs):
     """One chunk forward: the carries before and after each step, and both sides of the gates."""
-    # The barrier keeps each step's slice out of the gates' loop, which it would stop vectorising.
     x_gates = cell.project(params, xs)
     before, after, h_gates = [], [], []
     for k in range(jax.tree.leaves(xs)[0].shape[0]):
         before.append(carry)
         h_gates.append(cell.mix(params, carry))
-        carry = cell.update(params, carry, optimization_barrier(_at(x_gates, k)), h_gates[-1])
+        # The barrier keeps the slice out of the gates' loop, which it would stop vectorising.
+        carry = cell.update(params, carry, optimization_barrier(at(x_gates, k)), h_gates[-1])
         after.append(carry)
     return before, after, x_gates, h_gates
 
 
+def recall_chunk(cell, params, border, carries, xs):
+    """What a chunk's backward pass needs: carries before and after each step, x_gates, h_gates.
+
+    `border` is the carry before the chunk; `carries` are those after its steps, or None where they
+    were not kept.
+    """
+    if carries is None:
+        before, after, x_gates, h_gates = run_chunk(cell, params, border, xs)
+        return stack(before), stack(after), x_gates, stack(h_gates)
+    past = jax.tree.map(lambda first, c: jnp.concatenate([first[None], c[:-1]]), border, carries)
+    return past, carries, cell.project(params, xs), cell.mix(params, past)
+
+
+def turn(params):
+    """Weights transposed once, as real copies: the backward loop's product reads them in order."""
+    return jax.tree.map(lambda w: optimization_barrier(w.T).T if w.ndim == 2 else w, params)
+
+
+def pull_step(cell, params, turned, past, x_gates, h_gates):
+    """The backward pass of one step: d_after -> d_params (of update alone), d_past, d_x, d_h."""
+    _, pull_update = jax.vjp(cell.update, params, past, x_gates, h_gates)
+    _, pull_mix = jax.vjp(partial(cell.mix, turned), past)
+
+    def pull(d_after):
+        d_params, d_past, d_x_gates, d_h_gates = pull_update(d_after)
+        return d_params, add(d_past, pull_mix(d_h_gates)[0]), d_x_gates, d_h_gates
+
+    return pull
+
+
+def pull_chunk(cell, params, past, xs, d_x_gates, d_h_gates):
+    """The products that need no order in time, for a whole chunk: d_params and d_xs."""
+    _, pull_project = jax.vjp(cell.project, params, xs)
+    _, pull_mix = jax.vjp(lambda p: cell.mix(p, past), params)
+    d_params, d_xs = pull_project(stack(d_x_gates))
+    return add(d_params, pull_mix(stack(d_h_gates))[0]), d_xs
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _scan(cell, remat, params, carry, xs):
+def scan_chunks(cell, remat, params, carry, xs):
+    """The final carry and ys [N, K, ...] for xs [N, K, ...]: N chunks one after the other."""
+
     def body(carry, xs):
-        _, after, _, _ = _run(cell, params, carry, xs)
-        return after[-1], cell.readout(params, _stack(after))
+        _, after, _, _ = run_chunk(cell, params, carry, xs)
+        return after[-1], cell.readout(params, stack(after))
 
     return jax.lax.scan(body, carry, xs)
 
 
-def _forward(cell, remat, params, carry, xs):
+def forward(cell, remat, params, carry, xs):
+    """The forward pass, with what the backward pass needs of it; arguments as JAX passes them."""
     wants_d_xs = any(leaf.perturbed for leaf in jax.tree.leaves(xs))
     params, carry, xs = jax.tree.map(lambda leaf: leaf.value, (params, carry, xs))
 
     def body(carry, xs):
-        _, after, _, _ = _run(cell, params, carry, xs)
-        carries = _stack(after)
+        _, after, _, _ = run_chunk(cell, params, carry, xs)
+        carries = stack(after)
         return after[-1], (carry, cell.readout(params, carries)) if remat else carries
 
     last, saved = jax.lax.scan(body, carry, xs)
     if remat:
-        borders, ys = saved
-        carries = None
+        (borders, ys), carries = saved, None
     else:
         carries, ys = saved, cell.readout(params, saved)
         borders = jax.tree.map(
@@ -109,62 +165,44 @@ def _forward(cell, remat, params, carry, xs):
     return (last, ys), (params, xs, borders, carries, () if wants_d_xs else None)
 
 
-def _recall(cell, params, border, carries, xs):
-    """What a chunk's backward pass needs of its forward pass: past, after, x_gates, h_gates."""
-    if carries is None:
-        before, after, x_gates, h_gates = _run(cell, params, border, xs)
-        return _stack(before), _stack(after), x_gates, _stack(h_gates)
-    past = jax.tree.map(lambda first, c: jnp.concatenate([first[None], c[:-1]]), border, carries)
-    return past, carries, cell.project(params, xs), cell.mix(params, past)
-
-
 def _backward(cell, remat, residuals, cotangents):
     params, xs, borders, carries, wants_d_xs = residuals
-    d_carry, d_ys = jax.tree.map(
-        lambda d: None if isinstance(d, SymbolicZero) else d,
-        cotangents,
-        is_leaf=lambda d: isinstance(d, SymbolicZero),
-    )
-    d_carry = jax.tree.map(
-        lambda d, c: jnp.zeros_like(c[0]) if d is None else d,
-        d_carry,
-        borders,
-        is_leaf=lambda d: d is None,
-    )
-    # Weights transposed once, as real copies: the loop's product then reads them in order.
-    turned = jax.tree.map(lambda w: optimization_barrier(w.T).T if w.ndim == 2 else w, params)
+    d_carry, d_ys = cotangents
+    d_carry = materialized(d_carry, at(borders, 0))
+    d_ys = None if isinstance(d_ys, SymbolicZero) else d_ys
+    turned = turn(params)
 
     def body(state, chunk):
         d_carry, d_params = state
         xs, border, carries, d_ys = chunk
-        past, after, x_gates, h_gates = _recall(cell, params, border, carries, xs)
+        past, after, *gates = recall_chunk(cell, params, border, carries, xs)
         if d_ys is not None:
             d_readout, d_after = jax.vjp(cell.readout, params, after)[1](d_ys)
-            d_params = _add(d_params, d_readout)
+            d_params = add(d_params, d_readout)
         d_x_gates, d_h_gates = [], []
-        for k in reversed(range(len(jax.tree.leaves(past)[0]))):
-            if d_ys is not None:
-                d_carry = _add(d_carry, _at(d_after, k))
-            _, pull = jax.vjp(cell.update, params, *_at((past, x_gates, h_gates), k))
-            d_update, d_past, d_x, d_h = pull(d_carry)
-            _, pull = jax.vjp(partial(cell.mix, turned), _at(past, k))
-            d_carry = _add(d_past, pull(d_h)[0])
-            d_params = _add(d_params, d_update)
+        for k in reversed(range(len(after[0]))):
+            d_carry = d_carry if d_ys is None else add(d_carry, at(d_after, k))
+            pull = pull_step(cell, params, turned, *at((past, *gates), k))
+            d_update, d_carry, d_x, d_h = pull(d_carry)
+            d_params = add(d_params, d_update)
             d_x_gates.insert(0, d_x)
             d_h_gates.insert(0, d_h)
-        d_project, d_xs = jax.vjp(cell.project, params, xs)[1](_stack(d_x_gates))
-        (d_mix,) = jax.vjp(lambda p: cell.mix(p, past), params)[1](_stack(d_h_gates))
-        d_params = _add(_add(d_params, d_project), d_mix)
-        return (d_carry, d_params), None if wants_d_xs is None else d_xs
+        d_chunk, d_xs = pull_chunk(cell, params, past, xs, d_x_gates, d_h_gates)
+        return (d_carry, add(d_params, d_chunk)), None if wants_d_xs is None else d_xs
 
-    zeros = jax.tree.map(
-        lambda p: jnp.zeros(p.shape, jnp.promote_types(p.dtype, jnp.float32)), params
-    )
+    state = d_carry, wide_zeros(params)
     (d_carry, d_params), d_xs = jax.lax.scan(
-        body, (d_carry, zeros), (xs, borders, carries, d_ys), reverse=True
+        body, state, (xs, borders, carries, d_ys), reverse=True
     )
     d_params = jax.tree.map(lambda d, p: d.astype(p.dtype), d_params, params)
     return d_params, d_carry, jax.tree.map(jnp.zeros_like, xs) if d_xs is None else d_xs
 
 
-_scan.defvjp(_forward, _backward, symbolic_zeros=True)
+def wide_zeros(params):
+    """Where gradients of the parameters gather, in float32 or wider."""
+    return jax.tree.map(
+        lambda p: jnp.zeros(p.shape, jnp.promote_types(p.dtype, jnp.float32)), params
+    )
+
+
+scan_chunks.defvjp(forward, _backward, symbolic_zeros=True)

@@ -51,7 +51,7 @@ def unroll(
       InputError: a feature size, rank, dtype, carry, length or driver that does not fit.
     """
     driver = _check_driver(cell, driver, chunk, remat)
-    cell, xs, carry, keep = _prepare(cell, params, xs, carry, lengths)
+    cell, xs, carry, keep = prepare(cell, params, xs, carry, lengths)
     steps = len(jax.tree.leaves(xs)[0])
     if driver == "plain" or not steps:
         carry, ys = plain(cell, params, carry, xs)
@@ -107,7 +107,7 @@ def gate_activations(
     if not isinstance(cell, GatedCell):
         raise InputError(f"{type(cell).__name__} is not a GatedCell: it has no gates to watch.")
     names = cell.gates
-    cell, xs, carry, _ = _prepare(cell, params, xs, carry, lengths)
+    cell, xs, carry, _ = prepare(cell, params, xs, carry, lengths)
 
     def step(carry, x):
         x_gates, h_gates = cell.project(params, x), cell.mix(params, carry)
@@ -137,8 +137,11 @@ def check_sequence(xs: Shaped[Array, "..."], input_size: int | None) -> None:
         )
 
 
-def _prepare(cell, params, xs, carry, lengths):
-    """Check the arguments of `unroll`; fill in the carry; wrap the cell where lengths are given."""
+def prepare(cell, params, xs, carry=None, lengths=None):
+    """The arguments of `unroll` checked, the carry filled in, the cell masked if there are lengths.
+
+    Returns cell, xs, carry, and the mask [T, ...] or None.
+    """
     xs = jnp.asarray(xs)
     check_sequence(xs, cell.input_size(params))
     steps, batch_shape = xs.shape[0], xs.shape[1:-1]

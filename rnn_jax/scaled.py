@@ -1,0 +1,67 @@
+"""Vectors beyond the range of floats: a float vector and a power of two, held apart.
+
+Multiplying by a power of two is exact, so a `Scaled` vector has the digits that plain floats would
+have had, and no underflow or overflow.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.typing import Array, Float, Int
+
+_ZERO = -(2**30)
+"""The exponent of a vector of zeros: below every other, and far from where int32 ends."""
+
+
+class Scaled(NamedTuple):
+    """The vector `value * 2**exponent`."""
+
+    value: Float[Array, "... N"]
+    exponent: Int[Array, "..."]
+
+
+def power_of_two(exponent: Int[Array, "*shape"], dtype) -> Float[Array, "*shape"]:
+    """Exactly 2**exponent; 0 where `dtype` has no normal number that small."""
+    info = jnp.finfo(dtype)
+    biased = jnp.clip(exponent + (info.maxexp - 1), 0, 2 * info.maxexp - 2)
+    bits = biased.astype(f"int{info.bits}") << info.nmant
+    return jax.lax.bitcast_convert_type(bits, dtype)
+
+
+def rebased(value: Float[Array, "... N"], exponent: Int[Array, "..."] | int = 0) -> Scaled:
+    """`value * 2**exponent` with its largest entry brought to about 1 in size."""
+    largest = jnp.max(jnp.abs(value), axis=-1)
+    _, shift = jnp.frexp(largest)
+    limit = jnp.finfo(value.dtype).maxexp - 2
+    shift = jnp.clip(shift, -limit, limit)
+    value = value * power_of_two(-shift, value.dtype)[..., None]
+    return Scaled(value, jnp.where(largest == 0, _ZERO, exponent + shift))
+
+
+def add(a: Scaled, b: Scaled) -> Scaled:
+    """a + b, based on the larger of the two."""
+    exponent = jnp.maximum(a.exponent, b.exponent)
+    return Scaled(_at(a, exponent) + _at(b, exponent), exponent)
+
+
+def aligned(parts: list[Scaled]) -> tuple[list[Float[Array, "..."]], Int[Array, "..."]]:
+    """The values of all parts at one common exponent, the largest; and that exponent."""
+    exponent = parts[0].exponent
+    for part in parts[1:]:
+        exponent = jnp.maximum(exponent, part.exponent)
+    return [_at(part, exponent) for part in parts], exponent
+
+
+def log10_norm(value: Float[Array, "... N"], exponent: Int[Array, "..."] | int = 0):
+    """log10 of the Euclidean norm of `value * 2**exponent` over its last axis; -inf for zeros."""
+    value, exponent = rebased(value, exponent)
+    size = 0.5 * jnp.log10(jnp.sum(value * value, axis=-1))
+    return size + exponent.astype(size.dtype) * math.log10(2)
+
+
+def _at(a, exponent):
+    """The value of `a` based on an exponent not below its own."""
+    return a.value * power_of_two(a.exponent - exponent, a.value.dtype)[..., None]
