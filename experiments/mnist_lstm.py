@@ -1,8 +1,11 @@
 """Classify MNIST digits by reading them row by row with an LSTM."""
 
+import contextlib
 import dataclasses
 import functools
+import io
 import math
+import sys
 import textwrap
 import time
 from pathlib import Path
@@ -48,6 +51,12 @@ class Config:
     """Seed of the parameters and of the order of the examples."""
     devices: int = 0
     """CPU cores, GPUs or TPUs to train on; 0 takes the most that divide the batch."""
+    coordinator: str = ""
+    """host:port of the first process of several; "auto" lets JAX find out (Slurm, TPU pods)."""
+    num_processes: int = 1
+    """Processes that train together, over all hosts."""
+    process_id: int = 0
+    """Which of them this is, from 0; the first prints and writes the results."""
     out_dir: Path = Path("runs/mnist_lstm")
     """Folder for results; an earlier run in it is moved aside."""
 
@@ -62,15 +71,23 @@ def main(config: Config) -> dict:
     _check(config)
     # JAX is imported once the arguments are known to be good: `--help` stays immediate, and the
     # number of devices is set before JAX starts.
+    from rnn_jax import mesh, runs
+
+    processes = (config.coordinator, config.num_processes, config.process_id)
+    mesh.start_devices(config.devices, *processes)
+    devices = mesh.data_mesh(config.batch_size, config.devices)
+    out = runs.RunDir(config.out_dir)
+    with contextlib.redirect_stdout(sys.stdout if out.writes else io.StringIO()):
+        return _run(config, devices, out)
+
+
+def _run(config, devices, out):
     import jax
     import optax
     from flax import nnx
 
     from rnn_jax import checkpoint, mesh, runs, train
 
-    mesh.start_devices(config.devices)
-    devices = mesh.data_mesh(config.batch_size, config.devices)
-    out = runs.RunDir(config.out_dir)
     images, xs, test_xs = _load(config)
     order = train.BatchOrder(config.seed, len(xs), config.batch_size)
     settings = dataclasses.asdict(config)
@@ -95,7 +112,8 @@ def main(config: Config) -> dict:
     rows = []
     length = {"steps": config.steps, "log_every": config.log_every}
     start = time.perf_counter()
-    with tqdm(total=config.steps * config.batch_size, unit=" examples", disable=None) as progress:
+    quiet = None if out.writes else True
+    with tqdm(total=config.steps * config.batch_size, unit=" examples", disable=quiet) as progress:
         for latest, row in train.fit(interval, state, xs, labels, order, **length):
             state = latest
             rows.append(row | {"learning_rate": config.learning_rate})
@@ -121,7 +139,9 @@ def main(config: Config) -> dict:
     }
     checkpoint.save_params(out.path / runs.PARAMS, state.params)
     out.write("summary.json", summary)
-    _draw(out, images, nnx.merge(graphdef, state.params), test_xs, logits, rows, summary)
+    if out.writes:
+        model = nnx.merge(graphdef, jax.device_get(state.params))
+        _draw(out, images, model, jax.device_get((test_xs[0], logits)), rows, summary)
     _print_end(summary, out.path)
     return summary
 
@@ -164,8 +184,9 @@ def _report(progress, row, steps):
     progress.update(row["examples"] - progress.n)
 
 
-def _draw(out, images, model, test_xs, logits, rows, summary):
+def _draw(out, images, model, arrays, rows, summary):
     import jax
+    import jax.numpy as jnp
 
     from rnn_jax import figures, style
 
@@ -175,8 +196,8 @@ def _draw(out, images, model, test_xs, logits, rows, summary):
     names = {"lstm": {"i": "write (i)", "f": "keep (f)", "o": "read (o)"}}
     names["gru"] = {"r": "reset (r)", "z": "keep (z)"}
     shown = names.get(summary["cell"], {})
-    digit = test_xs[0]
-    gates = model.gates(digit) if shown else {}
+    digit, logits = arrays
+    gates = model.gates(jnp.asarray(digit)) if shown else {}
     predictions = figures.predictions_figure(
         images.test_images,
         images.test_labels,

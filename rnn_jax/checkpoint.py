@@ -25,13 +25,17 @@ def _sha256(array: jax.Array) -> str:
 
 
 def save_params(path: Path, params: nnx.State) -> None:
-    """Write parameters to the new folder `path`, with the shape and SHA-256 of each beside them."""
+    """Write parameters to the new folder `path`, with the shape and SHA-256 of each beside them.
+
+    Where there are several processes, all of them call it, with the same path.
+    """
     path = path.absolute()
     named = _named(params)
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(path / "arrays", named)
     contents = {name: {"shape": x.shape, "sha256": _sha256(x)} for name, x in named.items()}
-    (path / CONTENTS).write_text(json.dumps(contents, indent=2) + "\n")
+    if jax.process_index() == 0:
+        (path / CONTENTS).write_text(json.dumps(contents, indent=2) + "\n")
 
 
 def load_params(path: Path, like: nnx.State) -> nnx.State:

@@ -1,4 +1,4 @@
-"""Devices: CPU cores, GPUs and TPUs as one mesh axis, `data`, over which a batch is split."""
+"""Devices: CPU cores, GPUs and hosts as one mesh axis, `data`, over which a batch is split."""
 
 import os
 
@@ -8,47 +8,77 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from rnn_jax.errors import InputError
 
 
-def start_devices(devices: int = 0) -> None:
-    """Let JAX see each CPU core as a device, and at least `devices` of them.
+def start_devices(
+    devices: int = 0, coordinator: str = "", num_processes: int = 1, process_id: int = 0
+) -> None:
+    """Let JAX see each CPU core as a device, and join the other processes of a run, if any.
 
-    Call it before anything else of JAX: once JAX has started, its number of devices is fixed and
-    this changes nothing. On GPUs and TPUs it has no effect.
+    Call it before anything else of JAX: once JAX has started, its devices are fixed and this
+    changes nothing.
+
+    Args:
+      devices: let JAX see at least so many CPU devices in all; of no effect on GPUs and TPUs.
+      coordinator: "host:port" of the first of several processes, or "auto" where JAX can find out
+        by itself (Slurm, Open MPI, Cloud TPU, Kubernetes); empty for a process on its own.
+      num_processes, process_id: how many processes there are, and which this is, from 0; not needed
+        with "auto".
+
+    Raises:
+      InputError: the processes do not find each other.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
-        jax.config.update("jax_num_cpu_devices", max(devices, cores or 1))
+        jax.config.update("jax_num_cpu_devices", max(-(-devices // num_processes), cores or 1))
     except RuntimeError:
         return
+    if not coordinator:
+        return
+    address = () if coordinator == "auto" else (coordinator, num_processes, process_id)
+    try:
+        jax.distributed.initialize(*address)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"process {process_id} of {num_processes} found no coordinator at {coordinator} "
+            f"({reason}); start process 0 there, and the others with the same --coordinator."
+        ) from error
 
 
 def data_mesh(batch_size: int, devices: int = 0) -> Mesh:
     """A mesh with the one axis `data`, over which batches of `batch_size` divide evenly.
+
+    Each process of a run gives as many devices as any other.
 
     Args:
       batch_size: examples in a batch.
       devices: how many devices to take; 0 takes the most there are that divide the batch.
 
     Raises:
-      InputError: fewer devices than asked for, or a number that does not divide the batch.
+      InputError: other devices than there are, or a number that does not divide the batch.
     """
-    available = jax.devices()
-    if devices < 0 or devices > len(available):
+    processes, local = jax.process_count(), jax.local_device_count()
+    counts = [processes * n for n in range(1, local + 1)]
+    if devices and devices not in counts:
+        steps = f" in steps of {processes}, the processes" if processes > 1 else ""
         raise InputError(
-            f"devices must be 0 (as many as divide the batch) to {len(available)}, "
-            f"the number JAX sees here; got {devices}."
+            f"devices must be 0 (as many as divide the batch) or {counts[0]} to {counts[-1]}"
+            f"{steps}, the number JAX sees here; got {devices}."
         )
-    if not devices:
-        devices = max(n for n in range(1, len(available) + 1) if batch_size % n == 0)
-    if batch_size % devices:
+    fitting = [n for n in counts if batch_size % n == 0]
+    if not devices and fitting:
+        devices = fitting[-1]
+    if devices not in fitting:
+        devices = devices or processes
         below = batch_size // devices * devices
         nearest = " or ".join(str(n) for n in (below, below + devices) if n)
         raise InputError(
             f"a batch of {batch_size} does not divide over {devices} devices; "
             f"take a batch of {nearest}, or devices=0 for the most that divide it."
         )
-    return jax.make_mesh(
-        (devices,), ("data",), axis_types=(AxisType.Auto,), devices=available[:devices]
-    )
+    share = devices // processes
+    by_process = [[d for d in jax.devices() if d.process_index == p] for p in range(processes)]
+    taken = [device for own in by_process for device in own[:share]]
+    return jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,), devices=taken)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -21,13 +21,14 @@ PARAMS = "params"
 
 
 class RunDir:
-    """The folder of one run.
+    """The folder of one run, written by its first process alone.
 
     An earlier run in the same place is kept: its folder moves aside to the first free of
     `name.1`, `name.2`, ...
 
     Attributes:
       path: the folder.
+      writes: whether this process writes; in the others, writing does nothing.
       earlier: where the earlier run was moved to, or None.
 
     Raises:
@@ -36,6 +37,10 @@ class RunDir:
 
     def __init__(self, path: Path):
         self.path = path
+        self.writes = jax.process_index() == 0
+        self.earlier = None
+        if not self.writes:
+            return
         try:
             self.earlier = _move_aside(path) if (path / "config.json").exists() else None
             path.mkdir(parents=True, exist_ok=True)
@@ -51,6 +56,8 @@ class RunDir:
     def write(self, name: str, content: Mapping) -> Path:
         """Write a JSON file, whole or not at all."""
         path = self.path / name
+        if not self.writes:
+            return path
         temporary = path.with_name(f".{name}.{os.getpid()}")
         temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
         temporary.replace(path)
@@ -58,8 +65,9 @@ class RunDir:
 
     def append(self, name: str, row: Mapping) -> None:
         """Add one row to a file of JSON lines; it is on disk when this returns."""
-        with open(self.path / name, "a") as rows:
-            rows.write(json.dumps(row) + "\n")
+        if self.writes:
+            with open(self.path / name, "a") as rows:
+                rows.write(json.dumps(row) + "\n")
 
 
 def _move_aside(path: Path) -> Path:

@@ -210,7 +210,7 @@ def make_predict(
         local, mesh=mesh, in_specs=(P(), P("data")), out_specs=P("data"), check_vma=False
     )
 
-    @jax.jit
+    @functools.partial(jax.jit, out_shardings=replicated(mesh))
     def predict(params, xs):
         filler = -len(xs) % (batch_size * mesh.size)
         padded = jnp.pad(xs, ((0, filler), (0, 0), (0, 0)))

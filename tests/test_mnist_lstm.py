@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -181,6 +182,33 @@ def test_ctrl_c_ends_with_a_sentence_and_keeps_the_rows(tiny_cache):
     assert "interrupted" in errors
     assert "Traceback" not in errors
     assert json.loads(rows.read_text().splitlines()[0])["step"] == 20
+
+
+def test_two_processes_train_as_one(tiny_cache):
+    """Both on loopback, with one device each; the same steps as one process with two devices."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    small = ["--examples", "2560", "--hidden-size", "8", "--devices", "2"]
+    alone = start(tiny_cache, *small, "--out-dir", "alone")
+    alone.communicate()
+    together = [
+        start(
+            tiny_cache,
+            *(*small, "--out-dir", "together", "--coordinator", f"127.0.0.1:{port}"),
+            *("--num-processes", "2", "--process-id", str(number)),
+        )
+        for number in range(2)
+    ]
+    printed = [process.communicate(timeout=240) for process in together]
+    assert [process.returncode for process in together] == [0, 0], printed
+    assert ["wrote" in out for out, _ in printed] == [True, False]
+    one, two = (
+        json.loads((tiny_cache / name / "summary.json").read_text())
+        for name in ("alone", "together")
+    )
+    assert one["device_count"] == two["device_count"] == 2
+    np.testing.assert_allclose(one["test_loss"], two["test_loss"], rtol=1e-6)
 
 
 def test_a_reader_that_goes_away_causes_no_stack_trace(tiny_cache):
