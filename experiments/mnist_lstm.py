@@ -17,6 +17,12 @@ from rnn_jax.cli import check_at_least, check_positive, run
 from rnn_jax.errors import InputError
 
 BUNDLED = Path(__file__).parent / "mnist_files"
+GATES = {
+    "lstm": {"i": "write (i)", "f": "keep (f)", "o": "read (o)"},
+    "gru": {"r": "reset (r)", "z": "keep (z)"},
+    "rnn": {},
+}
+"""The gates of each cell that the figure shows, and what they do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,9 +145,12 @@ def _run(config, devices, out):
     }
     checkpoint.save_params(out.path / runs.PARAMS, state.params)
     out.write("summary.json", summary)
+    gates = {}
+    if GATES[config.cell]:
+        gates = nnx.merge(graphdef, state.params).gates(test_xs[0])
     if out.writes:
-        model = nnx.merge(graphdef, jax.device_get(state.params))
-        _draw(out, images, model, jax.device_get((test_xs[0], logits)), rows, summary)
+        digit, gates, logits = jax.device_get((test_xs[0], gates, logits))
+        _draw(out, images, rows, summary, logits, digit, gates)
     _print_end(summary, out.path)
     return summary
 
@@ -184,25 +193,19 @@ def _report(progress, row, steps):
     progress.update(row["examples"] - progress.n)
 
 
-def _draw(out, images, model, arrays, rows, summary):
-    import jax
-    import jax.numpy as jnp
+def _draw(out, images, rows, summary, logits, digit, gates):
+    from jax.nn import softmax
 
     from rnn_jax import figures, style
 
     title = f"{summary['cell'].upper()} on {images.name}, seed {summary['seed']}"
     training = figures.training_figure(rows, title, summary["test_accuracy"])
     style.save(training, out.path / "training.png")
-    names = {"lstm": {"i": "write (i)", "f": "keep (f)", "o": "read (o)"}}
-    names["gru"] = {"r": "reset (r)", "z": "keep (z)"}
-    shown = names.get(summary["cell"], {})
-    digit, logits = arrays
-    gates = model.gates(jnp.asarray(digit)) if shown else {}
     predictions = figures.predictions_figure(
         images.test_images,
         images.test_labels,
-        jax.nn.softmax(logits),
-        {label: gates[name] for name, label in shown.items()},
+        softmax(logits, -1),
+        {label: gates[name] for name, label in GATES[summary["cell"]].items()},
         digit.reshape(28, 28),
         title,
     )

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax.nn import initializers
 
-from rnn_jax.typing import Array, Float, Key
+from rnn_jax.errors import InputError
+from rnn_jax.typing import Array, Float, Key, Params
 
 
 def per_gate(
@@ -32,3 +33,84 @@ def orthogonal_per_gate(
     learning in deep linear neural networks".
     """
     return per_gate(initializers.orthogonal(), key, hidden_size, hidden_size, gates)
+
+
+def identity_recurrence(cell, params: Params) -> Params:
+    """The same params, each gate's block of the recurrent matrix the identity (IRNN).
+
+    With relu and small input weights a simple RNN then starts as a sum of its inputs; what is not
+    w_h stays as it was.
+
+    Raises:
+      InputError: params without w_h.
+    Reference: Le, Jaitly, Hinton (2015), "A simple way to initialize recurrent networks of
+    rectified linear units".
+    """
+    _require(params, "w_h")
+    eye = jnp.tile(jnp.eye(cell.hidden_size, dtype=params.w_h.dtype), len(cell.gates))
+    return params._replace(w_h=eye)
+
+
+def orthogonal_recurrence(cell, params: Params, key: Key[Array, ""]) -> Params:
+    """The same params, each gate's block of the recurrent matrix drawn anew and orthogonal.
+
+    Raises:
+      InputError: params without w_h.
+    """
+    _require(params, "w_h")
+    w_h = orthogonal_per_gate(key, cell.hidden_size, len(cell.gates))
+    return params._replace(w_h=w_h.astype(params.w_h.dtype))
+
+
+def scaled_recurrence(params: Params, gain: float) -> Params:
+    """The same params, the recurrent matrix multiplied by `gain`.
+
+    Raises:
+      InputError: params without w_h.
+    """
+    _require(params, "w_h")
+    return params._replace(w_h=gain * params.w_h)
+
+
+def chrono_biases(
+    cell, params: Params, key: Key[Array, ""], *, longest: int, keep: str, write: str | None = None
+) -> Params:
+    """The same params, gate biases set for memories of 1 to `longest` steps, unit by unit.
+
+        b_keep = log u,  u uniform in 1 to longest - 1        b_write = -b_keep
+
+    Args:
+      cell: the `GatedCell` of the params.
+      params: biases b [G*H] and whatever else the cell has.
+      key: what u is drawn from.
+      longest: steps of the longest dependency, 3 or more.
+      keep: the gate that multiplies the past: "f" of an LSTM, "z" of a GRU here.
+      write: the gate that multiplies what is new, where that is another one: "i" of an LSTM.
+
+    Raises:
+      InputError: params without b, a gate that the cell does not have, too short a `longest`.
+    Reference: Tallec, Ollivier (2018), "Can recurrent neural networks warp time?".
+    """
+    _require(params, "b")
+    if longest < 3:
+        raise InputError(f"longest must be at least 3 steps, got {longest}.")
+    bias = jnp.log(jax.random.uniform(key, (cell.hidden_size,), minval=1.0, maxval=longest - 1.0))
+    b = params.b
+    for gate, value in ((keep, bias), (write, -bias)):
+        if gate is None:
+            continue
+        if gate not in cell.gates:
+            raise InputError(
+                f"{gate!r} is no gate of {type(cell).__name__}; its gates are {cell.gates}."
+            )
+        start = cell.gates.index(gate) * cell.hidden_size
+        b = b.at[start : start + cell.hidden_size].set(value.astype(b.dtype))
+    return params._replace(b=b)
+
+
+def _require(params, field):
+    if not hasattr(params, field):
+        raise InputError(
+            f"this initializer sets {field}, which {type(params).__name__} does not have; "
+            "choose another for this cell."
+        )

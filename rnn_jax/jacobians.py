@@ -1,5 +1,6 @@
 """Long-term Jacobians of any cell: what is left at the end of a change made to the carry at t."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -113,7 +114,8 @@ def _regraded(rows, logs, left):
     factor = jnp.tril(r.mT, -1) / diagonal[..., None, :] * scales + jnp.eye(
         r.shape[-1], dtype=r.dtype
     )
-    return q.mT, logs + jnp.log(jnp.abs(diagonal)), left @ factor
+    rows = q.mT * jnp.sign(diagonal)[..., None]
+    return rows, logs + jnp.log(jnp.abs(diagonal)), left @ factor
 
 
 def _extremes(state):
@@ -124,6 +126,6 @@ def _extremes(state):
     inverse = jnp.linalg.inv(left) * jnp.exp(low - logs)[..., :, None]
     smallest = -jnp.log(jnp.linalg.norm(inverse, 2, axis=(-2, -1)))
     return tuple(
-        (size + edge[..., 0]) / np.log(10)
+        (size + edge[..., 0]) / math.log(10)
         for size, edge in ((jnp.log(largest), high), (smallest, low))
     )
