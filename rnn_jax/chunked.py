@@ -29,6 +29,7 @@ def chunk_length(cell: GatedCell, steps: int, batch: int) -> int:
     return next((k for k in range(longest, longest // 2, -1) if steps % k == 0), longest)
 
 
+@partial(jax.jit, static_argnames=("cell", "chunk", "remat"))
 def chunked(
     cell: GatedCell,
     params: Params,
@@ -136,33 +137,35 @@ def pull_chunk(cell, params, past, xs, d_x_gates, d_h_gates):
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def scan_chunks(cell, remat, params, carry, xs):
     """The final carry and ys [N, K, ...] for xs [N, K, ...]: N chunks one after the other."""
-
-    def body(carry, xs):
-        _, after, _, _ = run_chunk(cell, params, carry, xs)
-        return after[-1], cell.readout(params, stack(after))
-
-    return jax.lax.scan(body, carry, xs)
+    return _scan(cell, remat, params, carry, xs)[0]
 
 
-def forward(cell, remat, params, carry, xs):
-    """The forward pass, with what the backward pass needs of it; arguments as JAX passes them."""
-    wants_d_xs = any(leaf.perturbed for leaf in jax.tree.leaves(xs))
-    params, carry, xs = jax.tree.map(lambda leaf: leaf.value, (params, carry, xs))
+def _scan(cell, remat, params, carry, xs):
+    """What `scan_chunks` returns, and what is kept: the carry before each chunk, after each step.
+
+    One function for both forward passes: under vmap, JAX (0.10, 0.12) takes the batch axes of the
+    one with residuals to be those of the one without.
+    """
 
     def body(carry, xs):
         _, after, _, _ = run_chunk(cell, params, carry, xs)
         carries = stack(after)
         return after[-1], (carry, cell.readout(params, carries)) if remat else carries
 
-    last, saved = jax.lax.scan(body, carry, xs)
+    last, kept = jax.lax.scan(body, carry, xs)
     if remat:
-        (borders, ys), carries = saved, None
-    else:
-        carries, ys = saved, cell.readout(params, saved)
-        borders = jax.tree.map(
-            lambda first, c: jnp.concatenate([first[None], c[:-1, -1]]), carry, carries
-        )
-    return (last, ys), (params, xs, borders, carries, () if wants_d_xs else None)
+        borders, ys = kept
+        return (last, ys), (borders, None)
+    borders = jax.tree.map(lambda first, c: jnp.concatenate([first[None], c[:-1, -1]]), carry, kept)
+    return (last, cell.readout(params, kept)), (borders, kept)
+
+
+def forward(cell, remat, params, carry, xs):
+    """The forward pass, with what the backward pass needs of it; arguments as JAX passes them."""
+    wants_d_xs = any(leaf.perturbed for leaf in jax.tree.leaves(xs))
+    params, carry, xs = jax.tree.map(lambda leaf: leaf.value, (params, carry, xs))
+    results, kept = _scan(cell, remat, params, carry, xs)
+    return results, (params, xs, *kept, () if wants_d_xs else None)
 
 
 def _backward(cell, remat, residuals, cotangents):

@@ -53,10 +53,10 @@ def unroll(
     driver = _check_driver(cell, driver, chunk, remat)
     cell, xs, carry, keep = prepare(cell, params, xs, carry, lengths)
     steps = len(jax.tree.leaves(xs)[0])
-    if driver == "plain" or not steps:
+    batch = jax.tree.leaves(carry)[0].size // cell.hidden_size
+    if driver == "plain" or not steps or not batch:
         carry, ys = plain(cell, params, carry, xs)
     else:
-        batch = jax.tree.leaves(carry)[0].size // cell.hidden_size
         chunk = chunk or chunk_length(cell, steps, batch)
         carry, ys = chunked(cell, params, carry, xs, chunk, remat)
     return carry, ys if keep is None else select(keep, ys, 0)
@@ -84,6 +84,7 @@ def _check_driver(cell, driver, chunk, remat):
     return driver
 
 
+@partial(jax.jit, static_argnames="cell")
 def plain(
     cell: Cell, params: Params, carry: Carry, xs: Inputs
 ) -> tuple[Carry, Float[Array, "T ... H"]]:
@@ -158,7 +159,9 @@ def _starting_carry(cell, params, xs, carry, batch_shape):
     dtypes = [leaf.dtype for leaf in jax.tree.leaves((params, xs))]
     dtype = reduce(jnp.promote_types, dtypes, jnp.float32)
     if carry is None:
-        return cell.initial_carry(batch_shape, dtype)
+        # An empty sum is zero, and varies over a mesh as xs does: so must the carry of a scan.
+        zero = xs[:0].sum(dtype=dtype)
+        return jax.tree.map(lambda c: c + zero, cell.initial_carry(batch_shape, dtype))
     expected = jax.eval_shape(lambda: cell.initial_carry(batch_shape, dtype))
     if jax.tree.structure(carry) != jax.tree.structure(expected):
         raise InputError(

@@ -117,11 +117,11 @@ class Row(NamedTuple):
 CELLS = {
     "rnn_tanh": Row(RNNCell(H)),
     "rnn_relu": Row(RNNCell(H, activation="relu"), drivers=("chunked",)),
-    "lstm": Row(LSTMCell(H), drivers=("plain", "chunked", "remat")),
+    "lstm": Row(LSTMCell(H)),
     "lstm_forget_bias_0": Row(LSTMCell(H, forget_bias=0.0), drivers=("plain",)),
     "gru": Row(GRUCell(H)),
-    "linear": Row(LinearRNNCell(H)),
-    "minimal": Row(MinimalCell(H)),
+    "linear": Row(LinearRNNCell(H), drivers=("chunked",)),
+    "minimal": Row(MinimalCell(H), drivers=("chunked", "remat")),
     "leaky": Row(LeakyCell(H)),
     "reset_first": Row(ResetFirstCell(H), drivers=("plain",)),
 }

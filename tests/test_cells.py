@@ -1,0 +1,92 @@
+"""What follows from the equations of a cell, whatever its weights."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cells import H, LinearRNNCell
+from hypothesis import given
+from hypothesis import strategies as st
+from oracle import B, problem, run, run_back
+
+from rnn_jax import GatedParams, GRUCell, HiddenCarry, LSTMCell, RNNCell
+
+NEVER, ALWAYS = -1e4, 1e4
+
+back = partial(run_back, driver="chunked")
+
+
+def with_bias(cell, params, **values):
+    """The parameters with b set to one value for each gate named."""
+    b = params.b.reshape(len(cell.gates), H)
+    for gate, value in values.items():
+        b = b.at[cell.gates.index(gate)].set(value)
+    return params._replace(b=b.ravel())
+
+
+def test_an_lstm_that_keeps_all_and_writes_nothing_holds_c_exactly(float64):
+    cell = LSTMCell(H)
+    params, xs, carry, cotangents = problem(cell)
+    params = with_bias(cell, params, f=ALWAYS, i=NEVER)
+    (last, _), _ = back(cell, params, xs, carry, cotangents)
+    np.testing.assert_array_equal(last.c, carry.c)
+
+
+def test_the_gradient_by_a_c_that_is_held_arrives_exactly(float64):
+    cell = LSTMCell(H)
+    params, xs, carry, (d_last, d_ys) = problem(cell)
+    params = with_bias(cell, params, f=ALWAYS, i=NEVER)
+    only_c = d_last._replace(h=jnp.zeros_like(d_last.h)), jnp.zeros_like(d_ys)
+    _, (_, _, d_carry) = back(cell, params, xs, carry, only_c)
+    np.testing.assert_array_equal(d_carry.c, d_last.c)
+
+
+def test_a_gru_that_keeps_all_holds_h_exactly(float64):
+    cell = GRUCell(H)
+    params, xs, carry, cotangents = problem(cell)
+    (last, _), _ = back(cell, with_bias(cell, params, z=ALWAYS), xs, carry, cotangents)
+    np.testing.assert_array_equal(last.h, carry.h)
+
+
+def test_an_orthogonal_linear_rnn_keeps_the_norm_of_the_gradient(float64):
+    cell = LinearRNNCell(H)
+    params, xs, carry, (d_last, d_ys) = problem(cell)
+    params = params._replace(w_h=jnp.linalg.qr(params.w_h)[0])
+    cotangents = d_last, jnp.zeros_like(d_ys)
+    _, (_, _, d_carry) = back(cell, params, xs, carry, cotangents)
+    assert np.any(d_carry.h != d_last.h)
+    norms = (np.linalg.norm(d.h, axis=-1) for d in (d_carry, d_last))
+    np.testing.assert_allclose(*norms, rtol=1e-14)
+
+
+@given(w=st.floats(-2, 2))
+def test_a_scalar_linear_rnn_with_weight_w_has_gradient_w_to_the_steps(w):
+    with jax.enable_x64(True):
+        steps, one = 12, jnp.ones((1, 1))
+        params, carry = GatedParams(one, w * one, jnp.zeros(1)), HiddenCarry(h=jnp.zeros(1))
+        cotangents = HiddenCarry(h=jnp.ones(1)), jnp.zeros((steps, 1))
+        _, (_, d_xs, d_carry) = back(
+            LinearRNNCell(1), params, jnp.zeros((steps, 1)), carry, cotangents
+        )
+        powers = w ** np.arange(steps + 1)
+        got = np.append(d_xs[::-1, 0], d_carry.h)
+        np.testing.assert_allclose(got, powers, rtol=1e-14, atol=np.finfo(float).tiny)
+
+
+def test_a_relu_rnn_with_identity_weights_adds_positive_inputs_up():
+    cell = RNNCell(H, activation="relu")
+    params = GatedParams(jnp.eye(H), jnp.eye(H), jnp.zeros(H))
+    counts = jnp.arange(60.0).reshape(5, B, H)
+    carry, _ = run(cell, params, counts)
+    np.testing.assert_array_equal(carry.h, counts.sum(axis=0))
+
+
+@pytest.mark.parametrize("cell", [RNNCell(H), LSTMCell(H), GRUCell(H)], ids=["rnn", "lstm", "gru"])
+def test_outputs_stay_within_one_and_gradients_finite_however_large_the_inputs(cell, float64):
+    params, xs, carry, cotangents = problem(cell)
+    carry = jax.tree.map(jnp.zeros_like, carry)
+    (_, ys), gradients = back(cell, params, 1e300 * xs, carry, cotangents)
+    assert np.all(np.abs(ys) <= 1)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradients))

@@ -1,0 +1,139 @@
+"""The throughput benchmark: what it writes and says, and that peers compute what rnn_jax does."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+from peers import PEERS, ours  # noqa: E402
+from peers.problem import GATES, Problem, Unsupported, difference  # noqa: E402
+from timing import interleave, spread, turn  # noqa: E402
+
+COLUMNS = """implementation cell pass T B D H dtype median_ms iqr_ms repeats lower_ms compile_ms
+tokens_per_second gflops matmul_gflops roofline_fraction peak_memory_mb max_difference
+difference_note library device jax jaxlib python processor cores git_commit command"""
+LIBRARIES = {"linen": "flax", "nnx": "flax", "cudnn": "jax"}
+CELL = """
+import dataclasses, jax.numpy as jnp
+from rnn_jax import GatedCell, HiddenCarry
+
+@dataclasses.dataclass(frozen=True)
+class MyCell(GatedCell):
+    gates = ("h",)
+
+    def update(self, params, carry, x_gates, h_gates):
+        return HiddenCarry(h=jnp.sin(x_gates + h_gates))
+"""
+
+
+def throughput(folder, *arguments):
+    root = str(BENCHMARKS.parent)
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, BENCHMARKS / "throughput.py", "--out-dir", "out", *arguments]
+    options = {"cwd": folder, "capture_output": True, "text": True}
+    return subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, **options)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("throughput")
+    (folder / "my_module.py").write_text(CELL)
+    sizes = ("--points", "5,4,3,8", "--repeats", "2", "--passes", "train", "--cells", "lstm")
+    result = throughput(folder, *sizes, "--cell", "my_module:MyCell", "--peers", "cudnn")
+    assert result.returncode == 0, result.stderr
+    return folder, result.stdout
+
+
+@pytest.fixture
+def rows(measured):
+    folder, _ = measured
+    return [json.loads(line) for line in (folder / "out/throughput.jsonl").open()]
+
+
+def test_every_driver_has_a_row_with_all_columns(rows):
+    assert all(set(COLUMNS.split()) <= set(row) for row in rows)
+    drivers = {row["implementation"] for row in rows}
+    assert {"rnn_jax plain", "rnn_jax chunked"} <= drivers
+    assert {row["cell"] for row in rows} == {"lstm", "my_module:MyCell"}
+    assert all(row["median_ms"] > 0 and row["compile_ms"] > 0 for row in rows)
+
+
+def test_drivers_and_devices_agree(rows):
+    assert all(row["max_difference"] < 1e-5 for row in rows)
+
+
+def test_figures_of_a_row_belong_together(rows):
+    for row in rows:
+        seconds, gates = row["median_ms"] / 1e3, 4 if row["cell"] == "lstm" else 1
+        assert row["tokens_per_second"] == pytest.approx(5 * 4 / seconds)
+        operations = 3 * 2 * gates * 5 * 4 * 8 * (3 + 8)
+        assert row["gflops"] == pytest.approx(operations / seconds / 1e9)
+        assert row["roofline_fraction"] == pytest.approx(row["gflops"] / row["matmul_gflops"])
+
+
+def test_an_absent_peer_is_named_with_the_reason(measured):
+    _, output = measured
+    assert "jax.experimental.rnn: not for --device cpu" in output
+
+
+def test_replot_draws_from_the_rows_alone(measured):
+    folder, _ = measured
+    (folder / "out/throughput.png").unlink()
+    result = throughput(folder, "--replot")
+    assert result.returncode == 0, result.stderr
+    assert "rnn_jax chunked" in result.stdout
+    assert (folder / "out/throughput.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--points", "5,4,3"], "--points must be whole numbers T,B,D,H"),
+        (["--peers", "tensorflow"], "--peers must be auto, none, or any of"),
+        (["--peer-python", "torch"], "--peer-python must be NAME=PATH"),
+        (["--cell", "nowhere:Cell"], "--cell nowhere:Cell cannot be loaded"),
+        (["--repeats", "0"], "--repeats must be at least 1"),
+        (["--replot"], "cannot be read as rows"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, arguments, message):
+    result = throughput(tmp_path, *arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("train", [False, True], ids=["forward", "train"])
+@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("name", [name for name in PEERS if "cpu" in PEERS[name].devices])
+def test_a_peer_with_our_weights_computes_what_we_do(name, cell, train, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    pytest.importorskip(LIBRARIES.get(name, name), exc_type=ImportError)
+    peer = importlib.import_module(f"peers.{PEERS[name].module}")
+    problem = Problem(cell, train, T=3, B=2, D=3, H=4)
+    try:
+        prepared = peer.layer(problem)
+    except Unsupported as reason:
+        pytest.skip(f"{PEERS[name].label}: {reason}")
+    prepared.call()
+    if prepared.facts["differs"]:
+        pytest.skip(f"{PEERS[name].label}: {prepared.facts['differs']}")
+    assert difference(prepared.values, ours.layer(problem, "plain", 1).values) < 1e-5
+
+
+def test_calls_take_turns_and_are_summed_up():
+    order = []
+    turns = {name: lambda name=name: order.append(name) or len(order) for name in "ab"}
+    assert interleave(turns, 2) == {"a": [1, 3], "b": [2, 4]}
+    assert order == ["a", "b", "a", "b"]
+    assert spread([1, 2, 3, 4, 5]) == {"median_ms": 3000, "iqr_ms": 2000, "repeats": 5}
+    assert spread([2])["iqr_ms"] == 0
+    assert turn(lambda: order.clear()) >= 0
+    assert not order
