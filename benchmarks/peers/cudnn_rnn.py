@@ -1,0 +1,50 @@
+"""cuDNN's LSTM as JAX offers it, `jax.experimental.rnn`: on a GPU only."""
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import rnn
+
+from peers import jax_layer
+from peers.problem import Prepared, Problem, Sizes, Unsupported
+
+
+def run(weights, xs, hidden_size):
+    """A batch xs [B, T, D]: outputs [B, T, H] and the last hidden state [B, H]."""
+    batch, steps, features = xs.shape
+    zeros, lengths = jnp.zeros((1, batch, hidden_size)), jnp.full(batch, steps, jnp.int32)
+    ys, h, _ = rnn.lstm(xs, zeros, zeros, weights, lengths, features, hidden_size, 1, 0.0, False)
+    return ys, h[0]
+
+
+def layer(problem: Problem) -> Prepared:
+    """The layer; it knows batch-first sequences only."""
+    if problem.cell != "lstm":
+        raise Unsupported("it has an LSTM only")
+
+    def params_of(weights):
+        b = weights["b"]
+        parts = (weights["w_x"].T, weights["w_h"].T, b, jnp.zeros_like(b))
+        return jnp.concatenate([part.ravel() for part in parts])
+
+    def apply(params, xs):
+        ys, h = run(params, jnp.swapaxes(xs, 0, 1), problem.H)
+        return jnp.swapaxes(ys, 0, 1), h
+
+    return jax_layer.prepare(jax_layer.Layer(params_of, apply), problem)
+
+
+def job(sizes: Sizes):
+    """The training loop of the job."""
+    keys, wide = jax.random.split(jax.random.key(0), 3), sizes.hidden_size
+    draw = jax.nn.initializers.lecun_normal()
+    params = {
+        "project": (draw(keys[0], (sizes.input_size, wide)), jnp.zeros(wide)),
+        "lstm": rnn.init_lstm_weight(keys[1], wide, wide, 1, False),
+        "output": (draw(keys[2], (wide, sizes.classes)), jnp.zeros(sizes.classes)),
+    }
+
+    def logits_of(params, images):
+        (w, b), (w_out, b_out) = params["project"], params["output"]
+        return run(params["lstm"], images @ w + b, wide)[1] @ w_out + b_out
+
+    return jax_layer.job(params, logits_of, sizes)

@@ -1,0 +1,109 @@
+"""Running a layer or a job of any JAX library: what differs between them is in their files."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from peers.problem import Prepared, Problem, Sizes
+
+
+class Layer(NamedTuple):
+    """A recurrent layer of one library.
+
+    Attributes:
+      params_of: weights of `problem.py` in, the layer's parameters out; affine.
+      apply: params and xs [T, B, D] in, outputs [T, B, H] and the last hidden state [B, H] out.
+      differs: how its equations differ from the others', if they do.
+    """
+
+    params_of: Callable[[dict], Any]
+    apply: Callable[[Any, jax.Array], tuple[jax.Array, jax.Array]]
+    differs: str | None = None
+
+
+def function(layer: Layer, train: bool) -> Callable:
+    """The function of params and xs to be timed: ys, or the loss and the gradient of params."""
+
+    def loss(params, xs):
+        return jnp.mean(layer.apply(params, xs)[1] ** 2)
+
+    return jax.value_and_grad(loss) if train else lambda params, xs: layer.apply(params, xs)[0]
+
+
+def prepare(layer: Layer, problem: Problem) -> Prepared:
+    """Compile a layer's pass for one device."""
+    weights = jax.tree.map(jnp.asarray, problem.weights())
+    params, pull = jax.vjp(layer.params_of, weights)
+    results, call, facts = compiled(function(layer, problem.train), params, problem.inputs())
+    values = named(results, pull) if problem.train else {"ys": np.asarray(results)}
+    return Prepared(call, values, facts | {"differs": layer.differs})
+
+
+def named(results: tuple, pull: Callable) -> dict[str, np.ndarray]:
+    """Loss and gradients by name; `pull` takes a gradient of params back to one of the weights."""
+    loss, grads = results
+    return {"loss": np.asarray(loss)} | {f"d_{k}": np.asarray(v) for k, v in pull(grads)[0].items()}
+
+
+def compiled(function: Callable, params, xs) -> tuple[Any, Callable[[], Any], dict]:
+    """Results of `function(params, xs)`, a call that waits for them, and what compiling took."""
+    start = time.perf_counter()
+    lowered = jax.jit(function).lower(params, xs)
+    middle = time.perf_counter()
+    run = lowered.compile()
+    facts = {
+        "lower_ms": 1e3 * (middle - start),
+        "compile_ms": 1e3 * (time.perf_counter() - middle),
+        "peak_memory_mb": _peak_memory(run),
+    }
+    params, xs = jax.device_put((params, xs), run.input_shardings[0])
+    return run(params, xs), lambda: jax.block_until_ready(run(params, xs)), facts
+
+
+def _peak_memory(run) -> float | None:
+    """MB that a compiled function holds, on all of its devices, as far as XLA says."""
+    sizes, devices = run.memory_analysis(), len(jax.tree.leaves(run.input_shardings)[0].device_set)
+    if sizes is None:
+        return None
+    parts = (sizes.argument_size_in_bytes, sizes.output_size_in_bytes, sizes.temp_size_in_bytes)
+    return (sum(parts) - sizes.alias_size_in_bytes) * devices / 1e6
+
+
+def job(params, logits_of: Callable, sizes: Sizes) -> Callable[..., float]:
+    """A training loop as most write it: a jitted step a batch, fed from NumPy arrays.
+
+    Args:
+      params: the parameters to start from.
+      logits_of: (params, images [B, T, D]) -> logits [B, C].
+      sizes: of the job.
+
+    Returns:
+      `train(images, labels, indices) -> loss`: a step on each batch of `indices` [S, B], and the
+      loss of the last.
+    """
+    optimizer = optax.adam(sizes.learning_rate)
+
+    @jax.jit
+    def step(params, state, images, labels):
+        def loss(params):
+            logits = logits_of(params, images)
+            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+        value, grads = jax.value_and_grad(loss)(params)
+        updates, state = optimizer.update(grads, state, params)
+        return optax.apply_updates(params, updates), state, value
+
+    state = optimizer.init(params)
+
+    def train(images, labels, indices):
+        nonlocal params, state
+        for batch in indices:
+            params, state, loss = step(params, state, images[batch], labels[batch])
+        return float(jax.block_until_ready((params, loss))[1])
+
+    return train

@@ -1,0 +1,108 @@
+"""rnn_jax itself: each driver, on one device and on all of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from common import load_cell
+from jax.flatten_util import ravel_pytree
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from peers import jax_layer
+from peers.problem import GATES, Prepared, Problem, Sizes
+from rnn_jax import CELLS, GatedCell, mesh, runs, train, unroll
+
+DRIVERS = {
+    "plain": {"driver": "plain"},
+    "chunked": {"driver": "chunked"},
+    "remat": {"driver": "chunked", "remat": True},
+}
+
+
+def layer(problem: Problem, driver: str, devices: int) -> Prepared:
+    """The layer by a driver on so many devices, the batch split over them."""
+    if problem.cell in GATES:
+        cell = CELLS[problem.cell](problem.H)
+        weights = jax.tree.map(jnp.asarray, problem.weights())
+        params, pull = jax.vjp(lambda weights: _params_of(cell, weights), weights)
+    else:
+        cell = load_cell(problem.cell, problem.H)
+        params, pull = cell.init(jax.random.key(0), problem.D), None
+
+    def apply(params, xs):
+        carry, ys = unroll(cell, params, xs, **DRIVERS[driver])
+        return ys, getattr(carry, "h", jax.tree.leaves(carry)[0])
+
+    run, xs = jax_layer.function(jax_layer.Layer(None, apply), problem.train), problem.inputs()
+    if devices > 1:
+        split = mesh.data_mesh(problem.B, devices)
+        run = _over_devices(run, problem.train, split)
+        params = jax.device_put(params, mesh.replicated(split))
+        xs = jax.device_put(xs, NamedSharding(split, P(None, "data")))
+    results, call, facts = jax_layer.compiled(run, params, xs)
+    if not problem.train:
+        values = {"ys": np.asarray(results)}
+    elif pull:
+        values = jax_layer.named(jax.device_put(results, jax.devices()[0]), pull)
+    else:
+        values = {str(k): np.asarray(v) for k, v in enumerate(jax.tree.leaves(results))}
+    gates = len(cell.gates) if isinstance(cell, GatedCell) else None
+    return Prepared(call, values, facts | {"differs": None, "gates": gates})
+
+
+def _params_of(cell, weights):
+    like = jax.eval_shape(lambda: cell.init(jax.random.key(0), 1))
+    return type(like)(**weights)
+
+
+def _over_devices(run, train, split):
+    """Each device on its part of the batch; the gradients meet in one all-reduce."""
+
+    def local(params, xs):
+        results = run(params, xs)
+        if not train:
+            return results
+        flat, unravel = ravel_pytree(results)
+        return unravel(jax.lax.pmean(flat, "data"))
+
+    out_specs = P() if train else P(None, "data")
+    specs = {"in_specs": (P(), P(None, "data")), "out_specs": out_specs}
+    return jax.shard_map(local, mesh=split, check_vma=False, **specs)
+
+
+def matmul(size: int) -> tuple:
+    """A call of a product of two square matrices, and its floating-point operations."""
+    a = jax.random.normal(jax.random.key(0), (size, size))
+    _, call, _ = jax_layer.compiled(jnp.matmul, a, a)
+    return call, 2 * size**3
+
+
+def job(sizes: Sizes, driver: str, devices: int):
+    """The training loop of the job, as experiments/mnist_lstm.py has it."""
+    settings = {"cell": "lstm", "hidden_size": sizes.hidden_size, "forget_bias": 1.0}
+    settings |= {"input_size": sizes.input_size, "num_classes": sizes.classes, "seed": 0}
+    settings |= {"projection_size": sizes.hidden_size, "readout": "carry"}
+
+    def create():
+        model = runs.build_classifier(settings)
+        model.rnn.driver = driver
+        return model
+
+    split, optimizer = mesh.data_mesh(sizes.batch, devices), optax.adam(sizes.learning_rate)
+    graphdef, state = train.init_state(create, optimizer, split)
+    interval = train.make_train_interval(graphdef, optimizer, split)
+    held = {}
+
+    def fit(images, labels, indices):
+        if not held:
+            arrays = jax.device_put((images, labels), mesh.replicated(split))
+            held.update(zip(("xs", "labels"), arrays, strict=True), state=state)
+            held["steps"] = len(indices)
+        # Fewer steps than at first are padded: the number of steps to take is no constant.
+        padded = np.resize(indices, (held["steps"], sizes.batch))
+        arguments = held["state"], held["xs"], held["labels"], padded, len(indices)
+        held["state"], metrics = interval(*arguments)
+        return float(metrics.loss)
+
+    return fit

@@ -1,0 +1,83 @@
+"""What every implementation is given: sizes, and inputs and weights drawn with NumPy.
+
+Every process draws the same arrays for itself. Weights are a dict with w_x [D, G*H], w_h [H, G*H],
+b [G*H] and, for the GRU, b_h [H]; the gates side by side in the order i f g o (LSTM), r z n (GRU).
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+
+
+class Unsupported(Exception):
+    """A library that has no such cell, or does not run on such a device; the message says which."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One layer on one batch: a cell of `GATES` or `module:Class`, pass, T, B, D and H.
+
+    The pass `forward` computes all outputs ys [T, B, H]; `train` the gradient of the mean square of
+    the last hidden state with respect to all parameters.
+    """
+
+    cell: str
+    train: bool
+    T: int
+    B: int
+    D: int
+    H: int
+
+    def inputs(self) -> np.ndarray:
+        """Inputs xs [T, B, D], standard normal."""
+        # RandomState, because NumPy promises its stream for ever, and default_rng's it does not.
+        return np.random.RandomState(0).randn(self.T, self.B, self.D).astype(np.float32)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Weights of a named cell: such that gates are neither all open nor all closed."""
+        random, wide = np.random.RandomState(1), GATES[self.cell] * self.H
+        weights = {
+            "w_x": random.randn(self.D, wide) / self.D**0.5,
+            "w_h": random.randn(self.H, wide) / self.H**0.5,
+            "b": random.randn(wide) / 4,
+        }
+        if self.cell == "gru":
+            weights["b_h"] = random.randn(self.H) / 4
+        return {name: value.astype(np.float32) for name, value in weights.items()}
+
+
+class Prepared(NamedTuple):
+    """A compiled pass: call it, and what is known of it.
+
+    Attributes:
+      call: runs it once and waits for its results.
+      values: what it computed, by name, to be compared; gradients are those of the weights.
+      facts: lower_ms, compile_ms, peak_memory_mb and `differs`.
+    """
+
+    call: Callable[[], Any]
+    values: dict[str, np.ndarray]
+    facts: dict[str, float | str | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """The classic MNIST job: rows into a projection, an LSTM and ten classes; Adam."""
+
+    batch: int = 128
+    input_size: int = 28
+    hidden_size: int = 128
+    classes: int = 10
+    learning_rate: float = 1e-3
+
+
+def difference(values: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> float:
+    """The largest difference of any array from its reference, in parts of that array's maximum."""
+    return max(
+        float(np.abs(values[name] - want).max() / max(np.abs(want).max(), 1e-30))
+        for name, want in reference.items()
+    )

@@ -1,0 +1,186 @@
+"""What a benchmark shows: tables on the screen, and the figure."""
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from rnn_jax import style
+
+POINT = ("cell", "pass", "T", "B", "D", "H")
+OURS, TORCH = "rnn_jax", "PyTorch"
+LINES = {
+    "Flax linen": (style.GREEN, "-"),
+    "Flax NNX": (style.GREEN, ":"),
+    "Haiku": (style.PURPLE, "-"),
+    "Equinox": (style.PURPLE, ":"),
+    "Keras on JAX": (style.MUTED, "-"),
+    TORCH: (style.VERMILLION, "-"),
+    "jax.experimental.rnn": (style.MUTED, ":"),
+}
+"""Colour and dashes of a peer's line; those of rnn_jax are thick, and dotted on one device."""
+LABEL_POINTS = 11
+
+
+def show_start(facts: Mapping, absent: Mapping[str, str], earlier: Path | None) -> None:
+    """Say what is measured on what, and which peers are absent."""
+    line = "{cores} cores of {processor}, {device}, jax {jax}, Python {python}, commit {git_commit}"
+    print("device   " + line.format(**facts))
+    if earlier:
+        print(f"kept     the earlier run, now in {earlier}")
+    for label, reason in absent.items():
+        print(f"absent   {label}: {reason}")
+
+
+def show_layer(rows: Sequence[Mapping], absent: Mapping[str, str]) -> None:
+    """The table of one point: all rows, and how many times faster each is than the best peer."""
+    point = rows[0]
+    title = "{cell}, {pass}, T={T} B={B} D={D} H={H}".format(**point)
+    columns = ("ms", "± iqr", "tokens/s", "GFLOP/s", "of matmul", "compile s", "peak MB", "differs")
+    cells = []
+    for row in rows:
+        seconds = row["compile_ms"] and (row["lower_ms"] + row["compile_ms"]) / 1e3
+        cells.append(
+            (
+                _text(row["median_ms"], "{:,.3g}", 1e3),
+                f"{row['iqr_ms']:.2g}",
+                f"{row['tokens_per_second']:,.0f}",
+                _text(row["gflops"], "{:.1f}"),
+                _text(row["roofline_fraction"], "{:.0%}"),
+                _text(seconds, "{:.2f}"),
+                _text(row["peak_memory_mb"], "{:,.1f}"),
+                _text(row["max_difference"], "{:.0e}"),
+            )
+        )
+    _show(title, rows, columns, cells, "median_ms", absent)
+    for row in rows:
+        if row["difference_note"]:
+            print(f"         {row['implementation']}: not compared, {row['difference_note']}")
+
+
+def show_job(rows: Sequence[Mapping], absent: Mapping[str, str]) -> None:
+    """The table of a job."""
+    columns = ("s a job", "ms a step", "GFLOP/s", "of matmul", "start s", "final loss")
+    cells = [
+        (
+            f"{row['seconds']:.2f}",
+            f"{row['step_ms']:.2f}",
+            f"{row['gflops']:.1f}",
+            f"{row['roofline_fraction']:.0%}",
+            f"{row['start_seconds']:.1f}",
+            f"{row['final_loss']:.3f}",
+        )
+        for row in rows
+    ]
+    title = "the {job} job, {steps} steps of {batch}".format(**rows[0])
+    _show(title, rows, columns, cells, "seconds", absent)
+
+
+def _show(title, rows, columns, cells, time, absent):
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("", no_wrap=True)
+    peers = [row for row in rows if not row["implementation"].startswith(OURS)]
+    times = [
+        ("x JAX peer", [row[time] for row in peers if row["implementation"] != TORCH]),
+        ("x PyTorch", [row[time] for row in peers if row["implementation"] == TORCH]),
+    ]
+    times = [(name, min(found)) for name, found in times if found]
+    for name in (*columns, *(name for name, _ in times)):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row, values in zip(rows, cells, strict=True):
+        ratios = (f"{best / row[time]:.2f}" for _, best in times)
+        bold = "bold" if row["implementation"].startswith(OURS) else ""
+        table.add_row(row["implementation"], *values, *ratios, style=bold)
+    # A file or a pipe has no width of its own: there the table takes what it needs.
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    for label, reason in absent.items():
+        print(f"         {label} is absent: {reason}")
+
+
+def _text(value, form, most=None):
+    """A number as text; nothing for None; `most` and more without an exponent."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if most and value >= most else form.format(value)
+
+
+def groups(rows: Sequence[Mapping]) -> list[list[Mapping]]:
+    """The rows of each point, in the order they were measured."""
+    found = {}
+    for row in rows:
+        found.setdefault(tuple(row[name] for name in POINT), []).append(row)
+    return list(found.values())
+
+
+def draw(rows: Sequence[Mapping], path: Path) -> None:
+    """Tokens a second over T: a panel for each cell and pass, a line for each implementation."""
+    panels = list(dict.fromkeys((row["cell"], row["pass"]) for row in rows))
+    passes = list(dict.fromkeys(name for _, name in panels))
+    cells = list(dict.fromkeys(name for name, _ in panels))
+    sizes = {tuple(row[letter] for letter in "BDH") for row in rows}
+    title = "Throughput, {cores} cores, jax {jax}".format(**rows[0])
+    if len(sizes) == 1:
+        title += ", B={B} D={D} H={H}".format(**rows[0])
+    x = "time steps T" if len(sizes) == 1 else "time steps T, and B·D·H"
+    with style.house_style():
+        figure = style.new_figure(3.3 * len(cells), title)
+        bottom = (0.52 if len(sizes) == 1 else 0.7) / figure.get_figheight()
+        figure.subplots_adjust(bottom=bottom, right=0.81, wspace=0.9, hspace=0.45)
+        axes = figure.subplots(len(cells), len(passes), squeeze=False)
+        for i, cell in enumerate(cells):
+            for k, name in enumerate(passes):
+                chosen = [row for row in rows if (row["cell"], row["pass"]) == (cell, name)]
+                _panel(axes[i, k], chosen, len(sizes) == 1)
+                style.name_axes(axes[i, k], x, f"{cell}, {name}: tokens/s")
+        style.save(figure, path)
+
+
+def _panel(axes, rows, same_sizes):
+    points = sorted({tuple(row[letter] for letter in "TBDH") for row in rows})
+    lines = {}
+    for row in rows:
+        place = points.index(tuple(row[letter] for letter in "TBDH"))
+        line = lines.setdefault(row["implementation"], {})
+        line[place] = row["tokens_per_second"]
+    axes.set_yscale("log")
+    for label, line in lines.items():
+        color, dashes, width = _look(label)
+        places = sorted(line)
+        axes.plot(places, [line[p] for p in places], dashes, color=color, lw=width, marker=".")
+    axes.set_xlim(-0.15, len(points) - 0.85)
+    names = [f"{T}" if same_sizes else f"{T}\n{B}·{D}·{H}" for T, B, D, H in points]
+    axes.set_xticks(range(len(points)), names)
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    axes.yaxis.set(minor_locator=NullLocator(), major_formatter=EngFormatter(sep=""))
+    axes.grid(axis="y")
+    _label_ends(axes, {label: line[max(line)] for label, line in lines.items()})
+
+
+def _look(label):
+    if label.startswith(OURS):
+        one, many = ("-.", "--") if "remat" in label else (":", "-")
+        color = style.INK if "plain" in label else style.BLUE
+        return color, many if " x" in label else one, 2.5
+    return *LINES.get(label, (style.INK, "-")), 1.2
+
+
+def _label_ends(axes, ends):
+    """Names at the right end of the lines, moved apart where they would touch."""
+    low, high = map(math.log, axes.get_ylim())
+    gap = LABEL_POINTS / (axes.get_position().height * axes.figure.get_figheight() * 72)
+    labels = sorted(ends, key=ends.get)
+    heights = [(math.log(ends[label]) - low) / (high - low) for label in labels]
+    for _ in range(100):
+        for k in range(len(labels) - 1):
+            push = max(gap - (heights[k + 1] - heights[k]), 0) / 2
+            heights[k], heights[k + 1] = heights[k] - push, heights[k + 1] + push
+    for label, height in zip(labels, heights, strict=True):
+        look = {"color": _look(label)[0], "va": "center", "size": 8.5, "annotation_clip": False}
+        look["weight"] = "bold" if label.startswith(OURS) else "normal"
+        axes.annotate(label, (1.02, height), xycoords="axes fraction", **look)

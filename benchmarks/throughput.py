@@ -1,0 +1,174 @@
+"""How fast recurrent layers run, and train: rnn_jax beside other libraries, in one run."""
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from common import append_rows, load_cell, read_rows
+from measure import measure_job, measure_layer
+from peers import PEERS
+from peers.problem import Problem
+from team import Team
+
+from rnn_jax.cli import check_at_least, run
+from rnn_jax.errors import InputError
+
+ROWS, JOB_ROWS, FIGURE = "throughput.jsonl", "mnist_job.jsonl", "throughput.png"
+BUNDLED = Path(__file__).parent.parent / "experiments" / "mnist_files"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Measure recurrent layers of rnn_jax and of other libraries side by side."""
+
+    cells: tuple[Literal["lstm", "gru", "rnn"], ...] = ("lstm", "gru", "rnn")
+    """Cells to measure; none after the flag leaves them all out."""
+    cell: str | None = None
+    """A cell of your own besides, my_module:MyCell, looked for in the current folder too."""
+    lengths: tuple[int, ...] = (28, 128, 784)
+    """Sequence lengths T."""
+    batch_size: int = 64
+    """Sequences in a batch, B."""
+    input_size: int = 28
+    """Features of a time step, D."""
+    hidden_size: int = 128
+    """Hidden units, H."""
+    points: tuple[str, ...] = ()
+    """Sizes T,B,D,H to measure instead of those, e.g. 784,64,1,128 512,32,128,256."""
+    passes: tuple[Literal["forward", "train"], ...] = ("forward", "train")
+    """All outputs; or the gradient of all parameters."""
+    drivers: tuple[Literal["plain", "chunked", "remat"], ...] = ("plain", "chunked")
+    """The ways of rnn_jax to run a cell; remat is chunked with less memory."""
+    devices: int = 0
+    """Devices rnn_jax splits a batch over, besides one; 0 takes the most that divide the batch."""
+    peers: tuple[str, ...] = ("auto",)
+    """Libraries to measure besides: auto (all there are), none, or their names."""
+    peer_python: tuple[str, ...] = ()
+    """Interpreters of libraries installed elsewhere, as torch=/path/to/python."""
+    repeats: int = 15
+    """Turns that each implementation takes."""
+    device: Literal["cpu", "gpu", "tpu"] = "cpu"
+    """Where everything runs."""
+    job: Literal["mnist"] | None = None
+    """Measure a whole training job instead of layers: an LSTM that reads MNIST row by row."""
+    steps: int = 782
+    """Steps of the job, each of a batch of 128."""
+    data_dir: Path | None = None
+    """Where TFDS keeps the job's data; by default TFDS's own folder."""
+    profile: Path | None = None
+    """A folder for JAX profiler traces of rnn_jax, one for each row."""
+    replot: bool = False
+    """Draw figure and tables from the rows in --out-dir, and measure nothing."""
+    out_dir: Path = Path("runs/throughput")
+    """Folder for results; an earlier run in it is moved aside."""
+
+
+def main(config: Config) -> None:
+    """Measure, print a table for each point as it is done, write rows and figure."""
+    if config.replot:
+        return _replot(config)
+    problems, peers, pythons = _problems(config), _peers(config), _pythons(config)
+    import report
+
+    from rnn_jax.runs import RunDir
+
+    out = RunDir(config.out_dir)
+    out.write("config.json", dataclasses.asdict(config))
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        Team(config.device, config.drivers, config.devices, peers, pythons) as team,
+    ):
+        report.show_start(team.facts, team.absent, out.earlier)
+        if config.job:
+            data = _job_data(config, Path(scratch))
+            rows, absent = measure_job(team, config.steps, data)
+            append_rows(out.path / JOB_ROWS, rows)
+            report.show_job(rows, absent)
+            return
+        for problem in problems:
+            rows, absent = measure_layer(team, problem, config.repeats, config.profile)
+            append_rows(out.path / ROWS, rows)
+            report.show_layer(rows, absent)
+    report.draw(read_rows(out.path / ROWS), out.path / FIGURE)
+
+
+def _problems(config) -> list[Problem]:
+    check_at_least(config, batch_size=1, input_size=1, hidden_size=1, repeats=1, steps=1)
+    check_at_least(config, devices=0)
+    cells = [*config.cells, *([config.cell] if config.cell else [])]
+    if config.cell:
+        load_cell(config.cell, config.hidden_size)
+    for flag in ("passes", "drivers", "lengths"):
+        if not getattr(config, flag):
+            raise InputError(f"--{flag} needs at least one value.")
+    if not cells:
+        raise InputError("there is nothing to measure; give --cells or --cell.")
+    sizes = (config.batch_size, config.input_size, config.hidden_size)
+    points = [_point(text) for text in config.points] or [(T, *sizes) for T in config.lengths]
+    if min(map(min, points)) < 1:
+        raise InputError("--lengths and --points must hold numbers of at least 1.")
+    return [
+        Problem(cell, name == "train", *point)
+        for cell in cells
+        for name in config.passes
+        for point in points
+    ]
+
+
+def _point(text):
+    try:
+        T, B, D, H = map(int, text.split(","))
+    except ValueError:
+        raise InputError(
+            f"--points must be whole numbers T,B,D,H, e.g. 784,64,1,128; got {text!r}."
+        ) from None
+    return T, B, D, H
+
+
+def _peers(config) -> list[str]:
+    if config.peers in (("auto",), ("none",)):
+        return list(PEERS) if config.peers == ("auto",) else []
+    if unknown := [name for name in config.peers if name not in PEERS]:
+        raise InputError(
+            f"--peers must be auto, none, or any of {', '.join(PEERS)}; got {unknown[0]!r}."
+        )
+    return list(dict.fromkeys(config.peers))
+
+
+def _pythons(config) -> dict[str, str]:
+    pythons = dict(entry.partition("=")[::2] for entry in config.peer_python)
+    for name, path in pythons.items():
+        if name not in PEERS or not path:
+            raise InputError(
+                f"--peer-python must be NAME=PATH with a name of {', '.join(PEERS)}, "
+                f"e.g. torch=/path/to/python; got {name!r} and {path!r}."
+            )
+    return pythons
+
+
+def _job_data(config, scratch):
+    import numpy as np
+
+    from rnn_jax.data import load_images
+
+    images = load_images("mnist", config.data_dir, bundled=BUNDLED)
+    path = scratch / "images.npz"
+    np.savez(path, images=images.train_images, labels=images.train_labels)
+    return path
+
+
+def _replot(config):
+    import report
+
+    if (config.out_dir / JOB_ROWS).exists():
+        report.show_job(read_rows(config.out_dir / JOB_ROWS), {})
+        return
+    rows = read_rows(config.out_dir / ROWS)
+    for group in report.groups(rows):
+        report.show_layer(group, {})
+    report.draw(rows, config.out_dir / FIGURE)
+
+
+if __name__ == "__main__":
+    run(main, Config)
