@@ -102,6 +102,8 @@ def _problems(config) -> list[Problem]:
     for flag in ("passes", "drivers", "lengths"):
         if not getattr(config, flag):
             raise InputError(f"--{flag} needs at least one value.")
+    if config.job and "remat" in config.drivers:
+        raise InputError("--job measures --drivers plain and chunked; leave out remat.")
     if not cells:
         raise InputError("there is nothing to measure; give --cells or --cell.")
     sizes = (config.batch_size, config.input_size, config.hidden_size)

@@ -18,11 +18,12 @@ def run(main: Callable[[Config], object], config_type: type[Config]) -> NoReturn
     Exit codes: 0, done; 2, the user gave something that cannot be used (one line on standard error
     says what); 130, interrupted; 141, whoever read the output went away.
     """
-    config = tyro.cli(config_type)
     name = os.path.basename(sys.argv[0])
     try:
-        main(config)
-        sys.stdout.flush()
+        try:
+            main(tyro.cli(config_type))
+        finally:
+            sys.stdout.flush()
     except InputError as error:
         sys.exit(_fail(f"{name}: {error}", 2))
     except KeyboardInterrupt:

@@ -15,8 +15,8 @@ from rnn_jax.errors import InputError
 from rnn_jax.scan import unroll
 from rnn_jax.typing import Array, Carry, Float, Params
 
-BLOCK = 32
-"""Rows that are made orthonormal at once; LAPACK is at its slowest above this."""
+BLOCK = 16
+"""Rows made orthonormal at once. OpenBLAS starts threads for a larger triangle, which then wait."""
 
 
 def lyapunov_spectrum(
@@ -64,8 +64,9 @@ def lyapunov_spectrum(
     batch = xs.shape[1:-1]
     xs = xs.reshape(len(xs), -1, xs.shape[-1])
     start = jax.tree.map(lambda field: field.reshape(-1, field.shape[-1]), start)
-    first = jax.random.orthogonal(jax.random.key(0), size, dtype=fields[0].dtype)[:count]
-    rows = jnp.broadcast_to(first, (xs.shape[1], count, size))
+    columns, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(size, count)))
+    rows = jnp.asarray(columns.T, fields[0].dtype)
+    rows = jnp.broadcast_to(rows, (xs.shape[1], count, size))
 
     push = partial(_push, cell, params)
     if isinstance(cell, GatedCell) and 4 * count >= size:
@@ -90,7 +91,7 @@ def _grow(push, xs, qr_every, state, span):
     carry, rows = state
     first, last = span
     digits = -np.log(jnp.finfo(rows.dtype).eps)
-    aim, most = 0.4 * digits, 0.6 * digits
+    aim, most = digits / 2, 3 * digits / 4
 
     def stretch(state):
         t, carry, rows, total, rate = state
@@ -98,18 +99,18 @@ def _grow(push, xs, qr_every, state, span):
         end = jnp.minimum(t + steps, last)
         now, moved = jax.lax.fori_loop(t, end, lambda i, s: push(*s, xs[i]), (carry, rows))
         moved, logs = _orthonormal(moved)
-        reach = _reach(logs)
-        # Rows that came too close to parallel have lost digits: back, and one step at a time.
-        lost = (jnp.max(reach) > most) & (end > t + 1)
-        reached = end, now, moved, total + logs, jnp.mean(reach) / (end - t)
-        again = t, carry, rows, total, jnp.full_like(rate, jnp.inf)
+        reach, steps = jnp.max(_reach(logs)), end - t
+        reached = end, now, moved, total + logs, reach / steps
+        # Rows that came too close to parallel have lost digits: back, and half as far.
+        again = t, carry, rows, total, 2 * aim / steps
+        lost = (reach > most) & (steps > 1)
         return jax.tree.map(partial(jnp.where, lost), again, reached)
 
     zeros, unknown = jnp.zeros(rows.shape[:2], rows.dtype), jnp.asarray(jnp.inf, rows.dtype)
     state = first, carry, rows, zeros, unknown
     _, carry, rows, total, _ = jax.lax.while_loop(lambda s: s[0] < last, stretch, state)
-    q, r = jnp.linalg.qr(rows.mT)
-    return (carry, q.mT), total + jnp.log(jnp.abs(jnp.diagonal(r, axis1=1, axis2=2)))
+    rows, logs = _settled(rows)
+    return (carry, rows), total + logs
 
 
 def _reach(logs):
@@ -131,6 +132,15 @@ def _orthonormal(rows):
     state = rows, jnp.zeros(rows.shape[:2], rows.dtype), jnp.asarray(True), jnp.int32(0)
     basis, logs, *_ = jax.lax.while_loop(lambda s: s[2] & (s[3] < 3), again, state)
     return basis, logs
+
+
+def _settled(rows):
+    """`_orthonormal` to rounding."""
+    total = 0
+    for _ in range(3):
+        rows, logs = _gram_schmidt(rows)
+        total = total + logs
+    return rows, total
 
 
 def _gram_schmidt(rows):

@@ -50,9 +50,9 @@ def unroll(
     Raises:
       InputError: a feature size, rank, dtype, carry, length or driver that does not fit.
     """
-    driver = _check_driver(cell, driver, chunk, remat)
     cell, xs, carry, keep = prepare(cell, params, xs, carry, lengths)
     steps = len(jax.tree.leaves(xs)[0])
+    driver = _check_driver(cell, steps, driver, chunk, remat)
     batch = jax.tree.leaves(carry)[0].size // cell.hidden_size
     if driver == "plain" or not steps or not batch:
         carry, ys = plain(cell, params, carry, xs)
@@ -62,16 +62,21 @@ def unroll(
     return carry, ys if keep is None else select(keep, ys, 0)
 
 
-def pick_driver(cell: Cell) -> Driver:
-    """The driver that "auto" stands for: the one measured fastest, see benchmarks/README.md."""
-    return "chunked" if isinstance(cell, GatedCell) else "plain"
+SHORT = 64
+"""Steps under which the plain driver is as fast: its scan has little to hand from step to step."""
 
 
-def _check_driver(cell, driver, chunk, remat):
+def pick_driver(cell: Cell, steps: int) -> Driver:
+    """The driver that "auto" stands for at T = `steps`: the one measured fastest on CPUs."""
+    return "chunked" if isinstance(cell, GatedCell) and steps >= SHORT else "plain"
+
+
+def _check_driver(cell, steps, driver, chunk, remat):
     """The driver to use, once it is clear that it can do what was asked."""
     if driver not in get_args(Driver):
         raise InputError(f"driver must be one of {', '.join(get_args(Driver))}; got {driver!r}.")
-    driver = pick_driver(cell) if driver == "auto" else driver
+    if driver == "auto":
+        driver = "chunked" if remat or chunk is not None else pick_driver(cell, steps)
     if driver == "chunked" and not isinstance(cell, GatedCell):
         raise InputError(
             f"the chunked driver needs a GatedCell and {type(cell).__name__} is none; "

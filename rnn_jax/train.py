@@ -53,7 +53,9 @@ def init_state(
         return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
     graphdef = nnx.graphdef(nnx.eval_shape(create))
-    return graphdef, jax.jit(start, out_shardings=replicated(mesh))()
+    # On one device, then copied: split over CPU devices, this has been seen to wait for itself.
+    state = jax.block_until_ready(jax.jit(start)())
+    return graphdef, jax.device_put(state, replicated(mesh))
 
 
 @functools.lru_cache(maxsize=8)
@@ -202,21 +204,15 @@ def make_predict(
 
     def local(params, xs):
         model = nnx.merge(graphdef, params)
-        batches = xs.reshape(-1, batch_size, *xs.shape[1:])
+        share = -(-len(xs) // (batch_size * mesh.size)) * batch_size
+        padded = jnp.pad(xs, ((0, share * mesh.size - len(xs)), (0, 0), (0, 0)))
+        own = jax.lax.dynamic_slice_in_dim(padded, jax.lax.axis_index("data") * share, share)
+        batches = own.reshape(-1, batch_size, *xs.shape[1:])
         logits = jax.lax.map(lambda batch: model(jnp.moveaxis(batch, 0, 1)), batches)
-        return logits.reshape(len(xs), -1)
+        logits = logits.reshape(share, -1)
+        return jax.lax.all_gather(logits, "data", tiled=True)[: len(xs)]
 
-    split = jax.shard_map(
-        local, mesh=mesh, in_specs=(P(), P("data")), out_specs=P("data"), check_vma=False
-    )
-
-    @functools.partial(jax.jit, out_shardings=replicated(mesh))
-    def predict(params, xs):
-        filler = -len(xs) % (batch_size * mesh.size)
-        padded = jnp.pad(xs, ((0, filler), (0, 0), (0, 0)))
-        return split(params, padded)[: len(xs)]
-
-    return predict
+    return jax.jit(jax.shard_map(local, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False))
 
 
 def evaluate(

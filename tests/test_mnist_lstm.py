@@ -162,6 +162,13 @@ def test_help_names_every_option_with_its_default_and_needs_no_jax(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": path})
 
 
+def test_help_that_nobody_reads_to_its_end_causes_no_stack_trace(tmp_path):
+    process = start(tmp_path, "--help")
+    process.stdout.close()
+    assert "Traceback" not in process.stderr.read()
+    assert process.wait(timeout=60) == 141
+
+
 @pytest.fixture(scope="module")
 def tiny_cache(tmp_path_factory):
     """A folder in which TFDS has prepared MNIST, shared by the runs that are cut off."""

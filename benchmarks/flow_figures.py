@@ -1,0 +1,257 @@
+"""The four figures of gradient_flow.py, each drawn from the rows alone."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from flow_looks import LABEL, Looks, label_ends
+from flow_report import Line, lines, title
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
+
+from rnn_jax import style
+
+SMALL_PANELS = 3
+
+
+def draw(rows: Sequence[Mapping], folder: Path) -> list[Path]:
+    """Write the figures into `folder`; those that no row has anything for are left out."""
+    drawn = lines(rows)
+    looks, written = Looks(drawn), []
+    for name, figure in (
+        ("gradient_norms.png", gradient_norms),
+        ("norm_vs_length.png", norm_vs_length),
+        ("lyapunov.png", lyapunov),
+        ("gates.png", gates),
+    ):
+        with style.house_style():
+            found = figure(drawn, looks, title(rows))
+            if found is not None:
+                style.save(found, folder / name)
+                written.append(folder / name)
+    return written
+
+
+def gradient_norms(drawn: Sequence[Line], looks: Looks, what: str) -> Figure:
+    """log10 ‖∂L/∂h_t‖ over T - t, the longest T below, shorter ones above."""
+    lengths = sorted({T for line in drawn for T in line.lengths})
+    shorter = lengths[:-1]
+    if len(shorter) > SMALL_PANELS:
+        chosen = np.linspace(0, len(shorter) - 1, SMALL_PANELS).round().astype(int)
+        shorter = [shorter[i] for i in chosen]
+    figure = style.new_figure(6.3 if shorter else 3.8, f"Gradients on their way back: {what}")
+    figure.subplots_adjust(right=0.8)
+    if shorter:
+        grid = figure.add_gridspec(2, 1, height_ratios=[1, 1.7], hspace=0.36)
+        above = grid[0].subgridspec(1, len(shorter), wspace=0.28)
+        for i, T in enumerate(shorter):
+            axes = figure.add_subplot(above[i])
+            _flow(axes, drawn, looks, T)
+            axes.set_title(f"T = {T}", loc="right", size=9, color=style.MUTED)
+            if not i:
+                style.name_axes(axes, "", "log₁₀ ‖∂L/∂hₜ‖")
+    main = figure.add_subplot(grid[1]) if shorter else figure.subplots()
+    ends = _flow(main, drawn, looks, lengths[-1])
+    main.set_title(f"T = {lengths[-1]}", loc="right", size=9, color=style.MUTED)
+    style.name_axes(main, "steps before the end, T - t", "log₁₀ ‖∂L/∂hₜ‖")
+    label_ends(main, ends)
+    return figure
+
+
+def _flow(axes, drawn, looks, T):
+    """One panel; the (name, colour, height) of each end of a line."""
+    ends, starts, every = [], [], []
+    for line in (line for line in drawn if T in line.lengths):
+        series, n = line.adjoints(T), np.arange(T)
+        mean = series.mean(0)
+        axes.fill_between(
+            n, series.min(0), series.max(0), color=looks.color(line), alpha=0.15, lw=0
+        )
+        axes.plot(n, mean, lw=1.8, marker="." if T == 1 else "", **looks.of(line))
+        finite = mean[np.isfinite(mean)]
+        if finite.size:
+            starts.append(finite[0])
+            every += [np.nanmin(series), np.nanmax(series)]
+            ends.append((line.name, looks.color(line), finite[-1]))
+    axes.set_xlim(0, max(T - 1, 1))
+    axes.xaxis.set_major_locator(MaxNLocator(4 if T < 1000 else 5, integer=True))
+    axes.grid(axis="y")
+    if not starts:
+        look = {"color": style.MUTED, "ha": "center", "transform": axes.transAxes}
+        axes.text(0.5, 0.5, "nothing finite", **look)
+        axes.set_yticks([])
+        return ends
+    low, high = min(every), max(every)
+    room = max(high - low, 1)
+    axes.set_ylim(low - 0.05 * room, high + 0.15 * room)
+    for rate in (0.9, 1.1):
+        _reference(axes, rate, float(np.median(starts)), T, ends)
+    return ends
+
+
+def _reference(axes, rate, start, T, ends):
+    """The dotted line of rate^n, named where it leaves the panel, or with the ends of the lines."""
+    low, high = axes.get_ylim()
+    slope, name = np.log10(rate), f"{rate}ⁿ"
+    last = min(T - 1, ((high if slope > 0 else low) - start) / slope)
+    end = start + last * slope
+    axes.plot([0, last], [start, end], ":", color=style.MUTED, lw=1.4)
+    if last == T - 1:
+        ends.append((name, style.MUTED, end))
+        return
+    place = (4, -1) if slope > 0 else (4, 2)
+    vertical = "top" if slope > 0 else "bottom"
+    look = {"color": style.MUTED, "size": 9, "va": vertical}
+    axes.annotate(name, (last, end), place, textcoords="offset points", **look)
+
+
+def norm_vs_length(drawn: Sequence[Line], looks: Looks, what: str) -> Figure:
+    """The norm of the gradient by the cell's parameters, and throughput, over T."""
+    figure = style.new_figure(3.4, f"Parameter gradients and speed: {what}")
+    figure.subplots_adjust(right=0.87, wspace=0.85)
+    left, right = figure.subplots(1, 2)
+    ends = []
+    for line in drawn:
+        norms = [[row["parameter_norms"]["all"] for row in line.at(T)] for T in line.lengths]
+        norms = [np.array(values, float) for values in norms]
+        mean = np.array([values.mean() for values in norms])
+        finite = mean[np.isfinite(mean)]
+        low, high = ([f(values) for values in norms] for f in (np.min, np.max))
+        left.fill_between(line.lengths, low, high, color=looks.color(line), alpha=0.15, lw=0)
+        left.plot(line.lengths, mean, **looks.of(line) | looks.points(line))
+        ends += [(line.name, looks.color(line), last) for last in finite[-1:]]
+    style.name_axes(left, "time steps T", "log₁₀ ‖∂L/∂θ‖, parameters θ of the cell")
+    speeds = []
+    for cell in dict.fromkeys(line.cell for line in drawn):
+        own = [line for line in drawn if line.cell == cell]
+        timing = {row["T"]: row["timing"] for line in own for row in line.rows}
+        lengths, color = sorted(timing), looks.color(own[0])
+        plain, probed = (
+            [timing[T][f"{name}tokens_per_second"] for T in lengths] for name in ("", "probed_")
+        )
+        right.plot(lengths, plain, "o-", ms=4, color=color)
+        right.plot(lengths, probed, "o:", ms=4, mfc="white", color=color)
+        speeds.append((own[0].name.partition(",")[0], color, plain[-1]))
+    style.name_axes(right, "time steps T", "tokens/s in training; dotted: with probe")
+    right.set_ylim(0, 1.05 * right.get_ylim()[1])
+    right.yaxis.set_major_formatter(EngFormatter(sep=""))
+    every = sorted({T for line in drawn for T in line.lengths})
+    for axes, labels in ((left, ends), (right, speeds)):
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(every, every)
+        for label, T, longer in zip(axes.get_xticklabels(), every, every[1:], strict=False):
+            label.set_visible(longer > 1.8 * T)
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlim(every[0] / 1.3, every[-1] * 1.3)
+        axes.grid(axis="y")
+        label_ends(axes, labels)
+    return figure
+
+
+def lyapunov(drawn: Sequence[Line], looks: Looks, what: str) -> Figure | None:
+    """The leading exponents at the longest T, and the largest beside the gradient's own rate."""
+    drawn = [line for line in drawn if line.rows[0]["lyapunov"]]
+    if not drawn:
+        return None
+    figure = style.new_figure(3.6, f"Lyapunov exponents: {what}")
+    figure.subplots_adjust(wspace=0.85)
+    left, right = figure.subplots(1, 2)
+    T = max(T for line in drawn for T in line.lengths)
+    ends, rates = [], []
+    for line in (line for line in drawn if T in line.lengths):
+        values = np.array([row["lyapunov"] for row in line.at(T)], float)
+        index = np.arange(1, values.shape[1] + 1)
+        left.fill_between(
+            index, values.min(0), values.max(0), color=looks.color(line), alpha=0.15, lw=0
+        )
+        mean = values.mean(0)
+        left.plot(index, mean, **looks.of(line) | looks.points(line))
+        ends += [(line.name, looks.color(line), last) for last in mean[np.isfinite(mean)][-1:]]
+        slopes = [next(iter(row["half_life"].values()))["slope"] for row in line.at(T)]
+        points = np.array([values[:, 0], slopes], float).T * (1, np.log(10))
+        right.plot(*points.T, ls="", mec="white", mew=0.5, **looks.points(line))
+        rates.append(points)
+    left.axhline(0, color=style.MUTED, lw=0.8)
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    style.name_axes(left, "index i", f"exponents λᵢ [nats a step], T = {T}")
+    left.grid(axis="y")
+    label_ends(left, ends)
+    rates = np.concatenate(rates)
+    rates = rates[np.isfinite(rates).all(1)]
+    if len(rates):
+        low, high = min(rates.min(), 0), max(rates.max(), 0)
+        room = 0.06 * max(high - low, 0.01)
+        right.plot([low, high], [low, high], ":", color=style.MUTED, zorder=0)
+        right.set(xlim=(low - room, high + room), ylim=(low - room, high + room))
+    look = {"color": style.MUTED, "size": 9, "ha": "right", "transform": right.transAxes}
+    right.text(0.97, 0.04, "dotted: both the same", **look)
+    style.name_axes(right, "λ₁ [nats a step]", "rate of ‖∂L/∂hₜ‖ [nats a step]")
+    right.xaxis.set_major_locator(MaxNLocator(4))
+    right.grid()
+    return figure
+
+
+def gates(drawn: Sequence[Line], looks: Looks, what: str) -> Figure | None:
+    """How open the gates are, and for how long they keep the past, at the longest T."""
+    drawn = [line for line in drawn if line.rows[0]["gates"]]
+    if not drawn:
+        return None
+    count = sum(len(line.rows[0]["gates"]) + 1 for line in drawn)
+    height = 1.1 + 0.2 * count
+    figure = style.new_figure(height, f"Gates: {what}")
+    whole = figure.get_figheight()
+    figure.subplots_adjust(0.21, 0.7 / whole, top=(height - 0.1) / whole, wspace=0.12)
+    left, right = figure.subplots(1, 2, sharey=True)
+    row, T = 0, max(T for line in drawn for T in line.lengths)
+    for line in (line for line in drawn if T in line.lengths):
+        color = looks.color(line)
+        left.annotate(
+            line.name, (0, row), (-6, 0), textcoords="offset points", ha="right", color=color,
+            weight="bold", **LABEL,
+        )  # fmt: skip
+        for gate in line.rows[0]["gates"]:
+            row += 1
+            _gate(left, line, T, gate, row, color)
+            if gate == line.rows[0]["keep_gate"]:
+                _keeps(right, line, T, row, color)
+        row += 1
+    left.set(xlim=(0, 1), ylim=(row - 0.4, -0.6), yticks=[])
+    left.spines.left.set_visible(False)
+    right.spines.left.set_visible(False)
+    right.tick_params(left=False)
+    right.set_xscale("log")
+    right.grid(axis="x")
+    right.xaxis.set(
+        major_locator=LogLocator(subs=(1, 2, 5)),
+        minor_locator=NullLocator(),
+        major_formatter="{x:g}",
+    )
+    left.set_xlabel(f"share of values below 0.1 (dark), above 0.9 (pale)\n● mean value; T = {T}")
+    right.set_xlabel("steps to 1/e: ◆ the gradient\n● what a unit keeps, 10 to 90 % of units")
+    return figure
+
+
+def _gate(axes, line, T, gate, row, color):
+    mean, low, high = (
+        line.mean(T, lambda r, part=part: r["gates"][gate][part])
+        for part in ("mean", "low", "high")
+    )
+    axes.barh(row, 1, 0.7, color=style.LINE, alpha=0.5)
+    axes.barh(row, low, 0.7, color=color)
+    axes.barh(row, high, 0.7, left=1 - high, color=color, alpha=0.45)
+    axes.plot(mean, row, "o", color=style.INK, mec="white", ms=6)
+    name = f"{gate}, keeps" if gate == line.rows[0]["keep_gate"] else gate
+    look = {"ha": "right", "color": style.MUTED}
+    axes.annotate(name, (0, row), (-6, 0), textcoords="offset points", **look, **LABEL)
+
+
+def _keeps(axes, line, T, row, color):
+    """The time constants of the keep gate, and the gradient's beside them where it vanishes."""
+    low, middle, high = (
+        line.mean(T, lambda r, i=i: r["time_constant"] and r["time_constant"][i]) for i in range(3)
+    )
+    axes.plot([low, high], [row, row], color=color, lw=3, alpha=0.45, solid_capstyle="round")
+    axes.plot(middle, row, "o", color=color, ms=6)
+    life = line.half_life(T)
+    if life.slope < 0:
+        axes.plot(1 / (-life.slope * np.log(10)), row, "D", color=style.INK, mec="white", ms=6)

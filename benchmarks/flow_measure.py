@@ -1,0 +1,205 @@
+"""What is measured of one network: the time of a training step, and where its gradients go."""
+
+import functools
+import statistics
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flow_nets import Net, Subject, memory_gates
+from timing import interleave, spread, turn
+
+from rnn_jax import gradient_flow
+from rnn_jax.cell import Cell, GatedCell, dot
+from rnn_jax.lyapunov import lyapunov_spectrum
+from rnn_jax.probed import unroll_probed, zero_probe
+from rnn_jax.scan import gate_activations, unroll
+from rnn_jax.time_scales import gate_statistics, half_life, time_constant
+from rnn_jax.typing import Array, Float, Shaped
+
+OPTIMIZER = optax.adam(1e-3)
+WATCHED = 4
+"""Examples of a batch whose exponents and gates are watched."""
+BURN_IN = 4
+"""The first T/4 steps are left out of the exponents."""
+
+
+def loss_of(net: Net, ys: Float[Array, "T B H"], targets: Shaped[Array, "R B ..."]):
+    """The mean loss of the last R steps: cross-entropy of classes, squares of differences."""
+    said = dot(ys[-len(targets) :], net.w) + net.b
+    if jnp.issubdtype(targets.dtype, jnp.integer):
+        return optax.softmax_cross_entropy_with_integer_labels(said, targets).mean()
+    return jnp.mean((said - targets) ** 2)
+
+
+@functools.cache
+def train_steps(cell: Cell) -> tuple[Callable, Callable]:
+    """Jitted steps of training with Adam, `step(net, opt_state, batch)`: without and with probe.
+
+    Both return net, opt_state, loss and gradients; the second one also log10 ‖∂L/∂carry_t‖ of each
+    example, [T, B] for each field of the carry, t = 1 to T. For a cell that the probe does not take
+    these come out of a second pass.
+    """
+
+    def update(net, opt_state, loss, grads):
+        updates, opt_state = OPTIMIZER.update(grads, opt_state, net)
+        return optax.apply_updates(net, updates), opt_state, loss, grads
+
+    @jax.jit
+    def plain(net, opt_state, batch):
+        def loss(net):
+            _, ys = unroll(cell, net.cell, batch.xs)
+            return loss_of(net, ys, batch.targets)
+
+        return update(net, opt_state, *jax.value_and_grad(loss)(net))
+
+    @jax.jit
+    def probed(net, opt_state, batch):
+        def loss(net, probe):
+            _, ys = unroll_probed(cell, net.cell, batch.xs, probe)
+            return loss_of(net, ys, batch.targets)
+
+        probe = zero_probe(cell, *batch.xs.shape[:1], batch.xs.shape[1:-1])
+        loss, (grads, norms) = jax.value_and_grad(loss, (0, 1))(net, probe)
+        return *update(net, opt_state, loss, grads), norms
+
+    @jax.jit
+    def twice(net, opt_state, batch):
+        norms = gradient_flow.loss_adjoint_norms(
+            lambda _, ys: loss_of(net, ys, batch.targets), cell, net.cell, batch.xs
+        )
+        norms = jax.tree.map(lambda field: field[1:], norms.carry)
+        return *plain(net, opt_state, batch), norms
+
+    return plain, probed if isinstance(cell, GatedCell) else twice
+
+
+def compile_all(subject: Subject, exponents: int) -> None:
+    """Compile what the two functions below call, at once: a compilation takes one core."""
+    cell, net, batch = subject
+    few = batch.xs[:, :WATCHED]
+    with ThreadPoolExecutor() as pool:
+        calls = [pool.submit(step, net, OPTIMIZER.init(net), batch) for step in train_steps(cell)]
+        calls.append(pool.submit(_exponents, cell, net.cell, few, exponents))
+        calls.append(pool.submit(_gates, cell, net.cell, few))
+        for call in calls:
+            jax.block_until_ready(call.result())
+
+
+def time_steps(subject: Subject, repeats: int) -> dict[str, float]:
+    """Columns of a row: milliseconds a training step and its throughput, without and with probe."""
+    cell, net, batch = subject
+    opt_state = OPTIMIZER.init(net)
+
+    def timed(step):
+        return lambda: turn(lambda: jax.block_until_ready(step(net, opt_state, batch)))
+
+    plain, probed = map(timed, train_steps(cell))
+    seconds = interleave({"plain": plain, "probed": probed}, repeats)
+    ratios = [p / s for s, p in zip(seconds["plain"], seconds["probed"], strict=True)]
+    columns = {f"probed_{name}": value for name, value in spread(seconds["probed"]).items()}
+    columns |= spread(seconds["plain"]) | {"probe_ratio": statistics.median(ratios)}
+    tokens = batch.xs.shape[0] * batch.xs.shape[1]
+    for name in ("", "probed_"):
+        columns[f"{name}tokens_per_second"] = 1e3 * tokens / columns[f"{name}median_ms"]
+    del columns["probed_repeats"]
+    return columns | {"probe": "same pass" if isinstance(cell, GatedCell) else "second pass"}
+
+
+def measure(subject: Subject, exponents: int) -> dict:
+    """Columns of a row: where the gradients of a network go, its exponents and its gates.
+
+    Numbers that are not finite become None: the norm of a gradient that is zero, for one.
+    """
+    cell, net, batch = subject
+    _, probed = train_steps(cell)
+    *_, loss, grads, norms = probed(net, OPTIMIZER.init(net), batch)
+    # The loss is a mean over the batch; the adjoint of one example is that of its own loss.
+    scale = np.log10(batch.xs.shape[1])
+    flow = {
+        field: np.asarray(values, np.float64).mean(1) + scale
+        for field, values in zip(norms._fields, norms, strict=True)
+    }
+    by_name = _parameter_norms(cell, net, grads.cell, batch)
+    few = batch.xs[:, :WATCHED]
+    return _plain_numbers(
+        {
+            "loss": float(loss),
+            "parameter_norms": by_name,
+            "adjoint_norms": flow,
+            "half_life": {f: half_life(values[::-1])._asdict() for f, values in flow.items()},
+            "lyapunov": _exponents(cell, net.cell, few, exponents),
+            **_gates(cell, net.cell, few),
+        }
+    )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _norms_of(cell, grads):
+    whole = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(grads)])
+    return {"all": gradient_flow.log10_norm(whole)} | gradient_flow.parameter_norms(cell, grads)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _norms_beyond_floats(cell, net, batch):
+    _, ys = unroll(cell, net.cell, batch.xs)
+    d_ys = jax.grad(loss_of, 1)(net, ys, batch.targets)
+    return gradient_flow.parameter_gradient_norms(cell, net.cell, batch.xs, d_ys)
+
+
+def _parameter_norms(cell, net, grads, batch):
+    """log10 norms of the gradient by the parameters of the cell, by name, and of `all` at once."""
+    if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads)):
+        return _norms_of(cell, grads)
+    norms = _norms_beyond_floats(cell, net, batch)
+    whole = [value for name, value in norms.items() if name.rpartition(".")[0] not in norms]
+    total = gradient_flow.log10_mean(2 * jnp.stack(whole)) + np.log10(len(whole))
+    return {"all": total / 2} | norms
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _spectrum(cell, params, xs, count):
+    return lyapunov_spectrum(cell, params, xs, count=count, burn_in=len(xs) // BURN_IN).mean(0)
+
+
+def _exponents(cell, params, xs, count):
+    """The leading exponents, in nats a step, averaged over examples."""
+    size = sum(field.shape[-1] for field in cell.initial_carry())
+    return _spectrum(cell, params, xs, min(count, size)) if count else []
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _watch(cell, params, xs):
+    values = gate_activations(cell, params, xs)
+    low = {name: gate.min() for name, gate in values.items()}
+    units = {name: time_constant(gate, (0, 1)) for name, gate in values.items()}
+    return gate_statistics(values), low, units
+
+
+def _gates(cell, params, xs):
+    """Of gates in 0 to 1: mean and saturation over time; how long the units keep the past."""
+    if not isinstance(cell, GatedCell) or type(cell).activations is GatedCell.activations:
+        return {"gates": {}, "keep_gate": None, "time_constant": None}
+    statistics, low, units = _watch(cell, params, xs)
+    keep, _ = memory_gates(cell)
+    watched = {
+        name: {part: np.mean(getattr(statistics[name], part)) for part in ("mean", "low", "high")}
+        for name in cell.gates
+        if low[name] >= 0
+    }
+    constants = None if keep is None else np.quantile(units[keep], (0.1, 0.5, 0.9))
+    return {"gates": watched, "keep_gate": keep, "time_constant": constants}
+
+
+def _plain_numbers(value):
+    """The same as JSON has it: lists and floats of 5 digits, None for what is not finite."""
+    if isinstance(value, dict):
+        return {name: _plain_numbers(inner) for name, inner in value.items()}
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, list) or np.ndim(value):
+        return [_plain_numbers(inner) for inner in np.asarray(value).tolist()]
+    return float(f"{value:.5g}") if np.isfinite(value) else None

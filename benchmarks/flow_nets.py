@@ -1,0 +1,197 @@
+"""The networks to measure, each with its batch: newly drawn ones, or the trained one of a run."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from common import load_cell
+from flow_tasks import BUNDLED, Batch, Task
+from jax.nn.initializers import lecun_normal
+
+from rnn_jax import data, initializers, runs
+from rnn_jax.cell import Cell, dot
+from rnn_jax.cells import CELLS, GRUCell, LSTMCell
+from rnn_jax.errors import InputError
+from rnn_jax.typing import Array, Float, Params
+
+INITS = ("default", "orthogonal", "identity", "chrono", "gain=G", "forget=B")
+BEFORE, AFTER = "untrained", "trained"
+
+
+class Point(NamedTuple):
+    """One network to measure: the grid is made of these."""
+
+    cell: str
+    init: str
+    T: int
+    seed: int
+
+
+class Net(NamedTuple):
+    """The parameters of a cell, and of the linear layer that reads its outputs."""
+
+    cell: Params
+    w: Float[Array, "H C"]
+    b: Float[Array, " C"]
+
+
+class Subject(NamedTuple):
+    """A network and what it reads."""
+
+    cell: Cell
+    net: Net
+    batch: Batch
+
+
+def memory_gates(cell: Cell) -> tuple[str | None, str | None]:
+    """The gates that multiply the past and what is new, where they are known; else None."""
+    if isinstance(cell, LSTMCell):
+        return "f", "i"
+    return ("z", None) if isinstance(cell, GRUCell) else (None, None)
+
+
+class Drawn:
+    """Networks newly drawn: each cell, initialised in each way, at each length, for each seed.
+
+    Attributes:
+      points: what can be measured, in the order in which the least is compiled.
+      skipped: for each cell and initialisation that do not go together, why.
+
+    Raises:
+      InputError: an unknown initialisation, a length too short for the task, nothing to measure.
+    """
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        inits: tuple[str, ...],
+        lengths: tuple[int, ...],
+        seeds: int,
+        task: Task,
+        hidden_size: int,
+        batch_size: int,
+    ):
+        if min(lengths) < task.shortest:
+            raise InputError(
+                f"--lengths must be at least {task.shortest} for this task, got {min(lengths)}; "
+                "take longer ones or another --task."
+            )
+        self._task, self._batch_size = task, batch_size
+        self._cells = {
+            name: CELLS[name](hidden_size) if name in CELLS else load_cell(name, hidden_size)
+            for name in names
+        }
+        self.points, self.skipped = [], {}
+        for name, cell in self._cells.items():
+            for T in lengths:
+                for init in inits:
+                    if reason := _misfit(cell, init, task, T):
+                        self.skipped[f"{name} {init}"] = reason
+                    else:
+                        self.points += [Point(name, init, T, seed) for seed in range(seeds)]
+        if not self.points:
+            raise InputError(next(iter(self.skipped.values())))
+
+    def load(self, point: Point) -> Subject:
+        """The network and the batch of a point; those of one seed share all that they can."""
+        cell = self._cells[point.cell]
+        key, key_data = jax.random.split(jax.random.key(point.seed))
+        net = _draw(key, cell, point.init, self._task, point.T)
+        return Subject(cell, net, self._task.draw(key_data, point.T, self._batch_size))
+
+
+class Trained:
+    """The network of a run, before and after its training, on batches of its own test images.
+
+    Attributes:
+      points: the network before and after, once for each seed, which draws the batch.
+      skipped: nothing.
+
+    Raises:
+      InputError: no finished run there; its data cannot be loaded.
+    """
+
+    skipped: Mapping[str, str] = {}
+
+    def __init__(self, run: Path, seeds: int, batch_size: int, data_dir: Path | None):
+        model, settings = runs.load_classifier(run)
+        self._models = {BEFORE: runs.build_classifier(settings), AFTER: model}
+        images = data.load_images(settings["dataset"], data_dir, bundled=BUNDLED)
+        self._xs = data.to_sequences(images.test_images, settings["sequence"])
+        self._labels = images.test_labels
+        self._batch_size = batch_size
+        name, T = settings["cell"], self._xs.shape[1]
+        self.points = [Point(name, when, T, seed) for when in self._models for seed in range(seeds)]
+
+    def load(self, point: Point) -> Subject:
+        """The network and a batch; what its input layer makes of the images counts as input."""
+        model = self._models[point.init]
+        random = np.random.default_rng(point.seed)
+        chosen = random.choice(len(self._xs), self._batch_size, replace=False)
+        xs = jnp.moveaxis(jnp.asarray(self._xs[chosen]), 0, 1)
+        if model.projection is not None:
+            xs = dot(xs, model.projection.kernel[...]) + model.projection.bias[...]
+        net = Net(model.rnn.weights(), model.output.kernel[...], model.output.bias[...])
+        return Subject(model.rnn.cell, net, Batch(xs, jnp.asarray(self._labels[chosen])[None]))
+
+
+def _draw(key, cell, init, task, T):
+    key_cell, key_init, key_w = jax.random.split(key, 3)
+    params = _initialised(cell, init, key_cell, key_init, task.input_size, T)
+    w = lecun_normal()(key_w, (cell.hidden_size, task.outputs), jnp.float32)
+    return Net(params, w, jnp.zeros(task.outputs))
+
+
+def _initialised(cell, init, key, key_init, input_size, T):
+    """Parameters of a cell, its defaults changed as `init`, one of INITS, says."""
+    name, value = _parse(init)
+    if name == "forget":
+        if not isinstance(cell, LSTMCell):
+            raise InputError(f"--init {init} is for an LSTM; {type(cell).__name__} is none.")
+        return dataclasses.replace(cell, forget_bias=value).init(key, input_size)
+    params = cell.init(key, input_size)
+    if name == "orthogonal":
+        return initializers.orthogonal_recurrence(cell, params, key_init)
+    if name == "identity":
+        return initializers.identity_recurrence(cell, params)
+    if name == "gain":
+        return initializers.scaled_recurrence(params, value)
+    if name == "chrono":
+        keep, write = memory_gates(cell)
+        if keep is None:
+            raise InputError(
+                f"--init chrono is for an LSTM or a GRU; of {type(cell).__name__} it is not known "
+                "which gate keeps the past."
+            )
+        biases = {"longest": T, "keep": keep, "write": write}
+        return initializers.chrono_biases(cell, params, key_init, **biases)
+    return params
+
+
+def _parse(init):
+    name, equals, number = init.partition("=")
+    if init in INITS and not equals:
+        return name, None
+    try:
+        if name in ("gain", "forget"):
+            return name, float(number)
+    except ValueError:
+        pass
+    raise InputError(
+        f"--init must be of {', '.join(INITS)} with numbers for G and B, e.g. gain=0.9; "
+        f"got {init!r}."
+    )
+
+
+def _misfit(cell, init, task, T):
+    """Why this cell cannot be initialised so, or None; an init that none can be is an error."""
+    _parse(init)
+    try:
+        jax.eval_shape(lambda key: _draw(key, cell, init, task, T), jax.random.key(0))
+    except InputError as error:
+        return str(error)
+    return None

@@ -1,0 +1,134 @@
+"""What the rows of gradient_flow.jsonl say: by network, as a table, and in one sentence each."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from rnn_jax.time_scales import HalfLife
+
+SPELLED = {"gain": "gain ", "forget": "forget bias "}
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """All rows of a cell that was initialised in one way."""
+
+    name: str
+    cell: str
+    rows: Sequence[Mapping]
+
+    @property
+    def lengths(self) -> list[int]:
+        """The T it was measured at, ascending."""
+        return sorted({row["T"] for row in self.rows})
+
+    def at(self, T: int) -> list[Mapping]:
+        """The rows of one length, one for each seed."""
+        return [row for row in self.rows if row["T"] == T]
+
+    def adjoints(self, T: int) -> np.ndarray:
+        """log10 ‖∂L/∂h_t‖ over the distance from the loss [seeds, T]: h is the carry's first field.
+
+        NaN where it is zero or not finite.
+        """
+        fields = (next(iter(row["adjoint_norms"].values())) for row in self.at(T))
+        return np.array(list(fields), float)[:, ::-1]
+
+    def half_life(self, T: int) -> HalfLife:
+        """What becomes of it: the median over seeds of the steps of those that most share."""
+        lives = [HalfLife(**next(iter(row["half_life"].values()))) for row in self.at(T)]
+        kinds = [life.kind for life in lives]
+        kind = max(kinds, key=kinds.count)
+        alike = [life for life in lives if life.kind == kind]
+        steps, slope = (
+            float(np.median([np.nan if v is None else v for v in values]))
+            for values in zip(*((life.steps, life.slope) for life in alike), strict=True)
+        )
+        return HalfLife(kind, steps, slope)
+
+    def mean(self, T: int, value: Callable[[Mapping], float | None]) -> float:
+        """The mean over seeds of a column; NaN where no seed has it."""
+        found = [number for row in self.at(T) if (number := value(row)) is not None]
+        return float(np.mean(found)) if found else np.nan
+
+
+def lines(rows: Sequence[Mapping]) -> list[Line]:
+    """The rows by cell, and within it by initialisation, each in the order of its first row."""
+    cells = list(dict.fromkeys(row["cell"] for row in rows))
+    found = {}
+    for row in sorted(rows, key=lambda row: cells.index(row["cell"])):
+        found.setdefault((row["cell"], row["init"]), []).append(row)
+    return [Line(_name(*key), key[0], own) for key, own in found.items()]
+
+
+def _name(cell, init):
+    cell = cell.upper() if ":" not in cell else cell.partition(":")[2]
+    if init == "default":
+        return cell
+    kind, equals, number = init.partition("=")
+    return f"{cell}, {SPELLED[kind]}{number}" if equals else f"{cell}, {init}"
+
+
+def sentence(line: Line) -> str:
+    """What becomes of the gradient of a network, at the longest T that was measured."""
+    T = line.lengths[-1]
+    kind, steps, _ = line.half_life(T)
+    fate = {
+        "vanishes": f"vanishes with half-life {steps:.3g} steps",
+        "explodes": f"explodes, doubling every {steps:.3g} steps",
+        "carried": "is carried: it changes less than twofold",
+        "undefined": "is not finite: the network itself overflows",
+    }
+    return f"{line.name}: over {T} steps the gradient {fate[kind]}."
+
+
+def show(rows: Sequence[Mapping]) -> None:
+    """Print the table, a row for each network and length, and then the sentences."""
+    found = lines(rows)
+    columns = ("T", "ms a step", "with probe", "tokens/s", "log ‖∂L/∂θ‖", "log ‖∂L/∂h‖ T → 1")
+    table = Table(title=title(rows), title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("", no_wrap=True)
+    for name in (*columns, "half-life", "λ₁ a step", "keeps for"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in found:
+        for T in line.lengths:
+            table.add_row(line.name, *_numbers(line, T), end_section=line.lengths[-1] == T)
+    console = Console()
+    console.width = max(console.width, 140)
+    console.print(table)
+    for line in found:
+        print(sentence(line))
+
+
+def title(rows: Sequence[Mapping]) -> str:
+    """What was measured: the task or the run, the sizes, the number of seeds."""
+    row, seeds = rows[0], len({row["seed"] for row in rows})
+    what = Path(row["from_run"]).name if row["from_run"] else row["task"]
+    return f"{what}, H={row['H']}, B={row['B']}, {seeds} seed{'s' * (seeds > 1)}"
+
+
+def _numbers(line, T):
+    timing, life, series = line.at(T)[0]["timing"], line.half_life(T), line.adjoints(T).mean(0)
+    steps = {"vanishes": "{:.3g}", "explodes": "doubles in {:.3g}"}.get(life.kind, life.kind)
+    leading = line.mean(T, lambda row: next(iter(row["lyapunov"]), None))
+    keeps = line.mean(T, lambda row: row["time_constant"] and row["time_constant"][1])
+    return (
+        f"{T}",
+        f"{timing['median_ms']:.3g}",
+        f"{timing['probe_ratio']:.2f}x",
+        f"{timing['tokens_per_second']:,.0f}",
+        _text(line.mean(T, lambda row: row["parameter_norms"]["all"]), "{:.2f}"),
+        f"{_text(series[0], '{:.1f}')} → {_text(series[-1], '{:.1f}')}",
+        steps.format(life.steps),
+        _text(leading, "{:+.4f}"),
+        _text(keeps, "{:.3g}"),
+    )
+
+
+def _text(value, form):
+    return form.format(value) if np.isfinite(value) else "-"

@@ -1,0 +1,176 @@
+"""Where gradients go: do they vanish, explode or arrive, on their way back through a cell?"""
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+from typing import Literal
+
+from common import append_rows, facts, read_rows
+from tqdm import tqdm
+
+from rnn_jax.cli import check_at_least, run
+from rnn_jax.errors import InputError
+
+ROWS = "gradient_flow.jsonl"
+PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
+DRAWN_ONLY = ("cells", "cell", "lengths", "hidden_size", "init", "task")
+SETTINGS = ("hidden_size", "batch_size", "task", "from_run", "lyapunov", "device")
+VERSIONS = ("device", "processor", "cores", "jax", "jaxlib", "python")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Measure where the gradients of recurrent cells go, and what it costs to watch them.
+
+    Rows already in --out-dir are kept: a run that was cut off goes on where it stopped, and a
+    larger grid adds to a smaller one. A run with other settings in that folder is moved aside.
+    """
+
+    cells: tuple[Literal["rnn", "lstm", "gru"], ...] = ("rnn", "lstm", "gru")
+    """Cells to measure; none after the flag leaves them all out."""
+    cell: str | None = None
+    """A cell of your own besides, my_module:MyCell, looked for in the current folder too."""
+    lengths: tuple[int, ...] = (28, 128, 512, 2048)
+    """Sequence lengths T."""
+    hidden_size: int = 128
+    """Hidden units, H."""
+    batch_size: int = 32
+    """Sequences in a batch, B."""
+    seeds: int = 3
+    """How many times to draw parameters and batch."""
+    init: tuple[str, ...] = ("default",)
+    """How parameters start: default, orthogonal, identity, chrono (memories of 1 to T steps),
+    gain=G (recurrent weights times G), forget=B (an LSTM's forget bias). A cell is left out where
+    one does not suit it."""
+    task: Literal["adding", "copy", "mnist-rows", "mnist-pixels", "noise"] = "adding"
+    """What is read, and what the loss asks: the sum of two marked numbers; the first 10 symbols, at
+    the last 10 steps; the class of the first of the images that fill T steps; a random number."""
+    from_run: Path | None = None
+    """Measure the network of a run of experiments/mnist_lstm.py instead, before and after its
+    training, on its own test images."""
+    lyapunov: int = 8
+    """Leading Lyapunov exponents to compute; 0 leaves them out."""
+    repeats: int = 5
+    """Turns that a training step takes without and with probe, for each cell and length."""
+    device: Literal["cpu", "gpu", "tpu"] = "cpu"
+    """Where everything runs."""
+    data_dir: Path | None = None
+    """Where TFDS keeps MNIST; by default TFDS's own folder."""
+    replot: bool = False
+    """Draw figures and table from the rows in --out-dir, and measure nothing."""
+    out_dir: Path = Path("runs/gradient_flow")
+    """Folder for results."""
+
+
+def main(config: Config) -> None:
+    """Measure each point of the grid, write rows and figures, print what they say."""
+    if not config.replot:
+        _check(config)
+        _measure(config)
+    import flow_figures
+    import flow_report
+
+    rows = read_rows(config.out_dir / ROWS)
+    if not rows:
+        raise InputError(f"{config.out_dir / ROWS} holds no rows; measure without --replot first.")
+    flow_report.show(rows)
+    for path in flow_figures.draw(rows, config.out_dir):
+        print(f"wrote    {path}")
+
+
+def _check(config):
+    check_at_least(config, hidden_size=1, batch_size=1, seeds=1, lyapunov=0, repeats=1)
+    for name in DRAWN_ONLY:
+        if config.from_run and getattr(config, name) != getattr(Config, name):
+            flag = name.replace("_", "-")
+            raise InputError(f"--from-run measures the network of that run; leave out --{flag}.")
+    if not (config.cells or config.cell):
+        raise InputError("there is nothing to measure; give --cells or --cell.")
+    for name in ("lengths", "init"):
+        if not getattr(config, name):
+            raise InputError(f"--{name} needs at least one value.")
+    if min(config.lengths) < 1:
+        raise InputError(f"--lengths must be at least 1, got {min(config.lengths)}.")
+
+
+def _measure(config):
+    import jax
+
+    jax.config.update("jax_platforms", PLATFORMS[config.device])
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"JAX finds no {config.device} here; take another --device.") from error
+    import flow_measure
+
+    networks = _networks(config)
+    found = facts()
+    rows = _start(config, found)
+    done = {(row["cell"], row["init"], row["T"], row["seed"]): row for row in rows}
+    timings = {(row["cell"], row["T"]): row["timing"] for row in rows}
+    for name, reason in networks.skipped.items():
+        print(f"skipped  {name}: {reason}")
+    points = [point for point in networks.points if point not in done]
+    bar = {"total": len(networks.points), "initial": len(networks.points) - len(points)}
+    with tqdm(**bar, unit=" networks", disable=None) as progress:
+        for (name, T), group in itertools.groupby(points, lambda point: (point.cell, point.T)):
+            for point in group:
+                progress.set_description(f"{name}, {point.init}, T={T}, seed {point.seed}")
+                subject = networks.load(point)
+                if (name, T) not in timings:
+                    flow_measure.compile_all(subject, config.lyapunov)
+                    timings[name, T] = flow_measure.time_steps(subject, config.repeats)
+                row = point._asdict() | {
+                    "B": config.batch_size,
+                    "H": subject.cell.hidden_size,
+                    "D": subject.batch.xs.shape[-1],
+                    "task": None if config.from_run else config.task,
+                    "from_run": config.from_run and str(config.from_run),
+                    "timing": timings[name, T],
+                    **flow_measure.measure(subject, config.lyapunov),
+                    **found,
+                }
+                append_rows(config.out_dir / ROWS, [row])
+                progress.update()
+
+
+def _networks(config):
+    from flow_nets import Drawn, Trained
+    from flow_tasks import load_task
+
+    if config.from_run:
+        return Trained(config.from_run, config.seeds, config.batch_size, config.data_dir)
+    names = (*config.cells, *([config.cell] if config.cell else []))
+    task = load_task(config.task, config.data_dir)
+    grid = names, config.init, config.lengths, config.seeds
+    return Drawn(*grid, task, config.hidden_size, config.batch_size)
+
+
+def _start(config, found) -> list[dict]:
+    """Make the folder ready, or ready again; the rows that are in it already."""
+    from rnn_jax.runs import RunDir
+
+    path, settings = config.out_dir / ROWS, {n: str(getattr(config, n)) for n in SETTINGS}
+    settings |= {name: found[name] for name in VERSIONS}
+    line = "device   {cores} cores of {processor}, {device}, jax {jax}, Python {python}, commit "
+    print(line.format(**found) + str(found["git_commit"]))
+    try:
+        same = json.loads((config.out_dir / "config.json").read_text()) == settings
+    except (OSError, ValueError):
+        same = False
+    if same and path.exists():
+        # Written anew, for a run that was cut off may have left half a line at the end.
+        rows = read_rows(path)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        print(f"goes on  with {len(rows)} rows that are in {path}")
+        return rows
+    out = RunDir(config.out_dir)
+    out.write("config.json", settings)
+    if out.earlier:
+        print(f"kept     the earlier run, of other settings, now in {out.earlier}")
+    return []
+
+
+if __name__ == "__main__":
+    run(main, Config)
