@@ -12,11 +12,9 @@ import numpy as np
 
 from rnn_jax.cell import Cell, GatedCell
 from rnn_jax.errors import InputError
+from rnn_jax.orthonormal import nearly_orthonormal, orthonormal
 from rnn_jax.scan import unroll
 from rnn_jax.typing import Array, Carry, Float, Params
-
-BLOCK = 16
-"""Rows made orthonormal at once. OpenBLAS starts threads for a larger triangle, which then wait."""
 
 
 def lyapunov_spectrum(
@@ -57,6 +55,7 @@ def lyapunov_spectrum(
     fields = jax.tree.leaves(start)
     size = sum(field.shape[-1] for field in fields)
     count = size if count is None else count
+    _check("T, the length of xs,", len(xs), 1, None)
     _check("count", count, 1, size)
     _check("burn_in", burn_in, 0, len(xs) - 1)
     _check("qr_every", qr_every, 1, None)
@@ -64,18 +63,14 @@ def lyapunov_spectrum(
     batch = xs.shape[1:-1]
     xs = xs.reshape(len(xs), -1, xs.shape[-1])
     start = jax.tree.map(lambda field: field.reshape(-1, field.shape[-1]), start)
-    columns, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(size, count)))
-    rows = jnp.asarray(columns.T, fields[0].dtype)
+    columns, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(size, size)))
+    rows = jnp.asarray(columns[:, :count].T, fields[0].dtype)
     rows = jnp.broadcast_to(rows, (xs.shape[1], count, size))
 
-    push = partial(_push, cell, params)
-    if isinstance(cell, GatedCell) and 4 * count >= size:
-        leaves, structure = jax.tree.flatten(params)
-        reads = _fields_read(cell, structure, tuple(leaf.shape for leaf in leaves), xs.shape[-1])
-        push = _assembled(cell, params, reads) if reads else push
     spans = jnp.asarray([(0, burn_in), (burn_in, len(xs))], jnp.int32)
-    grow = partial(_grow, push, xs, qr_every)
-    _, logs = jax.lax.scan(grow, (start, rows), spans)
+    with jax.default_matmul_precision("highest"):
+        push = _fastest_push(cell, params, count, size, xs.shape[-1])
+        _, logs = jax.lax.scan(partial(_grow, push, xs, qr_every), (start, rows), spans)
     exponents = logs[-1] / (len(xs) - burn_in)
     return jnp.sort(exponents, axis=-1, descending=True).reshape(*batch, count)
 
@@ -98,7 +93,7 @@ def _grow(push, xs, qr_every, state, span):
         steps = jnp.clip(jnp.nan_to_num(aim / rate, nan=1), 1, qr_every).astype(t.dtype)
         end = jnp.minimum(t + steps, last)
         now, moved = jax.lax.fori_loop(t, end, lambda i, s: push(*s, xs[i]), (carry, rows))
-        moved, logs = _orthonormal(moved)
+        moved, logs = nearly_orthonormal(moved)
         reach, steps = jnp.max(_reach(logs)), end - t
         reached = end, now, moved, total + logs, reach / steps
         # Rows that came too close to parallel have lost digits: back, and half as far.
@@ -109,7 +104,7 @@ def _grow(push, xs, qr_every, state, span):
     zeros, unknown = jnp.zeros(rows.shape[:2], rows.dtype), jnp.asarray(jnp.inf, rows.dtype)
     state = first, carry, rows, zeros, unknown
     _, carry, rows, total, _ = jax.lax.while_loop(lambda s: s[0] < last, stretch, state)
-    rows, logs = _settled(rows)
+    rows, logs = orthonormal(rows)
     return (carry, rows), total + logs
 
 
@@ -118,51 +113,14 @@ def _reach(logs):
     return jnp.maximum(jnp.max(logs, 1) - jnp.min(logs, 1), jnp.max(jnp.abs(logs), 1))
 
 
-def _orthonormal(rows):
-    """rows = R basis with R triangular: the basis and log diag R.
-
-    Rows that lie too close to others come out of a pass a tenth as long, and pass again.
-    """
-
-    def again(state):
-        basis, logs, _, passes = state
-        basis, more = _gram_schmidt(basis)
-        return basis, logs + more, jnp.any(jnp.sum(basis**2, axis=-1) < 0.01), passes + 1
-
-    state = rows, jnp.zeros(rows.shape[:2], rows.dtype), jnp.asarray(True), jnp.int32(0)
-    basis, logs, *_ = jax.lax.while_loop(lambda s: s[2] & (s[3] < 3), again, state)
-    return basis, logs
-
-
-def _settled(rows):
-    """`_orthonormal` to rounding."""
-    total = 0
-    for _ in range(3):
-        rows, logs = _gram_schmidt(rows)
-        total = total + logs
-    return rows, total
-
-
-def _gram_schmidt(rows):
-    """One pass: block by block, Cholesky of the Gram matrix, then out of all rows that follow.
-
-    Dots of this kind take a tenth of the time of LAPACK's QR. The shift keeps the Cholesky factor
-    real where rows are parallel to rounding; R stays triangular and exact whatever it is.
-    """
-    rest, basis, logs = rows, [], []
-    info = jnp.finfo(rows.dtype)
-    while rest.shape[1]:
-        head, rest = rest[:, :BLOCK], rest[:, BLOCK:]
-        gram = head @ head.mT
-        eye = jnp.broadcast_to(jnp.eye(gram.shape[-1], dtype=gram.dtype), gram.shape)
-        shift = info.eps * jnp.trace(gram, axis1=1, axis2=2)[:, None, None] + info.tiny
-        factor = jax.lax.linalg.cholesky(gram + shift * eye, symmetrize_input=False)
-        inverse = jax.lax.linalg.triangular_solve(factor, eye, left_side=True, lower=True)
-        head = inverse @ head
-        rest = rest - (rest @ head.mT) @ head
-        basis.append(head)
-        logs.append(jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)))
-    return jnp.concatenate(basis, axis=1), jnp.concatenate(logs, axis=1)
+def _fastest_push(cell, params, count, size, features):
+    """`_assembled` where it fits the cell and there are rows enough to pay for it, else `_push`."""
+    if isinstance(cell, GatedCell) and 4 * count >= size:
+        leaves, structure = jax.tree.flatten(params)
+        reads = _fields_read(cell, structure, tuple(leaf.shape for leaf in leaves), features)
+        if reads:
+            return _assembled(cell, params, reads)
+    return partial(_push, cell, params)
 
 
 def _push(cell, params, carry, rows, x):
@@ -187,40 +145,35 @@ def _assembled(cell, params, reads):
     size = cell.hidden_size
     zeros, structure = jax.tree.flatten(cell.initial_carry())
     count = len(zeros)
-    weights = jax.jacfwd(lambda *fields: cell.mix(params, structure.unflatten(fields)), reads)(
-        *zeros
-    )
-    weights = [w.T.reshape(size, -1, size) for w in weights]
+    mix = jax.jacfwd(lambda *fields: cell.mix(params, structure.unflatten(fields)), reads)
+    weights = [w.T.reshape(size, -1, size) for w in mix(*zeros)]
     gates = weights[0].shape[1]
 
     def push(carry, rows, x):
         x_gates, h_gates = cell.project(params, x), cell.mix(params, carry)
-        fields = jax.tree.leaves(carry)
+        after, linear = jax.linearize(
+            lambda c, h: cell.update(params, c, x_gates, h), carry, h_gates
+        )
 
-        def slopes(along):
-            change = [jnp.full_like(field, along[i]) for i, field in enumerate(fields)]
+        def slope(along):
+            change = [jnp.full_like(f, a) for f, a in zip(jax.tree.leaves(carry), along)]  # noqa: B905
             gate = jnp.broadcast_to(jnp.repeat(along[count:], size), h_gates.shape)
-            update = partial(cell.update, params)
-            _, slope = jax.jvp(
-                lambda c, h: update(c, x_gates, h),
-                (carry, h_gates),
-                (structure.unflatten(change), gate.astype(h_gates.dtype)),
-            )
-            return [s[:, None, :] for s in jax.tree.leaves(slope)]
+            return jax.tree.leaves(linear(structure.unflatten(change), gate))
 
-        by_output = jax.vmap(slopes)(jnp.eye(count + gates, dtype=rows.dtype))
+        slopes = jax.vmap(slope)(jnp.eye(count + gates, dtype=h_gates.dtype))
+        # The barrier keeps small [N, H] arrays from being made again for each row of J.
+        slopes = jax.lax.optimization_barrier([[s[:, None] for s in field] for field in slopes])
         moved = 0
-        for field, part in enumerate(jnp.split(rows, count, axis=-1)):
-            if field in reads:
-                w, eye = weights[reads.index(field)], jnp.eye(size, dtype=rows.dtype)
-                jacobian = [
-                    s[field] * eye + sum(s[count + g] * w[:, g] for g in range(gates))
-                    for s in by_output
+        for i, part in enumerate(jnp.split(rows, count, axis=-1)):
+            if i in reads:
+                w, eye = weights[reads.index(i)], jnp.eye(size, dtype=rows.dtype)
+                blocks = [
+                    s[i] * eye + sum(s[count + g] * w[:, g] for g in range(gates)) for s in slopes
                 ]
-                moved += part @ jnp.concatenate(jacobian, axis=-1)
+                moved += part @ jnp.concatenate(blocks, axis=-1)
             else:
-                moved += jnp.concatenate([part * s[field] for s in by_output], axis=-1)
-        return cell.update(params, carry, x_gates, h_gates), moved
+                moved += jnp.concatenate([part * s[i] for s in slopes], axis=-1)
+        return after, moved
 
     return push
 

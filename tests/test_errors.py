@@ -60,7 +60,7 @@ UNROLL = {
     "remat_without_chunked": ({"driver": "plain", "remat": True}, ["remat", "leave them out"]),
     "chunk_of_no_steps": ({"chunk": 0}, ["at least 1", "got 0"]),
     "chunked_without_gates": (
-        {"cell": ResetFirstCell(H), "driver": "chunked"},
+        {"cell": ResetFirstCell(H), "carry": None, "driver": "chunked"},
         ["GatedCell", "ResetFirstCell", "driver='plain'"],
     ),
 }

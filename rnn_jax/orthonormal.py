@@ -1,0 +1,63 @@
+"""Rows made orthonormal by products of matrices, which are many times faster than LAPACK's QR.
+
+The first row keeps its direction, the second loses its share along the first, and so on: row i is a
+sum of the first i basis rows, rows = R basis with R lower triangular and its diagonal positive.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.typing import Array, Float
+
+BLOCK = 16
+"""Rows made orthonormal at once. OpenBLAS starts threads for a larger triangle, which then wait."""
+
+
+def nearly_orthonormal(
+    rows: Float[Array, "N K n"],
+) -> tuple[Float[Array, "N K n"], Float[Array, "N K"]]:
+    """rows = R basis with R triangular: the basis, in good condition, and log diag R.
+
+    Rows that lie too close to others come out of a pass a tenth as long, and pass again.
+    """
+
+    def again(state):
+        basis, logs, _, passes = state
+        basis, more = _gram_schmidt(basis)
+        return basis, logs + more, jnp.any(jnp.sum(basis**2, axis=-1) < 0.01), passes + 1
+
+    state = rows, jnp.zeros(rows.shape[:2], rows.dtype), jnp.asarray(True), jnp.int32(0)
+    basis, logs, *_ = jax.lax.while_loop(lambda s: s[2] & (s[3] < 3), again, state)
+    return basis, logs
+
+
+def orthonormal(
+    rows: Float[Array, "N K n"],
+) -> tuple[Float[Array, "N K n"], Float[Array, "N K"]]:
+    """rows = R basis with R triangular: the basis, orthonormal to rounding, and log diag R."""
+    total = 0
+    for _ in range(3):
+        rows, logs = _gram_schmidt(rows)
+        total = total + logs
+    return rows, total
+
+
+def _gram_schmidt(rows):
+    """One pass: the first half of the rows, what is left of the second without it, then that half.
+
+    Products of halves take a tenth of the time of LAPACK's QR. A few rows go by the Cholesky factor
+    of their Gram matrix; the shift keeps it real where rows are parallel to rounding. R is
+    triangular and exact even where that leaves the basis less than orthonormal.
+    """
+    count = rows.shape[1]
+    if count > BLOCK:
+        first, logs = _gram_schmidt(rows[:, : count // 2])
+        rest = rows[:, count // 2 :]
+        second, more = _gram_schmidt(rest - (rest @ first.mT) @ first)
+        return jnp.concatenate([first, second], 1), jnp.concatenate([logs, more], 1)
+    gram, info = rows @ rows.mT, jnp.finfo(rows.dtype)
+    eye = jnp.broadcast_to(jnp.eye(count, dtype=gram.dtype), gram.shape)
+    shift = info.eps * jnp.trace(gram, axis1=1, axis2=2)[:, None, None] + info.tiny
+    factor = jax.lax.linalg.cholesky(gram + shift * eye, symmetrize_input=False)
+    inverse = jax.lax.linalg.triangular_solve(factor, eye, left_side=True, lower=True)
+    return inverse @ rows, jnp.log(jnp.diagonal(factor, axis1=1, axis2=2))

@@ -1,0 +1,64 @@
+"""What the README says is so."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def command(name):
+    """The code block behind a marker, as .ci/run takes it."""
+    return re.search(rf"<!-- {name} -->\n```bash\n(.*?)\n```", README).group(1)
+
+
+def test_the_snippets_run():
+    exec(compile("".join(blocks("python")), "README.md", "exec"), {})
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_each_command_is_one_line_that_makes_its_own_environment(name):
+    assert command(name).startswith("python3 -m venv .venv && .venv/bin/pip install ")
+    assert "\n" not in command(name)
+
+
+def test_the_commands_name_what_is_there():
+    script = command("train").split()[-1]
+    assert (ROOT / script).exists()
+    assert "'.[test]'" in command("test")
+    assert command("test").endswith("-m pytest")
+
+
+def test_the_results_are_those_of_the_committed_runs():
+    lines = (ROOT / "experiments/results/mnist_lstm.jsonl").read_text().splitlines()
+    for row in map(json.loads, lines):
+        cells = (row["python"], row["jax"], str(row["steps"]), str(row["seed"]))
+        expected = f"| {' | '.join(cells)} | {row['test_accuracy']:.4f} | {row['test_loss']:.4f} |"
+        assert expected in README
+
+
+def test_links_and_rooms_exist():
+    for path in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / path).exists(), path
+    rooms = re.findall(r"^\| (`.*?`) \|", README, re.MULTILINE)
+    for name in re.findall(r"`([\w/.]+)`", " ".join(rooms)):
+        assert (ROOT / name).exists() or (ROOT / "rnn_jax" / name).exists(), name
+
+
+def test_no_file_names_a_place_on_one_machine():
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    homes = re.compile(rb"/(home|root|Users)/\w")
+    for name in listed.stdout.split():
+        path = ROOT / name
+        if path.suffix not in (".png", ".gz"):
+            assert not homes.search(path.read_bytes()), name
