@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from flow_looks import LABEL, Looks, label_ends
+from flow_gates import gates
+from flow_looks import Looks, band
 from flow_report import Line, lines, title
+from line_ends import label_ends
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator
 
 from rnn_jax import style
 
@@ -64,9 +66,7 @@ def _flow(axes, drawn, looks, T):
     for line in (line for line in drawn if T in line.lengths):
         series, n = line.adjoints(T), np.arange(T)
         mean = series.mean(0)
-        axes.fill_between(
-            n, series.min(0), series.max(0), color=looks.color(line), alpha=0.15, lw=0
-        )
+        band(axes, n, series.T, looks.color(line))
         axes.plot(n, mean, lw=1.8, marker="." if T == 1 else "", **looks.of(line))
         finite = mean[np.isfinite(mean)]
         if finite.size:
@@ -116,8 +116,7 @@ def norm_vs_length(drawn: Sequence[Line], looks: Looks, what: str) -> Figure:
         norms = [np.array(values, float) for values in norms]
         mean = np.array([values.mean() for values in norms])
         finite = mean[np.isfinite(mean)]
-        low, high = ([f(values) for values in norms] for f in (np.min, np.max))
-        left.fill_between(line.lengths, low, high, color=looks.color(line), alpha=0.15, lw=0)
+        band(left, line.lengths, norms, looks.color(line))
         left.plot(line.lengths, mean, **looks.of(line) | looks.points(line))
         ends += [(line.name, looks.color(line), last) for last in finite[-1:]]
     style.name_axes(left, "time steps T", "log₁₀ ‖∂L/∂θ‖, parameters θ of the cell")
@@ -161,9 +160,7 @@ def lyapunov(drawn: Sequence[Line], looks: Looks, what: str) -> Figure | None:
     for line in (line for line in drawn if T in line.lengths):
         values = np.array([row["lyapunov"] for row in line.at(T)], float)
         index = np.arange(1, values.shape[1] + 1)
-        left.fill_between(
-            index, values.min(0), values.max(0), color=looks.color(line), alpha=0.15, lw=0
-        )
+        band(left, index, values.T, looks.color(line))
         mean = values.mean(0)
         left.plot(index, mean, **looks.of(line) | looks.points(line))
         ends += [(line.name, looks.color(line), last) for last in mean[np.isfinite(mean)][-1:]]
@@ -189,69 +186,3 @@ def lyapunov(drawn: Sequence[Line], looks: Looks, what: str) -> Figure | None:
     right.xaxis.set_major_locator(MaxNLocator(4))
     right.grid()
     return figure
-
-
-def gates(drawn: Sequence[Line], looks: Looks, what: str) -> Figure | None:
-    """How open the gates are, and for how long they keep the past, at the longest T."""
-    drawn = [line for line in drawn if line.rows[0]["gates"]]
-    if not drawn:
-        return None
-    count = sum(len(line.rows[0]["gates"]) + 1 for line in drawn)
-    height = 1.1 + 0.2 * count
-    figure = style.new_figure(height, f"Gates: {what}")
-    whole = figure.get_figheight()
-    figure.subplots_adjust(0.21, 0.7 / whole, top=(height - 0.1) / whole, wspace=0.12)
-    left, right = figure.subplots(1, 2, sharey=True)
-    row, T = 0, max(T for line in drawn for T in line.lengths)
-    for line in (line for line in drawn if T in line.lengths):
-        color = looks.color(line)
-        left.annotate(
-            line.name, (0, row), (-6, 0), textcoords="offset points", ha="right", color=color,
-            weight="bold", **LABEL,
-        )  # fmt: skip
-        for gate in line.rows[0]["gates"]:
-            row += 1
-            _gate(left, line, T, gate, row, color)
-            if gate == line.rows[0]["keep_gate"]:
-                _keeps(right, line, T, row, color)
-        row += 1
-    left.set(xlim=(0, 1), ylim=(row - 0.4, -0.6), yticks=[])
-    left.spines.left.set_visible(False)
-    right.spines.left.set_visible(False)
-    right.tick_params(left=False)
-    right.set_xscale("log")
-    right.grid(axis="x")
-    right.xaxis.set(
-        major_locator=LogLocator(subs=(1, 2, 5)),
-        minor_locator=NullLocator(),
-        major_formatter="{x:g}",
-    )
-    left.set_xlabel(f"share of values below 0.1 (dark), above 0.9 (pale)\n● mean value; T = {T}")
-    right.set_xlabel("steps to 1/e: ◆ the gradient\n● what a unit keeps, 10 to 90 % of units")
-    return figure
-
-
-def _gate(axes, line, T, gate, row, color):
-    mean, low, high = (
-        line.mean(T, lambda r, part=part: r["gates"][gate][part])
-        for part in ("mean", "low", "high")
-    )
-    axes.barh(row, 1, 0.7, color=style.LINE, alpha=0.5)
-    axes.barh(row, low, 0.7, color=color)
-    axes.barh(row, high, 0.7, left=1 - high, color=color, alpha=0.45)
-    axes.plot(mean, row, "o", color=style.INK, mec="white", ms=6)
-    name = f"{gate}, keeps" if gate == line.rows[0]["keep_gate"] else gate
-    look = {"ha": "right", "color": style.MUTED}
-    axes.annotate(name, (0, row), (-6, 0), textcoords="offset points", **look, **LABEL)
-
-
-def _keeps(axes, line, T, row, color):
-    """The time constants of the keep gate, and the gradient's beside them where it vanishes."""
-    low, middle, high = (
-        line.mean(T, lambda r, i=i: r["time_constant"] and r["time_constant"][i]) for i in range(3)
-    )
-    axes.plot([low, high], [row, row], color=color, lw=3, alpha=0.45, solid_capstyle="round")
-    axes.plot(middle, row, "o", color=color, ms=6)
-    life = line.half_life(T)
-    if life.slope < 0:
-        axes.plot(1 / (-life.slope * np.log(10)), row, "D", color=style.INK, mec="white", ms=6)

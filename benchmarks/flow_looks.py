@@ -1,17 +1,15 @@
-"""How the lines of a figure look, and how their ends are named."""
+"""How the lines of the gradient-flow figures look."""
 
 from collections.abc import Sequence
 
+import numpy as np
 from flow_report import Line
 from matplotlib.axes import Axes
 
 from rnn_jax import style
 
 DASHES = ("-", (0, (5, 1.5)), (0, (7, 1.5, 1.5, 1.5)), (0, (2.5, 1)), (0, (6, 1, 1, 1, 1, 1)))
-SPACING = 12
-"""Points between two names, from the middle of one to that of the next."""
 MARKERS = ("o", "s", "^", "D", "v")
-LABEL = {"size": 9, "va": "center", "annotation_clip": False}
 
 
 class Looks:
@@ -42,30 +40,7 @@ class Looks:
         return {"color": self.color(line), "marker": self._markers[line.name], "ms": 5}
 
 
-def label_ends(axes: Axes, ends: Sequence[tuple[str, str, float]]) -> None:
-    """Names right of the ends of lines, given as (name, colour, height), apart from each other."""
-    if not ends:
-        return
-    low, high = axes.get_ylim()
-    points = 72 * axes.get_position().height * axes.figure.get_figheight()
-    ends = sorted(ends, key=lambda end: end[2])
-    heights = [(height - low) / (high - low) for _, _, height in ends]
-    places = _apart(heights, SPACING / points)
-    for (name, color, _), height, place in zip(ends, heights, places, strict=True):
-        line = {"arrowstyle": "-", "color": color, "lw": 0.6, "shrinkA": 0, "shrinkB": 3}
-        look = {"color": color, "arrowprops": line | {"relpos": (0, 0.5)}}
-        look |= {"xycoords": "axes fraction", "textcoords": "offset points"}
-        axes.annotate(name, (1, height), (13, (place - height) * points), **look, **LABEL)
-
-
-def _apart(heights, gap):
-    """The ascending heights moved, as little as can be, until each is `gap` above the one below."""
-    blocks = []
-    for k, height in enumerate(heights):
-        blocks.append((height - k * gap, 1))
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            (upper, many), (lower, more) = blocks.pop(), blocks.pop()
-            blocks.append(((upper * many + lower * more) / (many + more), many + more))
-    moved = [base for base, count in blocks for _ in range(count)]
-    most = 1 - gap * (len(heights) - 1)
-    return [min(max(base, 0), most) + k * gap for k, base in enumerate(moved)]
+def band(axes: Axes, xs: Sequence[float], seeds: Sequence[np.ndarray], color: str) -> None:
+    """A pale band from the least to the greatest of what the seeds have at each x."""
+    low, high = ([find(values) for values in seeds] for find in (np.min, np.max))
+    axes.fill_between(xs, low, high, color=color, alpha=0.15, lw=0)

@@ -8,12 +8,12 @@ from typing import Literal
 
 from common import append_rows, facts, read_rows
 from tqdm import tqdm
+from worker import JAX_PLATFORMS
 
 from rnn_jax.cli import check_at_least, run
 from rnn_jax.errors import InputError
 
 ROWS = "gradient_flow.jsonl"
-PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
 DRAWN_ONLY = ("cells", "cell", "lengths", "hidden_size", "init", "task")
 SETTINGS = ("hidden_size", "batch_size", "task", "from_run", "lyapunov", "device")
 VERSIONS = ("device", "processor", "cores", "jax", "jaxlib", "python")
@@ -97,7 +97,7 @@ def _check(config):
 def _measure(config):
     import jax
 
-    jax.config.update("jax_platforms", PLATFORMS[config.device])
+    jax.config.update("jax_platforms", JAX_PLATFORMS[config.device])
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:

@@ -53,7 +53,7 @@ def measure_layer(
             {
                 "implementation": member.label,
                 "cell": problem.cell,
-                "pass": "train" if problem.train else "forward",
+                "pass": problem.work,
                 **{letter: getattr(problem, letter) for letter in "TBDH"},
                 "dtype": "float32",
                 **speed,
@@ -102,17 +102,16 @@ def _matmul(team):
 
 def _gflops(problem, gates, milliseconds):
     """GFLOP/s, counting the products with w_x and w_h; their gradients cost twice as much again."""
-    if gates is None:
+    if gates is None or problem.work == "lyapunov":
         return None
     steps, wide = problem.T * problem.B, gates * problem.H
-    operations = 2 * steps * wide * (problem.D + problem.H) * (3 if problem.train else 1)
+    operations = 2 * steps * wide * (problem.D + problem.H) * (3 if problem.work == "train" else 1)
     return operations / milliseconds / 1e6
 
 
 def _file_name(label, problem):
-    name = "train" if problem.train else "forward"
     numbers = (f"{letter}{getattr(problem, letter)}" for letter in "TBDH")
-    return "-".join([*label.split(), problem.cell.replace(":", "."), name, *numbers])
+    return "-".join([*label.split(), problem.cell.replace(":", "."), problem.work, *numbers])
 
 
 def measure_job(team: Team, steps: int, data: Path) -> tuple[list[dict], dict[str, str]]:
@@ -153,7 +152,7 @@ def measure_job(team: Team, steps: int, data: Path) -> tuple[list[dict], dict[st
     rows = []
     for member, start_seconds in built:
         seconds = sum(taken[member.label])
-        layer = Problem("lstm", True, 28, sizes.batch, sizes.input_size, sizes.hidden_size)
+        layer = Problem("lstm", "train", 28, sizes.batch, sizes.input_size, sizes.hidden_size)
         rate = _gflops(layer, GATES["lstm"], 1e3 * seconds / steps)
         rows.append(
             {

@@ -1,10 +1,10 @@
 """What a benchmark shows: tables on the screen, and the figure."""
 
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from line_ends import label_ends
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from rich import box
 from rich.console import Console
@@ -24,7 +24,6 @@ LINES = {
     "jax.experimental.rnn": (style.MUTED, ":"),
 }
 """Colour and dashes of a peer's line; those of rnn_jax are thick, and dotted on one device."""
-LABEL_POINTS = 11
 
 
 def show_start(facts: Mapping, absent: Mapping[str, str], earlier: Path | None) -> None:
@@ -159,7 +158,7 @@ def _panel(axes, rows, same_sizes):
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
     axes.yaxis.set(minor_locator=NullLocator(), major_formatter=EngFormatter(sep=""))
     axes.grid(axis="y")
-    _label_ends(axes, {label: line[max(line)] for label, line in lines.items()})
+    label_ends(axes, [(name, _look(name)[0], line[max(line)]) for name, line in lines.items()])
 
 
 def _look(label):
@@ -168,19 +167,3 @@ def _look(label):
         color = style.INK if "plain" in label else style.BLUE
         return color, many if " x" in label else one, 2.5
     return *LINES.get(label, (style.INK, "-")), 1.2
-
-
-def _label_ends(axes, ends):
-    """Names at the right end of the lines, moved apart where they would touch."""
-    low, high = map(math.log, axes.get_ylim())
-    gap = LABEL_POINTS / (axes.get_position().height * axes.figure.get_figheight() * 72)
-    labels = sorted(ends, key=ends.get)
-    heights = [(math.log(ends[label]) - low) / (high - low) for label in labels]
-    for _ in range(100):
-        for k in range(len(labels) - 1):
-            push = max(gap - (heights[k + 1] - heights[k]), 0) / 2
-            heights[k], heights[k + 1] = heights[k] - push, heights[k + 1] + push
-    for label, height in zip(labels, heights, strict=True):
-        look = {"color": _look(label)[0], "va": "center", "size": 8.5, "annotation_clip": False}
-        look["weight"] = "bold" if label.startswith(OURS) else "normal"
-        axes.annotate(label, (1.02, height), xycoords="axes fraction", **look)

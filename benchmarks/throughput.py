@@ -36,8 +36,8 @@ class Config:
     """Hidden units, H."""
     points: tuple[str, ...] = ()
     """Sizes T,B,D,H to measure instead of those, e.g. 784,64,1,128 512,32,128,256."""
-    passes: tuple[Literal["forward", "train"], ...] = ("forward", "train")
-    """All outputs; or the gradient of all parameters."""
+    passes: tuple[Literal["forward", "train", "lyapunov"], ...] = ("forward", "train")
+    """All outputs; the gradient of all parameters; or all Lyapunov exponents."""
     drivers: tuple[Literal["plain", "chunked", "remat"], ...] = ("plain", "chunked")
     """The ways of rnn_jax to run a cell; remat is chunked with less memory."""
     devices: int = 0
@@ -111,10 +111,7 @@ def _problems(config) -> list[Problem]:
     if min(map(min, points)) < 1:
         raise InputError("--lengths and --points must hold numbers of at least 1.")
     return [
-        Problem(cell, name == "train", *point)
-        for cell in cells
-        for name in config.passes
-        for point in points
+        Problem(cell, work, *point) for cell in cells for work in config.passes for point in points
     ]
 
 

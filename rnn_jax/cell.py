@@ -5,6 +5,7 @@ hashable and static under `jax.jit`; its parameters and its carry are pytrees wi
 """
 
 import dataclasses
+import numbers
 from typing import ClassVar, NamedTuple
 
 import jax
@@ -47,6 +48,12 @@ def dot(x: Float[Array, "... N"], w: Float[Array, "N M"]) -> Float[Array, "... M
     return product.reshape(*x.shape[:-1], w.shape[1])
 
 
+def check_size(name: str, size: object) -> None:
+    """Raise InputError, naming the size, unless it is a positive whole number."""
+    if isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < 1:
+        raise InputError(f"{name} must be a positive whole number, got {size!r}.")
+
+
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """Any recurrence at all: subclasses give `init`, `initial_carry` and `step`.
@@ -58,10 +65,7 @@ class Cell:
     hidden_size: int
 
     def __post_init__(self):
-        if not isinstance(self.hidden_size, int) or self.hidden_size < 1:
-            raise InputError(
-                f"hidden_size must be a positive whole number, got {self.hidden_size!r}."
-            )
+        check_size("hidden_size", self.hidden_size)
 
     def init(self, key: Key[Array, ""], input_size: int) -> Params:
         """Draw parameters for inputs [..., D] with D = `input_size`."""
@@ -94,8 +98,7 @@ class GatedCell(Cell):
 
     def init(self, key: Key[Array, ""], input_size: int) -> GatedParams:
         """Input weights LeCun normal, recurrent weights orthogonal, both gate by gate; b = 0."""
-        if not isinstance(input_size, int) or input_size < 1:
-            raise InputError(f"input_size must be a positive whole number, got {input_size!r}.")
+        check_size("input_size", input_size)
         key_x, key_h = jax.random.split(key)
         size, count = self.hidden_size, len(self.gates)
         return GatedParams(

@@ -15,6 +15,7 @@ from rnn_jax.cells import CELLS
 from rnn_jax.checkpoint import load_params
 from rnn_jax.errors import InputError
 from rnn_jax.modules import SequenceClassifier
+from rnn_jax.scan import Driver
 
 PARAMS = "params"
 """The folder, within a run's, of the trained parameters."""
@@ -87,12 +88,13 @@ def environment() -> dict[str, str | int]:
     }
 
 
-def build_classifier(settings: Mapping) -> SequenceClassifier:
+def build_classifier(settings: Mapping, driver: Driver = "auto") -> SequenceClassifier:
     """The model that the settings of a run describe, newly drawn.
 
     Args:
       settings: cell, hidden_size, forget_bias (for an LSTM), input_size, projection_size,
         num_classes, readout and seed.
+      driver: how the scan is run, see `unroll`.
     """
     options = {"forget_bias": settings["forget_bias"]} if settings["cell"] == "lstm" else {}
     return SequenceClassifier(
@@ -101,6 +103,7 @@ def build_classifier(settings: Mapping) -> SequenceClassifier:
         settings["num_classes"],
         projection_size=settings["projection_size"],
         readout=settings["readout"],
+        driver=driver,
         rngs=nnx.Rngs(settings["seed"]),
     )
 

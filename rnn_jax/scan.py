@@ -160,17 +160,19 @@ def prepare(cell, params, xs, carry=None, lengths=None):
 
 
 def _starting_carry(cell, params, xs, carry, batch_shape):
-    """The carry to start from, in the widest dtype among float32, the weights and the inputs."""
-    dtypes = [leaf.dtype for leaf in jax.tree.leaves((params, xs))]
-    dtype = reduce(jnp.promote_types, dtypes, jnp.float32)
+    """The carry to start from, in the widest dtype among float32 and all that is given."""
+    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves((params, xs, carry))]
+    dtype = reduce(jnp.promote_types, (leaf.dtype for leaf in leaves), jnp.float32)
     if carry is None:
-        # An empty sum is zero, and varies over a mesh as xs does: so must the carry of a scan.
-        zero = xs[:0].sum(dtype=dtype)
+        # Empty sums are zero, and vary over a mesh as what is summed: so must a scan's carry.
+        zero = sum(leaf.ravel()[:0].sum(dtype=dtype) for leaf in leaves)
         return jax.tree.map(lambda c: c + zero, cell.initial_carry(batch_shape, dtype))
     expected = jax.eval_shape(lambda: cell.initial_carry(batch_shape, dtype))
     if jax.tree.structure(carry) != jax.tree.structure(expected):
+        wanted, got = type(expected).__name__, type(carry).__name__
         raise InputError(
-            f"carry must be a {type(expected).__name__}, got {type(carry).__name__}; "
+            f"carry must be a {wanted} with an array in each field, got "
+            f"{'one with other contents' if got == wanted else f'a {got}'}; "
             "start from cell.initial_carry(batch_shape)."
         )
     for (path, want), got in zip(

@@ -5,6 +5,8 @@ import jaxtyping
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["image_sets"]
+
 jaxtyping.install_import_hook(
     "rnn_jax", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 )

@@ -35,11 +35,15 @@ UNROLL = {
     "dtype": ({"xs": np.zeros((T, B, D), np.int32)}, ["int32", "astype('float32')"]),
     "carry_tuple": (
         {"carry": (zeros(B, H), zeros(B, H))},
-        ["must be a LSTMCarry", "got tuple", "cell.initial_carry(batch_shape)"],
+        ["must be a LSTMCarry", "got a tuple", "cell.initial_carry(batch_shape)"],
     ),
     "carry_of_another_cell": (
         {"carry": HiddenCarry(zeros(B, H))},
-        ["must be a LSTMCarry", "got HiddenCarry", "cell.initial_carry(batch_shape)"],
+        ["must be a LSTMCarry", "got a HiddenCarry", "cell.initial_carry(batch_shape)"],
+    ),
+    "carry_without_a_field": (
+        {"carry": LSTMCarry(None, zeros(B, H))},
+        ["must be a LSTMCarry with an array in each field", "got one with other contents"],
     ),
     "carry_shape": (
         {"carry": LSTMCarry(zeros(B, H), zeros(5, H))},
@@ -76,6 +80,7 @@ WATCH = {
 MAKE = {
     "no_hidden_units": (partial(LSTMCell, 0), ["hidden_size", "positive whole number", "got 0"]),
     "negative_hidden_units": (partial(GRUCell, -3), ["hidden_size", "got -3"]),
+    "true_as_hidden_units": (partial(LSTMCell, True), ["hidden_size", "got True"]),
     "half_a_hidden_unit": (partial(RNNCell, 2.5), ["hidden_size", "got 2.5"]),
     "hidden_units_as_text": (partial(RNNCell, "3"), ["hidden_size", "got '3'"]),
     "activation": (partial(RNNCell, 3, "gelu"), ["'tanh' or 'relu'", "got 'gelu'"]),

@@ -1,55 +1,13 @@
 """The figures of a run: what is drawn is what the data says, for any run and any digits."""
 
-import os
-import threading
-
-import matplotlib
 import numpy as np
 import pytest
+from drawings import fake_digits, fake_gates, fake_rows, flaws, png, predictions
 from matplotlib.colors import same_color
 from matplotlib.patches import Rectangle
 
 from rnn_jax import figures, style
 from rnn_jax.errors import InputError
-
-
-def fake_rows(count):
-    rng = np.random.default_rng(0)
-    return [
-        {
-            "step": 20 * k,
-            "examples": 2560 * k,
-            "loss": 2.3 * 0.9**k * rng.uniform(0.8, 1.2),
-            "batch_accuracy": 1 - 0.9 ** (k + 1),
-            "grad_norm": 1.0,
-            "learning_rate": 1e-3,
-            "examples_per_second": 5000.0,
-        }
-        for k in range(1, count + 1)
-    ]
-
-
-def fake_digits(count, mistakes):
-    rng = np.random.default_rng(1)
-    images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-    labels = rng.integers(0, 10, count)
-    said = labels.copy()
-    said[:mistakes] = (labels[:mistakes] + 1) % 10
-    probabilities = np.full((count, 10), 0.01, np.float32)
-    probabilities[np.arange(count), said] = np.linspace(0.5, 0.91, count)
-    return images, labels, probabilities
-
-
-def fake_gates(steps=28, units=16, names=("write (i)", "keep (f)", "read (o)")):
-    rng = np.random.default_rng(2)
-    return {name: rng.uniform(size=(steps, units)).astype(np.float32) for name in names}
-
-
-def predictions(count=40, mistakes=5, gates=None):
-    images, labels, probabilities = fake_digits(count, mistakes)
-    return figures.predictions_figure(
-        images, labels, probabilities, gates or {}, images[0], "a title"
-    )
 
 
 def texts(figure):
@@ -59,37 +17,6 @@ def texts(figure):
 def frames(figure, color):
     patches = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
     return sum(same_color(patch.get_edgecolor(), color) for patch in patches)
-
-
-def flaws(figure):
-    """Texts that leave the canvas, and pairs of texts that overlap."""
-    figure.canvas.draw()
-    found = [figure._suptitle]
-    for axes in figure.axes:
-        found += axes.texts
-        if axes.axison:
-            found += [axes.xaxis.label, axes.yaxis.label]
-            for axis, ends in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
-                ticks = zip(axis.get_majorticklocs(), axis.get_ticklabels(), strict=True)
-                found += [label for place, label in ticks if ends[0] <= place <= ends[1]]
-    boxes = [(text.get_text(), text.get_window_extent()) for text in found if text.get_text()]
-    (left, bottom), (right, top) = figure.bbox.get_points()
-    cut = [
-        name
-        for name, box in boxes
-        if box.x0 < left or box.y0 < bottom or box.x1 > right or box.y1 > top
-    ]
-    return cut + [
-        (one, other)
-        for k, (one, box) in enumerate(boxes)
-        for other, near in boxes[:k]
-        if box.padded(-1).overlaps(near)
-    ]
-
-
-def png(figure, tmp_path):
-    style.save(figure, tmp_path / "figure.png")
-    return (tmp_path / "figure.png").read_bytes()
 
 
 @pytest.mark.parametrize("count", [1, 2, 39, 1000])
@@ -186,10 +113,6 @@ def test_no_text_is_cut_or_overlaps_whatever_is_shown(count, names):
     assert not flaws(predictions(count, count // 3, fake_gates(names=names, units=512)))
 
 
-def test_a_long_title_is_broken_and_pushes_the_panels_down():
-    assert not flaws(figures.training_figure(fake_rows(9), "a title that is long " * 8, 0.9))
-
-
 def test_a_single_class_draws(tmp_path):
     images, _, _ = fake_digits(30, 0)
     figure = figures.predictions_figure(
@@ -251,62 +174,3 @@ def test_lengths_that_differ_and_no_images_are_refused():
 def test_what_is_no_gate_is_refused_by_name(gate):
     with pytest.raises(InputError, match="'candidate'"):
         predictions(gates={"candidate": gate})
-
-
-def test_the_same_call_twice_gives_the_same_bytes(tmp_path):
-    for draw in (
-        lambda: figures.training_figure(fake_rows(39), "a title", 0.9),
-        lambda: predictions(gates=fake_gates()),
-    ):
-        assert png(draw(), tmp_path) == png(draw(), tmp_path)
-
-
-def test_the_style_of_the_caller_is_neither_used_nor_changed(tmp_path):
-    expected = png(figures.training_figure(fake_rows(9), "a title"), tmp_path)
-    with matplotlib.rc_context({"figure.facecolor": "black", "font.size": 20, "savefig.dpi": 30}):
-        before = dict(matplotlib.rcParams)
-        assert png(figures.training_figure(fake_rows(9), "a title"), tmp_path) == expected
-        assert dict(matplotlib.rcParams) == before
-
-
-def test_threads_draw_what_one_thread_draws(tmp_path):
-    before = dict(matplotlib.rcParams)
-
-    def draw(k):
-        style.save(figures.training_figure(fake_rows(9), "a title"), tmp_path / f"{k}.png")
-
-    threads = [threading.Thread(target=draw, args=(k,)) for k in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len({(tmp_path / f"{k}.png").read_bytes() for k in range(3)}) == 1
-    assert dict(matplotlib.rcParams) == before
-
-
-def test_saving_replaces_the_file_and_leaves_nothing_else(tmp_path):
-    path = tmp_path / "figure.png"
-    path.write_bytes(b"old")
-    style.save(predictions(), path)
-    assert path.read_bytes().startswith(b"\x89PNG")
-    assert os.listdir(tmp_path) == ["figure.png"]
-
-
-@pytest.mark.parametrize("broken", ["savefig", "replace"])
-def test_a_save_that_fails_leaves_the_old_file_as_it_was(tmp_path, monkeypatch, broken):
-    def fail(*args, **kwargs):
-        raise OSError("no space")
-
-    figure, path = predictions(), tmp_path / "figure.png"
-    path.write_bytes(b"old")
-    monkeypatch.setattr(*((figure, "savefig") if broken == "savefig" else (os, "replace")), fail)
-    with pytest.raises(OSError, match="no space"):
-        style.save(figure, path)
-    assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["figure.png"]
-
-
-def test_a_saved_figure_has_the_permissions_of_any_new_file(tmp_path):
-    style.save(predictions(), tmp_path / "figure.png")
-    (tmp_path / "other").touch()
-    assert (tmp_path / "figure.png").stat().st_mode == (tmp_path / "other").stat().st_mode

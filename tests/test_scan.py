@@ -72,6 +72,30 @@ def test_no_carry_is_the_initial_carry_under_shard_map_too(cell, driver, float64
     assert_close(jit(split)(params, xs), want)
 
 
+@telling_driver
+def test_parameters_of_each_device_run_on_inputs_that_all_share(cell, driver, float64):
+    both = [problem(cell, seed=seed).params for seed in (0, 1)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *both)
+    xs = problem(cell).xs
+
+    def local(params, xs):
+        carry, _ = unrolled(cell, driver)(jax.tree.map(lambda p: p[0], params), xs)
+        return carry.h[None]
+
+    mesh = data_mesh(2)
+    split = jax.shard_map(local, mesh=mesh, in_specs=(P("data"), P()), out_specs=P("data"))
+    start = cell.initial_carry((B,), jnp.float64)
+    want = [loop(cell, params, xs, start)[0].h for params in both]
+    assert_close(jit(split)(stacked, xs), np.stack(want))
+
+
+def test_a_carry_of_64_bits_is_kept_so(float64):
+    cell = LSTMCell(3)
+    params, xs, *_ = problem(cell, dtype=jnp.float32)
+    carry, ys = unroll(cell, params, xs, problem(cell).carry)
+    assert carry.c.dtype == ys.dtype == jnp.float64
+
+
 @telling_cell
 def test_forward_mode_of_plain_is_the_transpose_of_its_reverse_mode(cell, float64):
     *point, cotangents = problem(cell)

@@ -116,13 +116,16 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, arguments, message)
     assert len(result.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize(("cell", "train"), [("lstm", False), *((cell, True) for cell in GATES)])
+@pytest.mark.parametrize(
+    ("cell", "work"),
+    [("lstm", "forward"), *((cell, "train") for cell in GATES), ("gru", "lyapunov")],
+)
 @pytest.mark.parametrize("name", [name for name in PEERS if "cpu" in PEERS[name].devices])
-def test_a_peer_with_our_weights_computes_what_we_do(name, cell, train, monkeypatch):
+def test_a_peer_with_our_weights_computes_what_we_do(name, cell, work, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     pytest.importorskip(LIBRARIES.get(name, name), exc_type=ImportError)
     peer = importlib.import_module(f"peers.{PEERS[name].module}")
-    problem = Problem(cell, train, T=2, B=2, D=3, H=4)
+    problem = Problem(cell, work, T=2, B=2, D=3, H=4)
     try:
         prepared = peer.layer(problem)
     except Unsupported as reason:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from peers.problem import Prepared, Problem, Sizes
+from peers.problem import Prepared, Problem, Sizes, Unsupported
 
 
 class Layer(NamedTuple):
@@ -26,21 +26,25 @@ class Layer(NamedTuple):
     differs: str | None = None
 
 
-def function(layer: Layer, train: bool) -> Callable:
+def function(layer: Layer, work: str) -> Callable:
     """The function of params and xs to be timed: ys, or the loss and the gradient of params."""
 
     def loss(params, xs):
         return jnp.mean(layer.apply(params, xs)[1] ** 2)
 
-    return jax.value_and_grad(loss) if train else lambda params, xs: layer.apply(params, xs)[0]
+    if work == "train":
+        return jax.value_and_grad(loss)
+    return lambda params, xs: layer.apply(params, xs)[0]
 
 
 def prepare(layer: Layer, problem: Problem) -> Prepared:
     """Compile a layer's pass for one device."""
+    if problem.work not in ("forward", "train"):
+        raise Unsupported(f"it has no {problem.work} pass")
     weights = jax.tree.map(jnp.asarray, problem.weights())
     params, pull = jax.vjp(layer.params_of, weights)
-    results, call, facts = compiled(function(layer, problem.train), params, problem.inputs())
-    values = named(results, pull) if problem.train else {"ys": np.asarray(results)}
+    results, call, facts = compiled(function(layer, problem.work), params, problem.inputs())
+    values = named(results, pull) if problem.work == "train" else {"ys": np.asarray(results)}
     return Prepared(call, values, facts | {"differs": layer.differs})
 
 

@@ -1,5 +1,7 @@
 """rnn_jax itself: each driver, on one device and on all of them."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 from peers import jax_layer
 from peers.problem import GATES, Prepared, Problem, Sizes
 from rnn_jax import CELLS, GatedCell, mesh, runs, train, unroll
+from rnn_jax.lyapunov import lyapunov_spectrum
 
 DRIVERS = {
     "plain": {"driver": "plain"},
@@ -34,15 +37,20 @@ def layer(problem: Problem, driver: str, devices: int) -> Prepared:
         carry, ys = unroll(cell, params, xs, **DRIVERS[driver])
         return ys, getattr(carry, "h", jax.tree.leaves(carry)[0])
 
-    run, xs = jax_layer.function(jax_layer.Layer(None, apply), problem.train), problem.inputs()
+    run, xs = jax_layer.function(jax_layer.Layer(None, apply), problem.work), problem.inputs()
+    if problem.work == "lyapunov":
+        run = functools.partial(lyapunov_spectrum, cell)
     if devices > 1:
         split = mesh.data_mesh(problem.B, devices)
-        run = _over_devices(run, problem.train, split)
+        run = _over_devices(run, problem.work, split)
         params = jax.device_put(params, mesh.replicated(split))
         xs = jax.device_put(xs, NamedSharding(split, P(None, "data")))
     results, call, facts = jax_layer.compiled(run, params, xs)
-    if not problem.train:
+    if problem.work == "forward":
         values = {"ys": np.asarray(results)}
+    elif problem.work == "lyapunov":
+        # Each exponent by itself depends on where its direction started, after few steps.
+        values = {"sum": np.asarray(results).sum(-1)}
     elif pull:
         values = jax_layer.named(jax.device_put(results, jax.devices()[0]), pull)
     else:
@@ -56,17 +64,17 @@ def _params_of(cell, weights):
     return type(like)(**weights)
 
 
-def _over_devices(run, train, split):
+def _over_devices(run, work, split):
     """Each device on its part of the batch; the gradients meet in one all-reduce."""
 
     def local(params, xs):
         results = run(params, xs)
-        if not train:
+        if work != "train":
             return results
         flat, unravel = ravel_pytree(results)
         return unravel(jax.lax.pmean(flat, "data"))
 
-    out_specs = P() if train else P(None, "data")
+    out_specs = {"train": P(), "forward": P(None, "data"), "lyapunov": P("data")}[work]
     specs = {"in_specs": (P(), P(None, "data")), "out_specs": out_specs}
     return jax.shard_map(local, mesh=split, check_vma=False, **specs)
 
@@ -84,11 +92,7 @@ def job(sizes: Sizes, driver: str, devices: int):
     settings |= {"input_size": sizes.input_size, "num_classes": sizes.classes, "seed": 0}
     settings |= {"projection_size": sizes.hidden_size, "readout": "carry"}
 
-    def create():
-        model = runs.build_classifier(settings)
-        model.rnn.driver = driver
-        return model
-
+    create = functools.partial(runs.build_classifier, settings, driver)
     split, optimizer = mesh.data_mesh(sizes.batch, devices), optax.adam(sizes.learning_rate)
     graphdef, state = train.init_state(create, optimizer, split)
     interval = train.make_train_interval(graphdef, optimizer, split)

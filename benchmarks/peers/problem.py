@@ -22,11 +22,12 @@ class Problem:
     """One layer on one batch: a cell of `GATES` or `module:Class`, pass, T, B, D and H.
 
     The pass `forward` computes all outputs ys [T, B, H]; `train` the gradient of the mean square of
-    the last hidden state with respect to all parameters.
+    the last hidden state with respect to all parameters; `lyapunov` all exponents [B, n], largest
+    first, in nats a step.
     """
 
     cell: str
-    train: bool
+    work: str
     T: int
     B: int
     D: int

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from peers import torch_lyapunov
 from peers.problem import Prepared, Problem, Sizes
 
 LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
@@ -21,6 +22,8 @@ def _wait():
 
 def layer(problem: Problem) -> Prepared:
     """The layer, time first, which is PyTorch's default."""
+    if problem.work == "lyapunov":
+        return torch_lyapunov.spectrum(problem)
     rnn = LAYERS[problem.cell](problem.D, problem.H).to(DEVICE)
     xs = torch.from_numpy(problem.inputs()).to(DEVICE)
     weights = {k: torch.from_numpy(v).requires_grad_() for k, v in problem.weights().items()}
@@ -44,7 +47,7 @@ def layer(problem: Problem) -> Prepared:
         _wait()
         return loss
 
-    if problem.train:
+    if problem.work == "train":
         values = {"loss": train().detach().cpu().numpy()}
         grads = [param.grad.cpu() for param in params]
         pulled = torch.autograd.grad(copied, list(weights.values()), grads)
@@ -53,7 +56,7 @@ def layer(problem: Problem) -> Prepared:
         values = {"ys": forward().cpu().numpy()}
     memory = torch.cuda.max_memory_allocated() / 1e6 if DEVICE.type == "cuda" else None
     facts = {"lower_ms": None, "compile_ms": None, "peak_memory_mb": memory, "differs": None}
-    return Prepared(train if problem.train else forward, values, facts)
+    return Prepared(train if problem.work == "train" else forward, values, facts)
 
 
 def _params_of(weights, problem):

@@ -1,0 +1,137 @@
+"""MNIST and sets of a few digits in its place: as originals, prepared by TFDS, or on a server.
+
+`conftest.py` registers the fixtures, for whichever file asks. As every run of the tests imports
+this module, TFDS, which is slow to import, waits inside what needs it.
+"""
+
+import functools
+import gzip
+import hashlib
+import http.server
+import shutil
+import threading
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import numpy as np
+import pytest
+
+from rnn_jax.data import load_images
+from rnn_jax.originals import reachable
+
+BUNDLED = Path(__file__).parents[1] / "experiments" / "mnist_files"
+NAMES = {
+    "train_images": "train-images-idx3-ubyte.gz",
+    "train_labels": "train-labels-idx1-ubyte.gz",
+    "test_images": "t10k-images-idx3-ubyte.gz",
+    "test_labels": "t10k-labels-idx1-ubyte.gz",
+}
+
+
+@pytest.fixture
+def only_loopback(monkeypatch):
+    """No test leaves this machine."""
+    monkeypatch.setattr(
+        "rnn_jax.tfds_images.reachable",
+        lambda url: urlsplit(url).hostname == "127.0.0.1" and reachable(url),
+    )
+    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture(scope="session")
+def mnist_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("mnist")
+
+
+@pytest.fixture(scope="session")
+def mnist(mnist_dir):
+    return load_images("mnist", mnist_dir, bundled=BUNDLED)
+
+
+def tiny_arrays(seed=0, train=6, test=4, num_classes=10):
+    rng = np.random.default_rng(seed)
+    return {
+        "train_images": rng.integers(0, 256, (train, 28, 28), np.uint8),
+        "train_labels": rng.integers(0, num_classes, train, np.uint8),
+        "test_images": rng.integers(0, 256, (test, 28, 28), np.uint8),
+        "test_labels": rng.integers(0, num_classes, test, np.uint8),
+    }
+
+
+def pack_idx(array):
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    return gzip.compress(header + array.tobytes())
+
+
+def register(monkeypatch, builder_class, folder, url=None):
+    """Let TFDS expect the files of `folder`, as it does the real ones, at `url`."""
+    from tensorflow_datasets.core.download.checksums import UrlInfo
+
+    url = url or builder_class.URL
+    monkeypatch.setattr(builder_class, "URL", url)
+    infos = {}
+    for path in folder.iterdir():
+        checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+        info = UrlInfo(path.stat().st_size, checksum, path.name)
+        infos[urljoin(url, path.name)] = info
+    monkeypatch.setattr(builder_class, "url_infos", infos)
+
+
+def write_originals(folder, arrays):
+    folder.mkdir(parents=True, exist_ok=True)
+    for key, array in arrays.items():
+        (folder / NAMES[key]).write_bytes(pack_idx(array))
+    return folder
+
+
+@pytest.fixture
+def originals(tmp_path, monkeypatch):
+    from tensorflow_datasets.image_classification import MNIST
+
+    folder = write_originals(tmp_path / "originals", tiny_arrays())
+    register(monkeypatch, MNIST, folder)
+    return folder
+
+
+@pytest.fixture
+def prepared(tmp_path, originals):
+    """A data folder in which TFDS has prepared the tiny MNIST, and nothing is cached."""
+    load_images("mnist", tmp_path / "data", originals)
+    shutil.rmtree(tmp_path / "data" / "rnn_jax_cache")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def serve(tmp_path, monkeypatch):
+    """Serve a folder over HTTP on the loopback interface."""
+    # Else a download still under way when a test ends would keep the process alive for minutes.
+    monkeypatch.setattr("tensorflow_datasets.core.download.downloader.MAX_RETRIES", 0)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "www")
+    handler.func.log_message = lambda *args: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        (tmp_path / "www").mkdir()
+        yield tmp_path / "www", f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def in_any_order(images, labels):
+    """TFDS shuffles as it prepares, so examples are compared as a set."""
+    return sorted(
+        (image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)
+    )
+
+
+def assert_holds(data, arrays):
+    for split in ("train", "test"):
+        images, labels = f"{split}_images", f"{split}_labels"
+        assert in_any_order(getattr(data, images), getattr(data, labels)) == in_any_order(
+            arrays[images], arrays[labels]
+        )
+
+
+def flip_bit(path, position):
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)

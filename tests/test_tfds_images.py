@@ -1,0 +1,170 @@
+"""TFDS prepares any set of such images without TensorFlow, whole or not at all, or says why not."""
+
+import json
+import shutil
+import sys
+import zipfile
+
+import pytest
+import tensorflow_datasets as tfds
+from image_sets import NAMES, assert_holds, flip_bit, pack_idx, register, tiny_arrays
+from tensorflow_datasets.image_classification import EMNIST
+
+from rnn_jax import tfds_images
+from rnn_jax.data import load_images
+from rnn_jax.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("only_loopback")
+
+
+def test_bundled_originals_become_the_same_arrays(tmp_path, originals):
+    data = load_images("mnist", tmp_path / "data", originals)
+    assert_holds(data, tiny_arrays())
+    assert data.num_classes == 10
+    assert data.source == (
+        f"bundled originals in {originals}, prepared by TFDS in {tmp_path}/data/mnist/3.0.1"
+    )
+
+
+def test_tfds_itself_reads_what_was_prepared(prepared):
+    records = tfds.data_source("mnist", split="test", data_dir=prepared)
+    assert len(records) == 4 and records[0]["image"].shape == (28, 28, 1)
+
+
+def test_only_one_line_reaches_the_screen(tmp_path, originals, capfd):
+    load_images("mnist", tmp_path / "data", originals)
+    load_images("mnist", tmp_path / "data", originals)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err == f"preparing mnist in {tmp_path}/data/mnist/3.0.1; this happens once.\n"
+
+
+def test_a_config_left_out_is_the_default_of_tfds(tmp_path, serve, monkeypatch):
+    folder, url = serve
+    with zipfile.ZipFile(folder / "gzip.zip", "w") as members:
+        for key, array in tiny_arrays().items():
+            name = NAMES[key].replace("t10k", "test")
+            members.writestr(f"gzip/emnist-byclass-{name}", pack_idx(array))
+    register(monkeypatch, EMNIST, folder, url)
+    monkeypatch.setattr(EMNIST, "URL", url + "gzip.zip")
+    assert "byclass" in load_images("emnist", tmp_path / "data").source
+    assert "cached in" in load_images("emnist", tmp_path / "data").source
+
+
+def test_a_set_that_only_tensorflow_reads_is_left_alone_and_prepared_again(tmp_path, originals):
+    folder = tmp_path / "data" / "mnist" / "3.0.1"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text("{}")
+    (folder / "mnist-train.tfrecord-00000-of-00001").write_bytes(b"records")
+    data = load_images("mnist", tmp_path / "data", originals)
+    assert_holds(data, tiny_arrays())
+    assert f"prepared by TFDS in {tmp_path}/data/rnn_jax_cache/mnist/3.0.1" in data.source
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "dataset_info.json",
+        "mnist-train.tfrecord-00000-of-00001",
+    ]
+    assert "cached in" in load_images("mnist", tmp_path / "data").source
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_a_damaged_record_file_is_named_with_the_way_out(prepared, damage):
+    path = prepared / "mnist" / "3.0.1" / "mnist-train.array_record-00000-of-00001"
+    if damage == "flip":
+        flip_bit(path, 200)
+    elif damage == "truncate":
+        path.write_bytes(path.read_bytes()[:70_000])
+    else:
+        path.unlink()
+    with pytest.raises(InputError, match=f"{path} cannot be read.*delete {path.parent} and run"):
+        load_images("mnist", prepared)
+
+
+def test_a_damaged_description_is_named_with_the_way_out(prepared):
+    path = prepared / "mnist" / "3.0.1" / "dataset_info.json"
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(InputError, match=f"{path} cannot be read.*delete {path.parent}"):
+        load_images("mnist", prepared)
+
+
+def test_an_interrupted_preparation_leaves_nothing_that_is_taken_as_prepared(
+    tmp_path, originals, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(tfds_images.Image, "fromarray", raise_keyboard_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            load_images("mnist", tmp_path / "data", originals)
+    assert list((tmp_path / "data").rglob("dataset_info.json")) == []
+    assert_holds(load_images("mnist", tmp_path / "data", originals), tiny_arrays())
+
+
+def raise_keyboard_interrupt(image):
+    raise KeyboardInterrupt
+
+
+def test_what_a_killed_preparation_left_is_not_taken_as_prepared(prepared):
+    (prepared / "mnist" / "3.0.1").rename(prepared / "mnist" / "incomplete.ABC123_3.0.1")
+    with pytest.raises(InputError, match="not prepared"):
+        load_images("mnist", prepared)
+
+
+def test_of_two_processes_that_prepare_the_slower_takes_the_faster_ones_work(
+    tmp_path, originals, prepared, monkeypatch
+):
+    fromarray, target = tfds_images.Image.fromarray, tmp_path / "race" / "mnist" / "3.0.1"
+
+    def overtaken(image):
+        if not target.exists():
+            shutil.copytree(prepared / "mnist" / "3.0.1", target)
+        return fromarray(image)
+
+    monkeypatch.setattr(tfds_images.Image, "fromarray", overtaken)
+    assert_holds(load_images("mnist", tmp_path / "race", originals), tiny_arrays())
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("mnst", "mnist"),
+        ("MNIST", "mnist"),
+        ("emnist/lettrs", "emnist/letters"),
+        ("mnist:3.0.1", "mnist"),
+        ("../mnist", "mnist"),
+        ("/", "mnist"),
+        ("", "mnist"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_close_ones(tmp_path, name, near):
+    with pytest.raises(InputError, match=rf"no data set '{name}'; did you mean .*{near}"):
+        load_images(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "binarized_mnist"])
+def test_a_set_of_anything_but_such_images_with_labels_is_refused_before_any_download(
+    tmp_path, name
+):
+    with pytest.raises(InputError, match=rf"{name} has .*image \(.*choose another data set"):
+        load_images(name, tmp_path)
+
+
+def test_a_set_that_tfds_cannot_make_without_tensorflow_names_what_it_lacks(tmp_path, monkeypatch):
+    if "moving_mnist" not in tfds.list_builders(with_community_datasets=False):
+        pytest.skip("TFDS lists this set only where the packages it imports are installed")
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(InputError, match=r"cannot prepare moving_mnist here.*tensorflow"):
+        load_images("moving_mnist", tmp_path)
+
+
+def test_a_set_without_a_test_split_is_refused(prepared):
+    path = prepared / "mnist" / "3.0.1" / "dataset_info.json"
+    info = json.loads(path.read_text())
+    info["splits"] = [split for split in info["splits"] if split["name"] == "train"]
+    path.write_text(json.dumps(info))
+    with pytest.raises(InputError, match="has no test split, only train"):
+        load_images("mnist", prepared)
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path, originals, capfd):
+    (tmp_path / "mnist").write_text("a file stands where the folder should be")
+    with pytest.raises(InputError, match=r"could not be prepared in .*another one with --data-dir"):
+        load_images("mnist", tmp_path, originals)
+    assert capfd.readouterr() == ("", "")
