@@ -52,6 +52,7 @@ def measure_layer(
         rows.append(
             {
                 "implementation": member.label,
+                "default_driver": facts.get("default"),
                 "cell": problem.cell,
                 "pass": problem.work,
                 **{letter: getattr(problem, letter) for letter in "TBDH"},

@@ -62,6 +62,38 @@ def show_layer(rows: Sequence[Mapping], absent: Mapping[str, str]) -> None:
             print(f"         {row['implementation']}: not compared, {row['difference_note']}")
 
 
+def summary(rows: Sequence[Mapping]) -> list[str]:
+    """A table in Markdown: at each point what rnn_jax does by default, and the fastest peers."""
+    lines = [
+        "| cell | pass | T, B, D, H | rnn_jax | best JAX peer | PyTorch "
+        "| x JAX peer | x PyTorch | of matmul |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for group in groups(rows):
+        ours = [row for row in group if row["implementation"].startswith(OURS)]
+        default = [row for row in ours if row["default_driver"]] or ours
+        best = {
+            "ours": default[-1],
+            "jax": _fastest(row for row in group if row["jax"] and row not in ours),
+            "torch": _fastest(row for row in group if row["implementation"] == TORCH),
+        }
+        milliseconds = [f"{row['median_ms']:.3g} ms" if row else "-" for row in best.values()]
+        if best["jax"]:
+            milliseconds[1] += f" ({best['jax']['implementation']})"
+        ratios = [
+            f"{row['median_ms'] / best['ours']['median_ms']:.2f}" if row else "-"
+            for row in (best["jax"], best["torch"])
+        ]
+        point = "{cell} | {pass} | {T}, {B}, {D}, {H}".format(**best["ours"])
+        share = _text(best["ours"]["roofline_fraction"], "{:.2f}")
+        lines.append(f"| {' | '.join([point, *milliseconds, *ratios, share])} |")
+    return lines
+
+
+def _fastest(rows):
+    return min(rows, key=lambda row: row["median_ms"], default=None)
+
+
 def show_job(rows: Sequence[Mapping], absent: Mapping[str, str]) -> None:
     """The table of a job."""
     columns = ("s a job", "ms a step", "GFLOP/s", "of matmul", "start s", "final loss")

@@ -90,7 +90,7 @@ def main(config: Config) -> None:
             rows, absent = measure_layer(team, problem, config.repeats, config.profile)
             append_rows(out.path / ROWS, rows)
             report.show_layer(rows, absent)
-    report.draw(read_rows(out.path / ROWS), out.path / FIGURE)
+    _show_all(read_rows(out.path / ROWS), out.path)
 
 
 def _problems(config) -> list[Problem]:
@@ -166,7 +166,15 @@ def _replot(config):
     rows = read_rows(config.out_dir / ROWS)
     for group in report.groups(rows):
         report.show_layer(group, {})
-    report.draw(rows, config.out_dir / FIGURE)
+    _show_all(rows, config.out_dir)
+
+
+def _show_all(rows, folder):
+    import report
+
+    print("", *report.summary(rows), sep="\n")
+    report.draw(rows, folder / FIGURE)
+    print(f"wrote    {folder / ROWS}\nwrote    {folder / FIGURE}")
 
 
 if __name__ == "__main__":

@@ -15,17 +15,17 @@ from jax.lax import optimization_barrier
 from rnn_jax.cell import GatedCell
 from rnn_jax.typing import Array, Carry, Float, Inputs, Params
 
-CACHE_BYTES = 2**18
-"""What the gates of one chunk may take: a small part of a core's second-level cache."""
+CACHE_BYTES = 2**19
+"""What the gates of one chunk may take: a part of a core's second-level cache."""
 
 
 def chunk_length(cell: GatedCell, steps: int, batch: int) -> int:
-    """K, the steps of a chunk: as many as keep a chunk's float32 gates in cache, 4 to 16.
+    """K, the steps of a chunk: as many as keep a chunk's float32 gates in cache, 4 to 8.
 
     A K that divides T is preferred, down to half of that, for then no shorter chunk is left over.
     """
     step_bytes = 4 * max(batch, 1) * len(cell.gates) * cell.hidden_size
-    longest = min(max(CACHE_BYTES // step_bytes, 4), 16, max(steps, 1))
+    longest = min(max(CACHE_BYTES // step_bytes, 4), 8, max(steps, 1))
     return next((k for k in range(longest, longest // 2, -1) if steps % k == 0), longest)
 
 
@@ -185,6 +185,10 @@ def _backward(cell, remat, residuals, cotangents):
         d_x_gates, d_h_gates = [], []
         for k in reversed(range(len(after[0]))):
             d_carry = d_carry if d_ys is None else add(d_carry, at(d_after, k))
+            # Else XLA computes a field that passes elementwise, as an LSTM's c, from the chunk's
+            # end anew for each step: work that grows with K squared. jax 0.10 drops barriers before it
+            # fuses; there this is what keeps chunks short.
+            d_carry = optimization_barrier(d_carry)
             pull = pull_step(cell, params, turned, *at((past, *gates), k))
             d_update, d_carry, d_x, d_h = pull(d_carry)
             d_params = add(d_params, d_update)

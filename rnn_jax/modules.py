@@ -71,6 +71,8 @@ class RNN(nnx.Module):
 class SequenceClassifier(nnx.Module):
     """Input layer, recurrent layer, output layer: one class for a whole sequence.
 
+    The weights of the output layer start standard normal, those of the input layer LeCun normal.
+
     Args:
       cell: any `Cell` whose carry has a field h.
       input_size: D, the number of input features.
@@ -111,7 +113,9 @@ class SequenceClassifier(nnx.Module):
             nnx.Linear(input_size, projection_size, rngs=rngs) if projection_size else None
         )
         self.rnn = RNN(cell, projection_size or input_size, dtype=dtype, driver=driver, rngs=rngs)
-        self.output = nnx.Linear(cell.hidden_size, num_classes, rngs=rngs)
+        self.output = nnx.Linear(
+            cell.hidden_size, num_classes, kernel_init=jax.nn.initializers.normal(1.0), rngs=rngs
+        )
 
     def __call__(
         self, xs: Float[Array, "T ... D"], *, lengths: Int[Array, "..."] | None = None

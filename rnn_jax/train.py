@@ -122,7 +122,7 @@ def make_train_interval(
         grads, loss, accuracy = unravel(jax.lax.pmean(flat, "data"))
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = Metrics(loss, accuracy, optax.global_norm(grads))
+        metrics = Metrics(loss, accuracy, optax.tree.norm(grads))
         return TrainState(state.step + 1, params, opt_state), metrics
 
     def interval(state, xs, labels, indices, steps):

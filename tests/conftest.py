@@ -1,4 +1,4 @@
-"""What every test shares: checked shapes, two devices, float64 and a count of compilations."""
+"""What every test shares: checked shapes, eight devices, float64 and a count of compilations."""
 
 import jax
 import jaxtyping
@@ -10,7 +10,7 @@ pytest_plugins = ["image_sets"]
 jaxtyping.install_import_hook(
     "rnn_jax", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 )
-jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_num_cpu_devices", 8)
 settings.register_profile(
     "rnn_jax",
     deadline=None,

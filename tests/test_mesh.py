@@ -6,12 +6,12 @@ from rnn_jax import InputError
 from rnn_jax.mesh import data_mesh, start_devices
 
 
-@pytest.mark.parametrize("batch, devices", [(8, 2), (7, 1), (1, 1)])
+@pytest.mark.parametrize("batch, devices", [(16, 8), (12, 6), (9, 3), (11, 1), (1, 1)])
 def test_by_default_the_mesh_takes_the_most_devices_that_divide_the_batch(batch, devices):
     assert data_mesh(batch).size == devices
 
 
-@pytest.mark.parametrize("asked", [1, 2])
+@pytest.mark.parametrize("asked", [1, 2, 8])
 def test_the_mesh_takes_as_many_devices_as_asked(asked):
     mesh = data_mesh(8, asked)
     assert mesh.size == asked
@@ -27,7 +27,7 @@ def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_sizes():
 
 @pytest.mark.parametrize("asked", [-1, 64])
 def test_devices_that_are_not_there_are_refused(asked):
-    with pytest.raises(InputError, match=f"to 2, the number JAX sees here; got {asked}"):
+    with pytest.raises(InputError, match=f"to 8, the number JAX sees here; got {asked}"):
         data_mesh(64, asked)
 
 

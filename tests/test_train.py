@@ -81,9 +81,10 @@ def test_the_logging_interval_changes_nothing_but_the_rows(examples):
     jax.tree.map(np.testing.assert_array_equal, states[0].params, states[1].params)
 
 
-def test_two_devices_take_the_steps_of_one(examples):
-    one, two = (trained(examples, devices=n)[1].params for n in (1, 2))
-    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), one, two)
+@pytest.mark.parametrize("devices", [2, 8])
+def test_several_devices_take_the_steps_of_one(examples, devices):
+    one, several = (trained(examples, devices=n)[1].params for n in (1, devices))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), one, several)
 
 
 def test_a_step_is_the_adam_step_on_the_mean_gradient_of_the_batch(examples):
@@ -111,7 +112,7 @@ def test_a_loss_that_is_no_number_stops_training(examples):
 
 @pytest.mark.parametrize("count", [1, 7, N])
 def test_predictions_do_not_depend_on_how_many_are_asked_for(examples, count):
-    mesh = data_mesh(2, 2)
+    mesh = data_mesh(8, 8)
     graphdef, params = nnx.split(create(), nnx.Param)
     predict = make_predict(graphdef, mesh, batch_size=4)
     xs = examples[0]

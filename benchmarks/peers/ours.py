@@ -15,6 +15,7 @@ from peers import jax_layer
 from peers.problem import GATES, Prepared, Problem, Sizes
 from rnn_jax import CELLS, GatedCell, mesh, runs, train, unroll
 from rnn_jax.lyapunov import lyapunov_spectrum
+from rnn_jax.scan import pick_driver
 
 DRIVERS = {
     "plain": {"driver": "plain"},
@@ -55,8 +56,12 @@ def layer(problem: Problem, driver: str, devices: int) -> Prepared:
         values = jax_layer.named(jax.device_put(results, jax.devices()[0]), pull)
     else:
         values = {str(k): np.asarray(v) for k, v in enumerate(jax.tree.leaves(results))}
-    gates = len(cell.gates) if isinstance(cell, GatedCell) else None
-    return Prepared(call, values, facts | {"differs": None, "gates": gates})
+    facts |= {
+        "differs": None,
+        "gates": len(cell.gates) if isinstance(cell, GatedCell) else None,
+        "default": driver == pick_driver(cell, problem.T),
+    }
+    return Prepared(call, values, facts)
 
 
 def _params_of(cell, weights):
