@@ -11,6 +11,9 @@ from team import Implementation, Team
 from timing import interleave, spread
 from worker import Absent
 
+from rnn_jax import LSTMCell
+from rnn_jax.scan import pick_driver
+
 MATMUL_SIZE = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
 JOB_TURN = 50
 """Steps of a job that an implementation takes in its turn."""
@@ -150,7 +153,7 @@ def measure_job(team: Team, steps: int, data: Path) -> tuple[list[dict], dict[st
             losses[member.label] = answer["loss"]
         products.append(matmul_turn())
     matmul = operations / statistics.median(products) / 1e9
-    rows = []
+    rows, default = [], pick_driver(LSTMCell(sizes.hidden_size), 28)
     for member, start_seconds in built:
         seconds = sum(taken[member.label])
         layer = Problem("lstm", "train", 28, sizes.batch, sizes.input_size, sizes.hidden_size)
@@ -158,6 +161,7 @@ def measure_job(team: Team, steps: int, data: Path) -> tuple[list[dict], dict[st
         rows.append(
             {
                 "implementation": member.label,
+                "default_driver": member.options.get("driver") == default,
                 "job": "mnist",
                 "steps": steps,
                 **dataclasses.asdict(sizes),

@@ -90,6 +90,23 @@ def summary(rows: Sequence[Mapping]) -> list[str]:
     return lines
 
 
+def job_summary(rows: Sequence[Mapping]) -> list[str]:
+    """A table in Markdown: a job by each implementation, and how rnn_jax compares by default."""
+    default = [row for row in rows if row["default_driver"]][-1]
+    lines = [
+        "| | s a job | ms a step | of matmul | rnn_jax is faster by |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        name = row["implementation"] + (", the default" if row is default else "")
+        ratio = row["seconds"] / default["seconds"]
+        lines.append(
+            f"| {name} | {row['seconds']:.1f} | {row['step_ms']:.1f} "
+            f"| {row['roofline_fraction']:.2f} | {ratio:.2f} |"
+        )
+    return lines
+
+
 def _fastest(rows):
     return min(rows, key=lambda row: row["median_ms"], default=None)
 

@@ -84,7 +84,7 @@ def main(config: Config) -> None:
             data = _job_data(config, Path(scratch))
             rows, absent = measure_job(team, config.steps, data)
             append_rows(out.path / JOB_ROWS, rows)
-            report.show_job(rows, absent)
+            _show_job(rows, absent)
             return
         for problem in problems:
             rows, absent = measure_layer(team, problem, config.repeats, config.profile)
@@ -161,12 +161,19 @@ def _replot(config):
     import report
 
     if (config.out_dir / JOB_ROWS).exists():
-        report.show_job(read_rows(config.out_dir / JOB_ROWS), {})
+        _show_job(read_rows(config.out_dir / JOB_ROWS), {})
         return
     rows = read_rows(config.out_dir / ROWS)
     for group in report.groups(rows):
         report.show_layer(group, {})
     _show_all(rows, config.out_dir)
+
+
+def _show_job(rows, absent):
+    import report
+
+    report.show_job(rows, absent)
+    print("", *report.job_summary(rows), sep="\n")
 
 
 def _show_all(rows, folder):

@@ -186,8 +186,8 @@ def _backward(cell, remat, residuals, cotangents):
         for k in reversed(range(len(after[0]))):
             d_carry = d_carry if d_ys is None else add(d_carry, at(d_after, k))
             # Else XLA computes a field that passes elementwise, as an LSTM's c, from the chunk's
-            # end anew for each step: work that grows with K squared. jax 0.10 drops barriers before it
-            # fuses; there this is what keeps chunks short.
+            # end anew for each step: work that grows with K squared. jax 0.10 drops barriers before
+            # it fuses; there short chunks keep that small.
             d_carry = optimization_barrier(d_carry)
             pull = pull_step(cell, params, turned, *at((past, *gates), k))
             d_update, d_carry, d_x, d_h = pull(d_carry)
