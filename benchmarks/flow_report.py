@@ -11,6 +11,10 @@ from rich.table import Table
 
 from rnn_jax.time_scales import HalfLife
 
+COLUMNS = (
+    *("T", "ms a step", "with probe", "tokens/s", "log ‖∂L/∂θ‖", "log ‖∂L/∂h‖ T → 1"),
+    *("half-life", "λ₁ a step", "keeps for"),
+)
 SPELLED = {"gain": "gain ", "forget": "forget bias "}
 
 
@@ -87,13 +91,21 @@ def sentence(line: Line) -> str:
     return f"{line.name}: over {T} steps the gradient {fate[kind]}."
 
 
+def summary(rows: Sequence[Mapping]) -> list[str]:
+    """The table and the sentences in Markdown."""
+    found = lines(rows)
+    table = [("", *COLUMNS), ["---"] * (1 + len(COLUMNS))]
+    table += [(line.name, *_numbers(line, T)) for line in found for T in line.lengths]
+    sentences = [f"- {sentence(line)}" for line in found]
+    return [*(f"| {' | '.join(cells)} |" for cells in table), "", *sentences]
+
+
 def show(rows: Sequence[Mapping]) -> None:
     """Print the table, a row for each network and length, and then the sentences."""
     found = lines(rows)
-    columns = ("T", "ms a step", "with probe", "tokens/s", "log ‖∂L/∂θ‖", "log ‖∂L/∂h‖ T → 1")
     table = Table(title=title(rows), title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("", no_wrap=True)
-    for name in (*columns, "half-life", "λ₁ a step", "keeps for"):
+    for name in COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
     for line in found:
         for T in line.lengths:

@@ -3,11 +3,17 @@
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import flow_report  # noqa: E402
+import report  # noqa: E402
+
 README = (ROOT / "README.md").read_text()
 
 
@@ -45,9 +51,23 @@ def test_the_results_are_those_of_the_committed_runs():
         assert expected in README
 
 
+def test_the_tables_of_the_benchmarks_are_those_of_the_committed_rows():
+    text = (ROOT / "benchmarks/README.md").read_text()
+    names = re.findall(r"<!-- rows: (.*) -->", text)
+    assert names
+    for name in names:
+        rows = [json.loads(line) for line in (ROOT / "benchmarks" / name).open()]
+        if "adjoint_norms" in rows[0]:
+            lines = flow_report.summary(rows)
+        else:
+            lines = report.job_summary(rows) if "job" in rows[0] else report.summary(rows)
+        assert f"<!-- rows: {name} -->\n" + "\n".join(lines) + "\n" in text, name
+
+
 def test_links_and_rooms_exist():
-    for path in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / path).exists(), path
+    for page in (ROOT / "README.md", ROOT / "benchmarks/README.md"):
+        for path in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / path).exists(), path
     rooms = re.findall(r"^\| (`.*?`) \|", README, re.MULTILINE)
     for name in re.findall(r"`([\w/.]+)`", " ".join(rooms)):
         assert (ROOT / name).exists() or (ROOT / "rnn_jax" / name).exists(), name
