@@ -13,7 +13,7 @@ from rich.table import Table
 from rnn_jax import style
 
 POINT = ("cell", "pass", "T", "B", "D", "H")
-OURS, TORCH = "rnn_jax", "PyTorch"
+OURS, PLAIN, TORCH = "rnn_jax", "rnn_jax plain", "PyTorch"
 LINES = {
     "Flax linen": (style.GREEN, "-"),
     "Flax NNX": (style.GREEN, ":"),
@@ -63,29 +63,26 @@ def show_layer(rows: Sequence[Mapping], absent: Mapping[str, str]) -> None:
 
 
 def summary(rows: Sequence[Mapping]) -> list[str]:
-    """A table in Markdown: at each point what rnn_jax does by default, and the fastest peers."""
+    """A table in Markdown: what rnn_jax does by default, a plain scan, and the fastest peers."""
     lines = [
         "| cell | pass | T, B, D, H | rnn_jax | best JAX peer | PyTorch "
-        "| x JAX peer | x PyTorch | of matmul |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| x plain scan | x JAX peer | x PyTorch | of matmul |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for group in groups(rows):
         ours = [row for row in group if row["implementation"].startswith(OURS)]
         default = [row for row in ours if row["default_driver"]] or ours
-        best = {
-            "ours": default[-1],
-            "jax": _fastest(row for row in group if row["jax"] and row not in ours),
-            "torch": _fastest(row for row in group if row["implementation"] == TORCH),
-        }
-        milliseconds = [f"{row['median_ms']:.3g} ms" if row else "-" for row in best.values()]
-        if best["jax"]:
-            milliseconds[1] += f" ({best['jax']['implementation']})"
-        ratios = [
-            f"{row['median_ms'] / best['ours']['median_ms']:.2f}" if row else "-"
-            for row in (best["jax"], best["torch"])
-        ]
-        point = "{cell} | {pass} | {T}, {B}, {D}, {H}".format(**best["ours"])
-        share = _text(best["ours"]["roofline_fraction"], "{:.2f}")
+        mine = default[-1]
+        plain = [row for row in ours if row["implementation"] == PLAIN]
+        jax = [row for row in group if row["jax"] and row not in ours]
+        torch = [row for row in group if row["implementation"] == TORCH]
+        best = [min(rows, key=_milliseconds, default=None) for rows in (plain, jax, torch)]
+        milliseconds = [f"{_milliseconds(row):.3g} ms" if row else "-" for row in (mine, *best[1:])]
+        if jax:
+            milliseconds[1] += f" ({best[1]['implementation']})"
+        ratios = [f"{_milliseconds(row) / _milliseconds(mine):.2f}" if row else "-" for row in best]
+        point = "{cell} | {pass} | {T}, {B}, {D}, {H}".format(**mine)
+        share = _text(mine["roofline_fraction"], "{:.2f}") or "-"
         lines.append(f"| {' | '.join([point, *milliseconds, *ratios, share])} |")
     return lines
 
@@ -107,8 +104,8 @@ def job_summary(rows: Sequence[Mapping]) -> list[str]:
     return lines
 
 
-def _fastest(rows):
-    return min(rows, key=lambda row: row["median_ms"], default=None)
+def _milliseconds(row):
+    return row["median_ms"]
 
 
 def show_job(rows: Sequence[Mapping], absent: Mapping[str, str]) -> None:

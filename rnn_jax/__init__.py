@@ -7,7 +7,7 @@ _ROOMS = {
     "cells": ("CELLS", "GRUCell", "GRUParams", "LSTMCarry", "LSTMCell", "RNNCell"),
     "errors": ("InputError",),
     "modules": ("RNN", "SequenceClassifier"),
-    "scan": ("gate_activations", "unroll"),
+    "scan": ("gate_activations", "pick_driver", "unroll"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 

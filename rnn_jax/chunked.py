@@ -17,15 +17,17 @@ from rnn_jax.typing import Array, Carry, Float, Inputs, Params
 
 CACHE_BYTES = 2**19
 """What the gates of one chunk may take: a part of a core's second-level cache."""
+LONGEST = 8 if jax.__version_info__ >= (0, 11) else 4
+"""The most steps of a chunk. jax 0.10 drops barriers before it fuses, see `_backward`."""
 
 
 def chunk_length(cell: GatedCell, steps: int, batch: int) -> int:
-    """K, the steps of a chunk: as many as keep a chunk's float32 gates in cache, 4 to 8.
+    """K, the steps of a chunk: as many as keep its float32 gates in cache, 4 to `LONGEST`.
 
     A K that divides T is preferred, down to half of that, for then no shorter chunk is left over.
     """
     step_bytes = 4 * max(batch, 1) * len(cell.gates) * cell.hidden_size
-    longest = min(max(CACHE_BYTES // step_bytes, 4), 8, max(steps, 1))
+    longest = min(max(CACHE_BYTES // step_bytes, 4), LONGEST, max(steps, 1))
     return next((k for k in range(longest, longest // 2, -1) if steps % k == 0), longest)
 
 
@@ -186,8 +188,7 @@ def _backward(cell, remat, residuals, cotangents):
         for k in reversed(range(len(after[0]))):
             d_carry = d_carry if d_ys is None else add(d_carry, at(d_after, k))
             # Else XLA computes a field that passes elementwise, as an LSTM's c, from the chunk's
-            # end anew for each step: work that grows with K squared. jax 0.10 drops barriers before
-            # it fuses; there short chunks keep that small.
+            # end anew for each step: work that grows with K squared.
             d_carry = optimization_barrier(d_carry)
             pull = pull_step(cell, params, turned, *at((past, *gates), k))
             d_update, d_carry, d_x, d_h = pull(d_carry)

@@ -11,6 +11,7 @@ from functools import partial, reduce
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
+from jax.lax import optimization_barrier
 
 from rnn_jax import chunked
 from rnn_jax.cell import GatedCell
@@ -88,7 +89,7 @@ def _backward(cell, residuals, cotangents):
         for k in reversed(range(len(after[0]))):
             if d_ys is not None:
                 d_carry, exponent = _join((d_carry, exponent), _rebase(at(d_after, k)))
-            d_carry, exponent = _rebase(d_carry, exponent)
+            d_carry, exponent = optimization_barrier(_rebase(d_carry, exponent))
             norms.insert(0, _log10_norms(d_carry, exponent))
             pull = chunked.pull_step(cell, params, turned, *at((past, *gates), k))
             d_update, *_ = pull(_shift(d_carry, exponent))

@@ -13,6 +13,7 @@ import pytest
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import report  # noqa: E402
 from peers import PEERS, ours  # noqa: E402
 from peers.problem import GATES, Problem, Unsupported, difference  # noqa: E402
 from timing import interleave, spread, turn  # noqa: E402
@@ -82,6 +83,22 @@ def test_figures_of_a_row_belong_together(rows):
         operations = 3 * 2 * gates * 2 * 4 * 8 * (3 + 8)
         assert row["gflops"] == pytest.approx(operations / seconds / 1e9)
         assert row["roofline_fraction"] == pytest.approx(row["gflops"] / row["matmul_gflops"])
+
+
+def test_the_summary_sets_the_default_against_the_plain_scan_and_the_fastest_peers():
+    def row(implementation, milliseconds, *, jax="0.12", default=False):
+        shared = {"cell": "lstm", "pass": "train", "T": 28, "B": 2, "D": 3, "H": 4}
+        found = {"implementation": implementation, "median_ms": milliseconds, "jax": jax}
+        return shared | found | {"default_driver": default, "roofline_fraction": 0.5}
+
+    ours = [row("rnn_jax plain", 8.0), row("rnn_jax chunked x2", 4.0, default=True)]
+    jax = [row("Haiku", 6.0), row("Equinox", 7.0)]
+    *_, line = report.summary([*ours, *jax, row("PyTorch", 10.0, jax=None)])
+    assert line == (
+        "| lstm | train | 28, 2, 3, 4 | 4 ms | 6 ms (Haiku) | 10 ms | 2.00 | 1.50 | 2.50 | 0.50 |"
+    )
+    *_, line = report.summary(ours)
+    assert line.endswith("| 4 ms | - | - | 2.00 | - | - | 0.50 |")
 
 
 def test_an_absent_peer_is_named_with_the_reason(measured):
