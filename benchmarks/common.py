@@ -21,8 +21,13 @@ def facts() -> dict[str, str | int | None]:
         "processor": _processor(),
         "cores": cores(),
         "git_commit": _git_commit(),
-        "command": shlex.join(["python", *sys.argv]),
+        "command": command(),
     }
+
+
+def command() -> str:
+    """What was typed to start this process."""
+    return shlex.join(["python", *sys.argv])
 
 
 def cores() -> int:
@@ -43,10 +48,10 @@ def _processor() -> str:
 
 def _git_commit() -> str | None:
     """The commit of this working tree, `-dirty` where files differ from it."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         found = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+            describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -171,11 +171,13 @@ def draw(rows: Sequence[Mapping], path: Path) -> None:
     title = "Throughput, {cores} cores, jax {jax}".format(**rows[0])
     if len(sizes) == 1:
         title += ", B={B} D={D} H={H}".format(**rows[0])
-    x = "time steps T" if len(sizes) == 1 else "time steps T, and B·D·H"
+    x = "time steps T" if len(sizes) == 1 else "T, B, D and H, one below the other"
     with style.house_style():
-        figure = style.new_figure(3.3 * len(cells), title)
-        bottom = (0.52 if len(sizes) == 1 else 0.7) / figure.get_figheight()
-        figure.subplots_adjust(bottom=bottom, right=0.81, wspace=0.9, hspace=0.45)
+        height, below = (3.3, 0.52) if len(sizes) == 1 else (3.9, 1.1)
+        figure = style.new_figure(height * len(cells), title)
+        room = (below + 0.6) / (height - below - 0.6)
+        bottom = below / figure.get_figheight()
+        figure.subplots_adjust(bottom=bottom, right=0.81, wspace=0.9, hspace=room)
         axes = figure.subplots(len(cells), len(passes), squeeze=False)
         for i, cell in enumerate(cells):
             for k, name in enumerate(passes):
@@ -198,7 +200,7 @@ def _panel(axes, rows, same_sizes):
         places = sorted(line)
         axes.plot(places, [line[p] for p in places], dashes, color=color, lw=width, marker=".")
     axes.set_xlim(-0.15, len(points) - 0.85)
-    names = [f"{T}" if same_sizes else f"{T}\n{B}·{D}·{H}" for T, B, D, H in points]
+    names = [f"{T}" if same_sizes else f"{T}\n{B}\n{D}\n{H}" for T, B, D, H in points]
     axes.set_xticks(range(len(points)), names)
     low, high = axes.get_ylim()
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))

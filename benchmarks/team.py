@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from common import cores
+from common import command, cores
 from peers import PEERS
 from worker import Absent, Worker
 
@@ -74,7 +74,8 @@ class Team:
         except BaseException:
             self.close()
             raise
-        self.facts, self._available = started[0]["facts"], started[-1]["devices"] if many else 1
+        self.facts = started[0]["facts"] | {"command": command()}
+        self._available = started[-1]["devices"] if many else 1
         for name, worker in workers.items():
             label = PEERS[name].label
             try:

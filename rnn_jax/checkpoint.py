@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
+from jax.sharding import SingleDeviceSharding
 
 from rnn_jax.errors import InputError
 
@@ -69,7 +70,9 @@ def load_params(path: Path, like: nnx.State) -> nnx.State:
 
 
 def _restore(path, target):
-    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), target)
+    # Told where to, Orbax does not ask for the devices that the arrays were saved from.
+    here = SingleDeviceSharding(jax.local_devices()[0])
+    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), target)
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             return checkpointer.restore(path / "arrays", abstract)

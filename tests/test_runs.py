@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ from flax import nnx
 
 from rnn_jax import InputError
 from rnn_jax.checkpoint import load_params, save_params
+from rnn_jax.mesh import data_mesh, replicated
 from rnn_jax.runs import PARAMS, RunDir, build_classifier, load_classifier
 
 SETTINGS = {
@@ -47,6 +50,28 @@ def test_a_loaded_model_is_the_saved_one(saved):
     assert settings == SETTINGS
     xs = jnp.ones((6, 2, 3))
     np.testing.assert_array_equal(loaded(xs), model(xs))
+
+
+LOAD = """
+import sys
+from pathlib import Path
+import jax
+import numpy as np
+from rnn_jax.runs import load_classifier
+model, _ = load_classifier(Path(sys.argv[1]))
+assert jax.device_count() == 1
+np.save(sys.argv[2], model(np.ones((6, 2, 3), np.float32)))
+"""
+
+
+def test_a_model_saved_on_eight_devices_loads_on_one(tmp_path):
+    model = build_classifier(SETTINGS)
+    RunDir(tmp_path / "run").write("config.json", SETTINGS)
+    everywhere = jax.device_put(nnx.state(model, nnx.Param), replicated(data_mesh(8, 8)))
+    save_params(tmp_path / "run" / PARAMS, everywhere)
+    output = tmp_path / "logits.npy"
+    subprocess.run([sys.executable, "-c", LOAD, tmp_path / "run", output], check=True)
+    np.testing.assert_allclose(np.load(output), model(jnp.ones((6, 2, 3))), rtol=1e-5)
 
 
 def test_damaged_parameters_are_never_loaded(saved):

@@ -70,6 +70,7 @@ def test_every_driver_has_a_row_with_all_columns(rows):
     assert {"rnn_jax plain", "rnn_jax chunked"} <= drivers
     assert {row["cell"] for row in rows} == {"lstm", "my_module:MyCell"}
     assert all(row["median_ms"] > 0 and row["compile_ms"] > 0 for row in rows)
+    assert all("throughput.py --out-dir out --points" in row["command"] for row in rows)
 
 
 def test_drivers_and_devices_agree(rows):
