@@ -42,7 +42,8 @@ def gradient_norms(drawn: Sequence[Line], looks: Looks, what: str) -> Figure:
         chosen = np.linspace(0, len(shorter) - 1, SMALL_PANELS).round().astype(int)
         shorter = [shorter[i] for i in chosen]
     figure = style.new_figure(6.3 if shorter else 3.8, f"Gradients on their way back: {what}")
-    figure.subplots_adjust(right=0.8)
+    longest = max(len(line.name) for line in drawn)
+    figure.subplots_adjust(right=min(0.8, 0.96 - 0.009 * longest))
     if shorter:
         grid = figure.add_gridspec(2, 1, height_ratios=[1, 1.7], hspace=0.36)
         above = grid[0].subgridspec(1, len(shorter), wspace=0.28)

@@ -111,7 +111,7 @@ def show(rows: Sequence[Mapping]) -> None:
         for T in line.lengths:
             table.add_row(line.name, *_numbers(line, T), end_section=line.lengths[-1] == T)
     console = Console()
-    console.width = max(console.width, 140)
+    console.width = max(console.width, 160)
     console.print(table)
     for line in found:
         print(sentence(line))
