@@ -64,6 +64,14 @@ def test_the_tables_of_the_benchmarks_are_those_of_the_committed_rows():
         assert f"<!-- rows: {name} -->\n" + "\n".join(lines) + "\n" in text, name
 
 
+def test_the_speeds_are_among_those_of_the_committed_rows():
+    found = []
+    for path in (ROOT / "benchmarks/results").glob("*/throughput.jsonl"):
+        found += report.summary([json.loads(line) for line in path.open()])
+    shown = re.findall(r"^\| lstm \| .*$", README, re.MULTILINE)
+    assert shown and set(shown) <= set(found)
+
+
 def test_links_and_rooms_exist():
     for page in (ROOT / "README.md", ROOT / "benchmarks/README.md"):
         for path in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
