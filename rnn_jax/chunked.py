@@ -1,8 +1,8 @@
 """The fast driver: a scan over chunks of time, with one backward pass for every gated cell.
 
-Inside a chunk of K steps the input projection and both weight gradients are one product each, small
-enough to stay in cache; the recurrence itself is unrolled. The backward pass is written once, over
-project / mix / update: `jax.vjp(update)` is its pointwise part. `scan.plain` is the reference.
+In a chunk of K steps the input projection and both weight gradients are one product each, in cache;
+the recurrence is unrolled. The backward pass is written once, over project / mix / update, with
+`jax.vjp(update)` as its pointwise part. `scan.plain` is the reference.
 """
 
 from functools import partial
@@ -13,32 +13,13 @@ from jax.custom_derivatives import SymbolicZero
 from jax.lax import optimization_barrier
 
 from rnn_jax.cell import GatedCell
+from rnn_jax.chunks import add, at, in_pieces, materialized, narrowed, stack, wide_zeros
 from rnn_jax.typing import Array, Carry, Float, Inputs, Params
-
-CACHE_BYTES = 2**19
-"""What the gates of one chunk may take: a part of a core's second-level cache."""
-LONGEST = 8 if jax.__version_info__ >= (0, 11) else 4
-"""The most steps of a chunk. jax 0.10 drops barriers before it fuses, see `_backward`."""
-
-
-def chunk_length(cell: GatedCell, steps: int, batch: int) -> int:
-    """K, the steps of a chunk: as many as keep its float32 gates in cache, 4 to `LONGEST`.
-
-    A K that divides T is preferred, down to half of that, for then no shorter chunk is left over.
-    """
-    step_bytes = 4 * max(batch, 1) * len(cell.gates) * cell.hidden_size
-    longest = min(max(CACHE_BYTES // step_bytes, 4), LONGEST, max(steps, 1))
-    return next((k for k in range(longest, longest // 2, -1) if steps % k == 0), longest)
 
 
 @partial(jax.jit, static_argnames=("cell", "chunk", "remat"))
 def chunked(
-    cell: GatedCell,
-    params: Params,
-    carry: Carry,
-    xs: Inputs,
-    chunk: int,
-    remat: bool = False,
+    cell: GatedCell, params: Params, carry: Carry, xs: Inputs, chunk: int, remat: bool = False
 ) -> tuple[Carry, Float[Array, "T ... H"]]:
     """`scan.plain` in chunks of `chunk` steps; the steps that fill no chunk form a shorter one.
 
@@ -46,43 +27,6 @@ def chunked(
     chunk once more: memory grows with T/K instead of T.
     """
     return in_pieces(partial(scan_chunks, cell, remat), params, carry, xs, chunk)
-
-
-def in_pieces(scan, params, carry, xs, chunk):
-    """Run `scan(params, carry, xs [N, K, ...])` over all whole chunks, then over what is left."""
-    steps = jax.tree.leaves(xs)[0].shape[0]
-    left = steps % chunk
-    if left and steps > chunk:
-        carry, head = in_pieces(scan, params, carry, at(xs, slice(-left)), chunk)
-        carry, tail = in_pieces(scan, params, carry, at(xs, slice(-left, None)), left)
-        return carry, jnp.concatenate([head, tail])
-    chunks = jax.tree.map(lambda x: x.reshape(-1, min(chunk, steps), *x.shape[1:]), xs)
-    carry, ys = scan(params, carry, chunks)
-    return carry, ys.reshape(steps, *ys.shape[2:])
-
-
-def stack(steps):
-    """One pytree with a leading time axis, of a list with a pytree for each step."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *steps)
-
-
-def at(tree, index):
-    """Row `index` of every leaf."""
-    return jax.tree.map(lambda leaf: leaf[index], tree)
-
-
-def add(total, term):
-    """The sum of two pytrees."""
-    return jax.tree.map(jnp.add, total, term)
-
-
-def materialized(cotangent, like):
-    """A cotangent as arrays: zeros [like's shape] where JAX says that nothing depends on a leaf."""
-
-    def fill(d, leaf):
-        return jnp.zeros_like(leaf) if isinstance(d, SymbolicZero) else d
-
-    return jax.tree.map(fill, cotangent, like, is_leaf=lambda d: isinstance(d, SymbolicZero))
 
 
 def run_chunk(cell, params, carry, xs):
@@ -99,11 +43,7 @@ def run_chunk(cell, params, carry, xs):
 
 
 def recall_chunk(cell, params, border, carries, xs):
-    """What a chunk's backward pass needs: carries before and after each step, x_gates, h_gates.
-
-    `border` is the carry before the chunk; `carries` are those after its steps, or None where they
-    were not kept.
-    """
+    """As `run_chunk`, stacked over time; `carries`, where they were kept, spare the loop."""
     if carries is None:
         before, after, x_gates, h_gates = run_chunk(cell, params, border, xs)
         return stack(before), stack(after), x_gates, stack(h_gates)
@@ -145,8 +85,7 @@ def scan_chunks(cell, remat, params, carry, xs):
 def _scan(cell, remat, params, carry, xs):
     """What `scan_chunks` returns, and what is kept: the carry before each chunk, after each step.
 
-    One function for both forward passes: under vmap, JAX (0.10, 0.12) takes the batch axes of the
-    one with residuals to be those of the one without.
+    Both forward passes run it: vmap (JAX 0.10, 0.12) expects the same batch axes of their results.
     """
 
     def body(carry, xs):
@@ -199,18 +138,10 @@ def _backward(cell, remat, residuals, cotangents):
         return (d_carry, add(d_params, d_chunk)), None if wants_d_xs is None else d_xs
 
     state = d_carry, wide_zeros(params)
-    (d_carry, d_params), d_xs = jax.lax.scan(
-        body, state, (xs, borders, carries, d_ys), reverse=True
-    )
-    d_params = jax.tree.map(lambda d, p: d.astype(p.dtype), d_params, params)
-    return d_params, d_carry, jax.tree.map(jnp.zeros_like, xs) if d_xs is None else d_xs
-
-
-def wide_zeros(params):
-    """Where gradients of the parameters gather, in float32 or wider."""
-    return jax.tree.map(
-        lambda p: jnp.zeros(p.shape, jnp.promote_types(p.dtype, jnp.float32)), params
-    )
+    chunks = xs, borders, carries, d_ys
+    (d_carry, d_params), d_xs = jax.lax.scan(body, state, chunks, reverse=True)
+    d_xs = jax.tree.map(jnp.zeros_like, xs) if d_xs is None else d_xs
+    return narrowed(d_params, params), d_carry, d_xs
 
 
 scan_chunks.defvjp(forward, _backward, symbolic_zeros=True)

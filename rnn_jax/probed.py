@@ -15,7 +15,16 @@ from jax.lax import optimization_barrier
 
 from rnn_jax import chunked
 from rnn_jax.cell import GatedCell
-from rnn_jax.chunked import add, at
+from rnn_jax.chunks import (
+    add,
+    at,
+    chunk_length,
+    in_pieces,
+    materialized,
+    narrowed,
+    stack,
+    wide_zeros,
+)
 from rnn_jax.errors import InputError
 from rnn_jax.scaled import power_of_two
 from rnn_jax.scan import prepare
@@ -57,8 +66,8 @@ def unroll_probed(
     steps = len(xs)
     if not steps:
         return carry, jnp.zeros((0, *carry[0].shape), carry[0].dtype)
-    chunk = chunked.chunk_length(cell, steps, carry[0].size // cell.hidden_size)
-    return chunked.in_pieces(partial(_scan, cell), params, carry, (xs, probe), chunk)
+    chunk = chunk_length(cell, steps, carry[0].size // cell.hidden_size)
+    return in_pieces(partial(_scan, cell), params, carry, (xs, probe), chunk)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -74,7 +83,7 @@ def _forward(cell, params, carry, xs_and_probe):
 def _backward(cell, residuals, cotangents):
     params, xs, borders, carries, wants_d_xs = residuals
     d_carry, d_ys = cotangents
-    d_carry = chunked.materialized(d_carry, at(borders, 0))
+    d_carry = materialized(d_carry, at(borders, 0))
     d_ys = None if isinstance(d_ys, SymbolicZero) else d_ys
     turned = chunked.turn(params)
 
@@ -100,16 +109,15 @@ def _backward(cell, residuals, cotangents):
             d_h_gates.insert(0, d_h)
         d_chunk, d_xs = chunked.pull_chunk(cell, params, past, xs, d_x_gates, d_h_gates)
         d_xs = None if wants_d_xs is None else d_xs
-        return (d_carry, exponent, add(d_params, d_chunk)), (d_xs, chunked.stack(norms))
+        return (d_carry, exponent, add(d_params, d_chunk)), (d_xs, stack(norms))
 
     exponent = jnp.zeros(d_carry[0].shape[:-1], jnp.int32)
-    state = d_carry, exponent, chunked.wide_zeros(params)
+    state = d_carry, exponent, wide_zeros(params)
     (d_carry, exponent, d_params), (d_xs, norms) = jax.lax.scan(
         body, state, (xs, borders, carries, d_ys), reverse=True
     )
-    d_params = jax.tree.map(lambda d, p: d.astype(p.dtype), d_params, params)
     d_xs = jax.tree.map(jnp.zeros_like, xs) if d_xs is None else d_xs
-    return d_params, _shift(d_carry, exponent), (d_xs, norms)
+    return narrowed(d_params, params), _shift(d_carry, exponent), (d_xs, norms)
 
 
 _scan.defvjp(_forward, _backward, symbolic_zeros=True)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnn_jax.cell import Cell, GatedCell
-from rnn_jax.chunked import chunk_length, chunked
+from rnn_jax.chunked import chunked
+from rnn_jax.chunks import chunk_length
 from rnn_jax.errors import InputError
 from rnn_jax.masking import keep_mask, masked, select
 from rnn_jax.typing import Array, Carry, Float, Inputs, Int, Params, Shaped

@@ -11,8 +11,8 @@ import pytest
 from flax import nnx
 from test_mnist_lstm import digits
 
-import rnn_jax.chunked
 import rnn_jax.data
+import rnn_jax.probed
 import rnn_jax.scan
 from rnn_jax.cell import Cell, HiddenCarry
 from rnn_jax.cells import LSTMCell, RNNCell
@@ -49,7 +49,7 @@ class Doubling(Cell):
 @pytest.fixture(autouse=True)
 def short_chunks(monkeypatch):
     """Chunks of two steps compile sooner."""
-    for room in (rnn_jax.chunked, rnn_jax.scan):
+    for room in (rnn_jax.probed, rnn_jax.scan):
         monkeypatch.setattr(room, "chunk_length", lambda *sizes: 2)
 
 
