@@ -118,7 +118,7 @@ class Trained:
     skipped: Mapping[str, str] = {}
 
     def __init__(self, run: Path, seeds: int, batch_size: int, data_dir: Path | None):
-        model, settings = runs.load_classifier(run)
+        model, settings = runs.load_run(run)
         self._models = {BEFORE: runs.build_classifier(settings), AFTER: model}
         images = data.load_images(settings["dataset"], data_dir, bundled=BUNDLED)
         self._xs = data.to_sequences(images.test_images, settings["sequence"])

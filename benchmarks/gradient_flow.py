@@ -149,7 +149,7 @@ def _networks(config):
 
 def _start(config, found) -> list[dict]:
     """Make the folder ready, or ready again; the rows that are in it already."""
-    from rnn_jax.runs import RunDir
+    from rnn_jax.rundir import RunDir, move_aside
 
     path, settings = config.out_dir / ROWS, {n: str(getattr(config, n)) for n in SETTINGS}
     settings |= {name: found[name] for name in VERSIONS}
@@ -165,10 +165,9 @@ def _start(config, found) -> list[dict]:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         print(f"goes on  with {len(rows)} rows that are in {path}")
         return rows
-    out = RunDir(config.out_dir)
-    out.write("config.json", settings)
-    if out.earlier:
-        print(f"kept     the earlier run, of other settings, now in {out.earlier}")
+    if earlier := move_aside(config.out_dir):
+        print(f"kept     the earlier run, of other settings, now in {earlier}")
+    RunDir(config.out_dir).write("config.json", settings)
     return []
 
 

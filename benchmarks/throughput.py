@@ -71,15 +71,16 @@ def main(config: Config) -> None:
     problems, peers, pythons = _problems(config), _peers(config), _pythons(config)
     import report
 
-    from rnn_jax.runs import RunDir
+    from rnn_jax.rundir import RunDir, move_aside
 
+    earlier = move_aside(config.out_dir)
     out = RunDir(config.out_dir)
     out.write("config.json", dataclasses.asdict(config))
     with (
         tempfile.TemporaryDirectory() as scratch,
         Team(config.device, config.drivers, config.devices, peers, pythons) as team,
     ):
-        report.show_start(team.facts, team.absent, out.earlier)
+        report.show_start(team.facts, team.absent, earlier)
         if config.job:
             data = _job_data(config, Path(scratch))
             rows, absent = measure_job(team, config.steps, data)

@@ -7,13 +7,11 @@ import io
 import math
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import Literal
 
-from tqdm import tqdm
-
-from rnn_jax.cli import check_at_least, check_positive, run
+from rnn_jax.cli import check_at_least, run
+from rnn_jax.config import TrainConfig
 from rnn_jax.errors import InputError
 
 BUNDLED = Path(__file__).parent / "mnist_files"
@@ -25,8 +23,8 @@ GATES = {
 """The gates of each cell that the figure shows, and what they do."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(TrainConfig):
     """Classify images of digits by reading each as a sequence, row by row, with an LSTM."""
 
     cell: Literal["lstm", "rnn", "gru"] = "lstm"
@@ -37,10 +35,6 @@ class Config:
     """Width of the linear layer between the pixels and the cell; 0 leaves it out."""
     forget_bias: float = 1.0
     """Where the LSTM's forget bias starts."""
-    learning_rate: float = 1e-3
-    """Adam's learning rate."""
-    batch_size: int = 128
-    """Examples a step, over all devices together."""
     examples: int = 100_000
     """Training examples to see in all; 60,000 are one epoch of MNIST."""
     sequence: Literal["rows", "pixels", "permuted-pixels"] = "rows"
@@ -51,20 +45,8 @@ class Config:
     """A TFDS set of 28x28 single-channel images with labels, e.g. fashion_mnist or kmnist."""
     data_dir: Path | None = None
     """Where TFDS keeps its data; by default TFDS's own folder."""
-    log_every: int = 20
-    """Steps between two rows of metrics; the steps between run as one compiled call."""
-    seed: int = 0
-    """Seed of the parameters and of the order of the examples."""
-    devices: int = 0
-    """CPU cores, GPUs or TPUs to train on; 0 takes the most that divide the batch."""
-    coordinator: str = ""
-    """host:port of the first process of several; "auto" lets JAX find out (Slurm, TPU pods)."""
-    num_processes: int = 1
-    """Processes that train together, over all hosts."""
-    process_id: int = 0
-    """Which of them this is, from 0; the first prints and writes the results."""
     out_dir: Path = Path("runs/mnist_lstm")
-    """Folder for results; an earlier run in it is moved aside."""
+    """Folder for results; where the default holds a run, the next free one: -2, -3, ..."""
 
     @property
     def steps(self) -> int:
@@ -77,12 +59,13 @@ def main(config: Config) -> dict:
     _check(config)
     # JAX is imported once the arguments are known to be good: `--help` stays immediate, and the
     # number of devices is set before JAX starts.
-    from rnn_jax import mesh, runs
+    from rnn_jax import mesh, rundir
 
     processes = (config.coordinator, config.num_processes, config.process_id)
     mesh.start_devices(config.devices, *processes)
     devices = mesh.data_mesh(config.batch_size, config.devices)
-    out = runs.RunDir(config.out_dir)
+    folder = rundir.choose_folder(config.out_dir, Config.out_dir, config.resume)
+    out = rundir.RunDir(folder)
     with contextlib.redirect_stdout(sys.stdout if out.writes else io.StringIO()):
         return _run(config, devices, out)
 
@@ -92,41 +75,37 @@ def _run(config, devices, out):
     import optax
     from flax import nnx
 
-    from rnn_jax import checkpoint, mesh, runs, train
+    from rnn_jax import batches, fit, loop, mesh, numerics, runs, train
 
     images, xs, test_xs = _load(config)
-    order = train.BatchOrder(config.seed, len(xs), config.batch_size)
+    order = batches.BatchOrder(config.seed, len(xs), config.batch_size)
     settings = dataclasses.asdict(config)
     settings |= {"input_size": xs.shape[-1], "num_classes": images.num_classes}
+    settings["out_dir"] = out.path
     facts = runs.environment() | {"device_count": devices.size, "data_source": images.source}
-    out.write("config.json", settings)
-    _print_start(settings, facts, out.earlier)
+    _print_start(settings, facts)
+    training = loop.Loop(out, config, settings, config.steps)
+    if summary := training.finished():
+        print("finished test accuracy {test_accuracy:.4f}; nothing is left to do".format(**summary))
+        return summary
 
     create = functools.partial(runs.build_classifier, settings)
     optimizer = optax.adam(config.learning_rate)
-    graphdef, state = train.init_state(create, optimizer, devices)
+    if config.clip_norm:
+        optimizer = optax.chain(numerics.clip_by_global_norm(config.clip_norm), optimizer)
+    graphdef, state = train.init_state(create, optimizer, devices, config.seed)
+    state = training.start(state, devices)
     arrays = (xs, images.train_labels, test_xs, images.test_labels)
     xs, labels, test_xs, test_labels = jax.device_put(arrays, mesh.replicated(devices))
-    interval, interval_seconds = train.compile_timed(
-        train.make_train_interval(graphdef, optimizer, devices),
+    interval, interval_seconds = fit.compile_timed(
+        train.make_train_interval(graphdef, optimizer, devices, config.bad_steps_allowed),
         *(state, xs, labels, order.indices(0, config.log_every), 0),
     )
-    predict, predict_seconds = train.compile_timed(
+    predict, predict_seconds = fit.compile_timed(
         train.make_predict(graphdef, devices), state.params, test_xs
     )
 
-    rows = []
-    length = {"steps": config.steps, "log_every": config.log_every}
-    start = time.perf_counter()
-    quiet = None if out.writes else True
-    with tqdm(total=config.steps * config.batch_size, unit=" examples", disable=quiet) as progress:
-        for latest, row in train.fit(interval, state, xs, labels, order, **length):
-            state = latest
-            rows.append(row | {"learning_rate": config.learning_rate})
-            out.append("metrics.jsonl", rows[-1])
-            _report(progress, row, config.steps)
-    train_seconds = time.perf_counter() - start
-
+    state = training.train(graphdef, interval, state, xs, labels, order)
     logits = predict(state.params, test_xs)
     test_loss, test_accuracy = train.evaluate(logits, test_labels)
     summary = {
@@ -134,31 +113,30 @@ def _run(config, devices, out):
         "test_loss": float(test_loss),
         "steps": config.steps,
         "examples": config.steps * config.batch_size,
-        "train_seconds": train_seconds,
+        "skipped_steps": int(state.skipped),
+        "train_seconds": training.seconds,
         "compile_seconds": interval_seconds + predict_seconds,
-        "step_ms": 1e3 * train_seconds / config.steps,
-        "examples_per_second": config.steps * config.batch_size / train_seconds,
+        "step_ms": 1e3 * training.seconds / config.steps,
+        "examples_per_second": config.steps * config.batch_size / training.seconds,
         "cell": config.cell,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
         "seed": config.seed,
         **facts,
     }
-    checkpoint.save_params(out.path / runs.PARAMS, state.params)
     out.write("summary.json", summary)
     gates = {}
     if GATES[config.cell]:
         gates = nnx.merge(graphdef, state.params).gates(test_xs[0])
     if out.writes:
         digit, gates, logits = jax.device_get((test_xs[0], gates, logits))
-        _draw(out, images, rows, summary, logits, digit, gates)
+        _draw(out, images, training.rows, summary, logits, digit, gates)
     _print_end(summary, out.path)
     return summary
 
 
 def _check(config):
-    check_positive(config, "learning_rate")
-    check_at_least(config, hidden_size=1, batch_size=1, examples=1, log_every=1)
-    check_at_least(config, projection_size=0, devices=0, seed=0)
+    config.check()
+    check_at_least(config, hidden_size=1, examples=1, projection_size=0)
     if config.cell != "lstm" and config.forget_bias != Config.forget_bias:
         raise InputError(f"--forget-bias is for --cell lstm; --cell {config.cell} has none.")
 
@@ -174,23 +152,11 @@ def _load(config):
     return images, xs, test_xs
 
 
-def _print_start(settings, facts, earlier):
+def _print_start(settings, facts):
     shown = "  ".join(f"{name}={value}" for name, value in settings.items())
     print(textwrap.fill(f"config   {shown}", 100, subsequent_indent=" " * 9))
     print("device   {device_count} x {device}, jax {jax}, Python {python}".format(**facts))
     print(f"data     {facts['data_source']}")
-    if earlier:
-        print(f"kept     the earlier run, now in {earlier}")
-
-
-def _report(progress, row, steps):
-    progress.write(
-        f"step {row['step']:>{len(str(steps))}}/{steps}  examples {row['examples']:>7,}  "
-        f"loss {row['loss']:.4f}  batch accuracy {row['batch_accuracy']:.3f}  "
-        f"{row['examples_per_second']:,.0f} examples/s"
-    )
-    progress.set_postfix(loss=f"{row['loss']:.3f}", accuracy=f"{row['batch_accuracy']:.3f}")
-    progress.update(row["examples"] - progress.n)
 
 
 def _draw(out, images, rows, summary, logits, digit, gates):
@@ -219,7 +185,7 @@ def _print_end(summary, path):
         "time     compiling {compile_seconds:.1f} s, training {train_seconds:.1f} s: "
         "{step_ms:.2f} ms a step, {examples_per_second:,.0f} examples/s".format(**summary)
     )
-    names = ("config.json", "metrics.jsonl", "summary.json", "params", "training.png")
+    names = ("config.json", "metrics.jsonl", "checkpoints", "summary.json", "training.png")
     for name in (*names, "predictions.png"):
         print(f"wrote    {path / name}")
 

@@ -5,8 +5,9 @@ from importlib import import_module
 _ROOMS = {
     "cell": ("Cell", "GatedCell", "GatedParams", "HiddenCarry"),
     "cells": ("CELLS", "GRUCell", "GRUParams", "LSTMCarry", "LSTMCell", "RNNCell"),
-    "errors": ("InputError",),
+    "errors": ("InputError", "RunError"),
     "modules": ("RNN", "SequenceClassifier"),
+    "runs": ("load_run",),
     "scan": ("gate_activations", "pick_driver", "unroll"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}

@@ -5,15 +5,14 @@ hashable and static under `jax.jit`; its parameters and its carry are pytrees wi
 """
 
 import dataclasses
-import numbers
 from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import lecun_normal
 
-from rnn_jax.errors import InputError
-from rnn_jax.initializers import orthogonal_per_gate, per_gate
+from rnn_jax.errors import InputError, check_size
+from rnn_jax.initializers import check_key, orthogonal_per_gate, per_gate
 from rnn_jax.typing import Array, Carry, Float, Inputs, Key, Params
 
 
@@ -46,12 +45,6 @@ def dot(x: Float[Array, "... N"], w: Float[Array, "N M"]) -> Float[Array, "... M
     product = jnp.matmul(rows, w, preferred_element_type=wide)
     product = product.astype(jnp.promote_types(wide, x.dtype))
     return product.reshape(*x.shape[:-1], w.shape[1])
-
-
-def check_size(name: str, size: object) -> None:
-    """Raise InputError, naming the size, unless it is a positive whole number."""
-    if isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < 1:
-        raise InputError(f"{name} must be a positive whole number, got {size!r}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +92,7 @@ class GatedCell(Cell):
     def init(self, key: Key[Array, ""], input_size: int) -> GatedParams:
         """Input weights LeCun normal, recurrent weights orthogonal, both gate by gate; b = 0."""
         check_size("input_size", input_size)
+        check_key(key)
         key_x, key_h = jax.random.split(key)
         size, count = self.hidden_size, len(self.gates)
         return GatedParams(

@@ -2,12 +2,13 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
 import tyro
 
-from rnn_jax.errors import InputError
+from rnn_jax.errors import InputError, RunError, Stopped
 
 Config = TypeVar("Config")
 
@@ -15,10 +16,12 @@ Config = TypeVar("Config")
 def run(main: Callable[[Config], object], config_type: type[Config]) -> NoReturn:
     """Read a config dataclass from the command line, run `main` on it, and exit.
 
-    Exit codes: 0, done; 2, the user gave something that cannot be used (one line on standard error
-    says what); 130, interrupted; 141, whoever read the output went away.
+    Exit codes: 0, done; 1, the run cannot go on, and 2, the user gave something that cannot be used
+    (one line on standard error says what); 130, interrupted; 143, terminated; 141, whoever read the
+    output went away. A warning is one line too.
     """
     name = os.path.basename(sys.argv[0])
+    warnings.formatwarning = lambda message, *_, **__: f"{name}: warning: {message}\n"
     try:
         try:
             main(tyro.cli(config_type))
@@ -26,6 +29,10 @@ def run(main: Callable[[Config], object], config_type: type[Config]) -> NoReturn
             sys.stdout.flush()
     except InputError as error:
         sys.exit(_fail(f"{name}: {error}", 2))
+    except RunError as error:
+        sys.exit(_fail(f"{name}: {error}", 1))
+    except Stopped as stopped:
+        sys.exit(_fail(f"{name}: {stopped}", 128 + stopped.signal))
     except KeyboardInterrupt:
         sys.exit(_fail(f"\n{name}: interrupted; what was written so far is kept.", 130))
     except BrokenPipeError:

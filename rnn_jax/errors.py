@@ -1,9 +1,37 @@
-"""The one exception that stands for a mistake in what the user gave."""
+"""The exceptions that reach a user as one sentence; any other is a fault of the program."""
+
+import numbers
 
 
 class InputError(ValueError):
     """What was given cannot be used; the message says what was expected, what came, and what to do.
 
-    Every command turns it into one line on standard error and exit code 2. Any other exception is a
-    fault of the program and keeps its stack trace.
+    Every command turns it into one line on standard error and exit code 2.
     """
+
+
+class RunError(RuntimeError):
+    """A run cannot go on, though what was given could be used: a full disk, numbers gone bad.
+
+    The message says what happened and what to do. Every command turns it into one line on standard
+    error and exit code 1.
+    """
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended a run at a point where it can be resumed; the message says how.
+
+    Attributes:
+      signal: the number of the signal; a command exits with 128 more.
+    """
+
+    def __init__(self, signal: int, message: str):
+        super().__init__(message)
+        self.signal = signal
+
+
+def check_size(name: str, size: object, least: int = 1) -> None:
+    """Raise InputError, naming the size, unless it is a whole number of at least 0 or 1."""
+    if isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < least:
+        kind = "a positive whole number" if least else "0 or a positive whole number"
+        raise InputError(f"{name} must be {kind}, got {size!r}.")

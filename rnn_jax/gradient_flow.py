@@ -117,7 +117,7 @@ def log10_mean(log10_values: Float[Array, "..."], axis: int = -1) -> Float[Array
 def _norms_by_name(cell, grads, exponents):
     """`parameter_norms` of the gradients `grads * 2**exponents`."""
     norms, gates = {}, getattr(cell, "gates", ())
-    named, _ = jax.tree_util.tree_flatten_with_path(grads)
+    named, _ = jax.tree_util.tree_flatten_with_path(jax.tree.map(jnp.asarray, grads))
     for (path, grad), exponent in zip(named, jax.tree.leaves(exponents), strict=True):
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         blocks = {name: grad}

@@ -8,6 +8,15 @@ from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float, Key, Params
 
 
+def check_key(key: object) -> None:
+    """Raise InputError unless `key` is one random key, of the new or the old kind."""
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    new = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
+    if not ((new and shape == ()) or (dtype == "uint32" and shape == (2,))):
+        got = f"{dtype}{list(shape)}" if dtype is not None else repr(key)
+        raise InputError(f"key must be one key, as jax.random.key(0), got {got}.")
+
+
 def per_gate(
     init: initializers.Initializer,
     key: Key[Array, ""],
@@ -20,6 +29,7 @@ def per_gate(
     Drawing the fused matrix at once would give every gate the wrong scale (its fan-out is counted
     G times) and make no gate orthogonal.
     """
+    check_key(key)
     draw = jax.vmap(lambda k: init(k, (rows, hidden_size), jnp.float32))
     return jnp.concatenate(list(draw(jax.random.split(key, gates))), axis=1)
 
@@ -92,7 +102,8 @@ def chrono_biases(
     Reference: Tallec, Ollivier (2018), "Can recurrent neural networks warp time?".
     """
     _require(params, "b")
-    if longest < 3:
+    check_key(key)
+    if not longest >= 3:
         raise InputError(f"longest must be at least 3 steps, got {longest}.")
     bias = jnp.log(jax.random.uniform(key, (cell.hidden_size,), minval=1.0, maxval=longest - 1.0))
     b = params.b

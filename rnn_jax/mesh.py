@@ -3,6 +3,8 @@
 import os
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from rnn_jax.errors import InputError
@@ -79,6 +81,13 @@ def data_mesh(batch_size: int, devices: int = 0) -> Mesh:
     by_process = [[d for d in jax.devices() if d.process_index == p] for p in range(processes)]
     taken = [device for own in by_process for device in own[:share]]
     return jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,), devices=taken)
+
+
+def largest(*values: float) -> tuple[float, ...]:
+    """Each value, or the largest that any process of the run has for it: what all agree on."""
+    if jax.process_count() == 1:
+        return values
+    return tuple(multihost_utils.process_allgather(np.array(values, np.float32)).max(0).tolist())
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rnn_jax.cell import Cell, GatedCell, dot
-from rnn_jax.errors import InputError
+from rnn_jax.errors import InputError, check_size
 from rnn_jax.folding import fold, folding_pays
-from rnn_jax.scan import Driver, check_sequence, gate_activations, unroll
+from rnn_jax.scan import Driver, as_sequence, gate_activations, unroll
 from rnn_jax.typing import Array, Carry, Float, Int, Params
 
 
@@ -32,6 +32,8 @@ class RNN(nnx.Module):
     def __init__(
         self, cell: Cell, input_size: int, *, dtype=None, driver: Driver = "auto", rngs: nnx.Rngs
     ):
+        if dtype is not None and not jnp.issubdtype(dtype, jnp.floating):
+            raise InputError(f"dtype must be a floating-point one, got {jnp.dtype(dtype).name}.")
         self.cell = cell
         self.dtype = dtype
         self.driver = driver
@@ -99,11 +101,9 @@ class SequenceClassifier(nnx.Module):
         driver: Driver = "auto",
         rngs: nnx.Rngs,
     ):
-        if projection_size < 0 or num_classes < 1:
-            raise InputError(
-                "projection_size must be 0 (no projection) or more and num_classes 1 or more, "
-                f"got {projection_size} and {num_classes}."
-            )
+        check_size("input_size", input_size)
+        check_size("num_classes", num_classes)
+        check_size("projection_size", projection_size, least=0)
         if readout not in ("carry", "outputs"):
             raise InputError(f"readout must be 'carry' or 'outputs', got {readout!r}.")
         self.input_size = input_size
@@ -122,6 +122,8 @@ class SequenceClassifier(nnx.Module):
     ) -> Float[Array, "... C"]:
         """Logits [..., C] for sequences [T, ..., D]."""
         cell, params, xs = self._project(xs)
+        if self.readout == "outputs" and not len(xs):
+            raise InputError("there are no steps, so no outputs to read out; give xs with T > 0.")
         carry, ys = unroll(cell, params, xs, lengths=lengths, driver=self.rnn.driver)
         return self.output(carry.h if self.readout == "carry" else ys[-1])
 
@@ -135,8 +137,7 @@ class SequenceClassifier(nnx.Module):
     def _project(self, xs):
         """Cell, parameters and inputs to run, the projection folded in where that pays."""
         cell, params = self.rnn.cell, self.rnn.weights()
-        xs = jnp.asarray(xs)
-        check_sequence(xs, self.input_size)
+        xs = as_sequence(xs, self.input_size)
         if self.projection is None:
             return cell, params, xs
         kernel, bias = self.projection.kernel[...], self.projection.bias[...]

@@ -70,7 +70,7 @@ def reachable(url: str) -> bool:
 
 
 def read_idx(path: str | os.PathLike) -> UInt8[np.ndarray, "..."]:
-    """The array in an IDX file packed as .gz, which may itself lie in a .zip (EMNIST)."""
+    """The array in an IDX file, plain or packed as .gz, which may itself lie in a .zip (EMNIST)."""
     path = Path(path)
     archive = next((parent for parent in path.parents if parent.is_file()), None)
     if archive is None:
@@ -78,7 +78,9 @@ def read_idx(path: str | os.PathLike) -> UInt8[np.ndarray, "..."]:
     else:
         with zipfile.ZipFile(archive) as members:
             packed = members.read(path.relative_to(archive).as_posix())
-    raw = gzip.decompress(packed)
+    raw = gzip.decompress(packed) if packed.startswith(b"\x1f\x8b") else packed
+    if raw[:3] != bytes([0, 0, 8]):
+        raise ValueError("it is no IDX file of bytes")
     rank = raw[3]
     shape = np.frombuffer(raw, ">u4", rank, offset=4)
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)

@@ -1,8 +1,6 @@
-"""What a run leaves behind: a folder of rows, facts and parameters that can be read back."""
+"""What a run was made with, and the model it left behind."""
 
-import functools
 import json
-import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,70 +10,15 @@ import jaxlib
 from flax import nnx
 
 from rnn_jax.cells import CELLS
-from rnn_jax.checkpoint import load_params
+from rnn_jax.checkpoint import Checkpoints
+from rnn_jax.config import FREE
 from rnn_jax.errors import InputError
 from rnn_jax.modules import SequenceClassifier
+from rnn_jax.rundir import read_json
 from rnn_jax.scan import Driver
 
-PARAMS = "params"
-"""The folder, within a run's, of the trained parameters."""
-
-
-class RunDir:
-    """The folder of one run, written by its first process alone.
-
-    An earlier run in the same place is kept: its folder moves aside to the first free of
-    `name.1`, `name.2`, ...
-
-    Attributes:
-      path: the folder.
-      writes: whether this process writes; in the others, writing does nothing.
-      earlier: where the earlier run was moved to, or None.
-
-    Raises:
-      InputError: the folder cannot be written.
-    """
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.writes = jax.process_index() == 0
-        self.earlier = None
-        if not self.writes:
-            return
-        try:
-            self.earlier = _move_aside(path) if (path / "config.json").exists() else None
-            path.mkdir(parents=True, exist_ok=True)
-            probe = path / ".writable"
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise InputError(
-                f"the folder {path} cannot be written ({error.strerror}); "
-                "give another one with --out-dir."
-            ) from error
-
-    def write(self, name: str, content: Mapping) -> Path:
-        """Write a JSON file, whole or not at all."""
-        path = self.path / name
-        if not self.writes:
-            return path
-        temporary = path.with_name(f".{name}.{os.getpid()}")
-        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
-        temporary.replace(path)
-        return path
-
-    def append(self, name: str, row: Mapping) -> None:
-        """Add one row to a file of JSON lines; it is on disk when this returns."""
-        if self.writes:
-            with open(self.path / name, "a") as rows:
-                rows.write(json.dumps(row) + "\n")
-
-
-def _move_aside(path: Path) -> Path:
-    number = 1
-    while (aside := path.with_name(f"{path.name}.{number}")).exists():
-        number += 1
-    return path.rename(aside)
+CHECKPOINTS = "checkpoints"
+"""The folder, within a run's, of its checkpoints."""
 
 
 def environment() -> dict[str, str | int]:
@@ -95,31 +38,57 @@ def build_classifier(settings: Mapping, driver: Driver = "auto") -> SequenceClas
       settings: cell, hidden_size, forget_bias (for an LSTM), input_size, projection_size,
         num_classes, readout and seed.
       driver: how the scan is run, see `unroll`.
-    """
-    options = {"forget_bias": settings["forget_bias"]} if settings["cell"] == "lstm" else {}
-    return SequenceClassifier(
-        CELLS[settings["cell"]](settings["hidden_size"], **options),
-        settings["input_size"],
-        settings["num_classes"],
-        projection_size=settings["projection_size"],
-        readout=settings["readout"],
-        driver=driver,
-        rngs=nnx.Rngs(settings["seed"]),
-    )
-
-
-def load_classifier(path: Path) -> tuple[SequenceClassifier, dict]:
-    """The trained model that a run left in the folder `path`, and the run's settings.
 
     Raises:
-      InputError: no finished run there, or damaged parameters.
+      InputError: a setting that is missing, or a cell that is not known.
     """
     try:
-        settings = json.loads((path / "config.json").read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} holds no run: its config.json cannot be read.") from error
-    create = functools.partial(build_classifier, settings)
-    like = nnx.state(nnx.eval_shape(create), nnx.Param)
-    model = create()
-    nnx.update(model, load_params(path / PARAMS, like))
+        if settings["cell"] not in list(CELLS):
+            raise InputError(f"cell must be one of {', '.join(CELLS)}; got {settings['cell']!r}.")
+        options = {"forget_bias": settings["forget_bias"]} if settings["cell"] == "lstm" else {}
+        return SequenceClassifier(
+            CELLS[settings["cell"]](settings["hidden_size"], **options),
+            settings["input_size"],
+            settings["num_classes"],
+            projection_size=settings["projection_size"],
+            readout=settings["readout"],
+            driver=driver,
+            rngs=nnx.Rngs(settings["seed"]),
+        )
+    except KeyError as error:
+        raise InputError(f"the settings of a run must name {error.args[0]}.") from error
+
+
+def differences(settings: Mapping, saved: Mapping) -> list[str]:
+    """The settings that decide what comes out and are not the same, each as `name (now, saved)`."""
+    now = json.loads(json.dumps(dict(settings), default=str))
+    fields = [name for name in now | dict(saved) if name not in FREE]
+    return [
+        f"{name} ({now.get(name)} now, {saved.get(name)} then)"
+        for name in fields
+        if now.get(name) != saved.get(name)
+    ]
+
+
+def load_run(path: Path) -> tuple[SequenceClassifier, dict]:
+    """The model and the settings of a run in the folder `path`, from its newest valid checkpoint.
+
+    Raises:
+      InputError: no run there, no checkpoint, damaged ones, or a config.json that was changed.
+    """
+    path = Path(path)
+    settings = read_json(path / "config.json")
+    if settings is None:
+        raise InputError(f"{path} holds no run: it has no config.json.")
+    model = build_classifier(settings)
+    params = nnx.state(model, nnx.Param)
+    restored = Checkpoints(path / CHECKPOINTS).restore({"params": params}, subset=True)
+    if restored is None:
+        raise InputError(f"{path} holds no checkpoint yet; go on with the run by --resume.")
+    changed = differences(settings, restored.facts.get("settings", {}))
+    if changed:
+        raise InputError(
+            f"{path / 'config.json'} was changed after the run: {', '.join(changed)}; put it back."
+        )
+    nnx.update(model, jax.device_put(restored.tree["params"]))
     return model, settings

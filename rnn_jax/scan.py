@@ -6,13 +6,14 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rnn_jax.cell import Cell, GatedCell
 from rnn_jax.chunked import chunked
 from rnn_jax.chunks import chunk_length
-from rnn_jax.errors import InputError
+from rnn_jax.errors import InputError, check_size
 from rnn_jax.masking import keep_mask, masked, select
-from rnn_jax.typing import Array, Carry, Float, Inputs, Int, Params, Shaped
+from rnn_jax.typing import Array, Carry, Float, Inputs, Int, Params
 
 Driver = Literal["auto", "plain", "chunked"]
 
@@ -85,8 +86,8 @@ def _check_driver(cell, steps, driver, chunk, remat):
         )
     if driver == "plain" and (remat or chunk is not None):
         raise InputError("chunk and remat belong to the chunked driver; leave them out with plain.")
-    if chunk is not None and chunk < 1:
-        raise InputError(f"chunk must be at least 1 step, got {chunk}.")
+    if chunk is not None:
+        check_size("chunk", chunk)
     return driver
 
 
@@ -125,8 +126,10 @@ def gate_activations(
     return dict(zip(names, values, strict=True))
 
 
-def check_sequence(xs: Shaped[Array, "..."], input_size: int | None) -> None:
-    """Raise InputError unless xs is a floating-point [T, ..., D] with D = `input_size`."""
+def as_sequence(xs: ArrayLike, input_size: int | None) -> Float[Array, "T ... D"]:
+    """xs as a JAX array; InputError unless it is a floating-point [T, ..., D], D = `input_size`."""
+    if not isinstance(xs, jax.Array):
+        xs = np.asarray(xs)
     if xs.ndim < 2:
         raise InputError(
             f"xs must be [T, ..., D] with at least 2 dimensions, got shape {xs.shape}; "
@@ -142,6 +145,7 @@ def check_sequence(xs: Shaped[Array, "..."], input_size: int | None) -> None:
             f"xs has {xs.shape[-1]} features, the cell was made for {input_size}; "
             f"give xs [T, ..., {input_size}] or make the cell with input_size={xs.shape[-1]}."
         )
+    return jnp.asarray(xs)
 
 
 def prepare(cell, params, xs, carry=None, lengths=None):
@@ -149,8 +153,7 @@ def prepare(cell, params, xs, carry=None, lengths=None):
 
     Returns cell, xs, carry, and the mask [T, ...] or None.
     """
-    xs = jnp.asarray(xs)
-    check_sequence(xs, cell.input_size(params))
+    xs = as_sequence(xs, cell.input_size(params))
     steps, batch_shape = xs.shape[0], xs.shape[1:-1]
     carry = _starting_carry(cell, params, xs, carry, batch_shape)
     if lengths is None:
@@ -164,6 +167,8 @@ def _starting_carry(cell, params, xs, carry, batch_shape):
     """The carry to start from, in the widest dtype among float32 and all that is given."""
     leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves((params, xs, carry))]
     dtype = reduce(jnp.promote_types, (leaf.dtype for leaf in leaves), jnp.float32)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise InputError(f"params and carry must be real numbers, got some of {dtype.name}.")
     if carry is None:
         # Empty sums are zero, and vary over a mesh as what is summed: so must a scan's carry.
         zero = sum(leaf.ravel()[:0].sum(dtype=dtype) for leaf in leaves)

@@ -5,10 +5,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from oracle import jit
 
 
-@partial(jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def _jacobians(cell, params, xs, carry):
     fields, structure = jax.tree.flatten(carry)
     ends = np.cumsum([field.shape[-1] for field in fields])[:-1]

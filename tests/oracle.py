@@ -13,15 +13,6 @@ from rnn_jax.typing import Array
 
 B, D = 4, 2
 
-jit = partial(
-    jax.jit,
-    compiler_options={
-        "xla_backend_optimization_level": 0,
-        "xla_llvm_disable_expensive_passes": True,
-    },
-)
-"""`jax.jit`, a third quicker to compile: what is asked here is whether values are right."""
-
 
 class Problem(NamedTuple):
     """What a cell is run on, and a cotangent for each thing that comes out: (carry, ys)."""
@@ -47,7 +38,7 @@ def problem(cell, steps=T, batch=(B,), features=D, dtype=jnp.float64, seed=0):
     return Problem(params, xs, carry, cotangents)
 
 
-@partial(jit, static_argnames=("cell", "driver"))
+@partial(jax.jit, static_argnames=("cell", "driver"))
 def run(cell, params, xs, carry=None, *, lengths=None, driver="auto"):
     """`unroll`, compiled: the final carry and the outputs."""
     return unroll(cell, params, xs, carry, lengths=lengths, **DRIVERS[driver].options)
@@ -59,19 +50,19 @@ def pull_back(f, cotangents, *arguments):
     return values, vjp(cotangents)
 
 
-@partial(jit, static_argnames=("cell", "driver"))
+@partial(jax.jit, static_argnames=("cell", "driver"))
 def run_back(cell, params, xs, carry, cotangents, *, lengths=None, driver="auto"):
     """The values of `run`, and its gradients by params, xs and carry."""
     unrolled = partial(unroll, cell, lengths=lengths, **DRIVERS[driver].options)
     return pull_back(unrolled, cotangents, params, xs, carry)
 
 
-@partial(jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def _step(cell, params, carry, x):
     return cell.step(params, carry, x)
 
 
-@partial(jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def _step_back(cell, params, carry, x, cotangents):
     return pull_back(cell.step, cotangents, params, carry, x)[1]
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cells import CELLS, LinearRNNCell, ResetFirstCell, T, every_cell
-from oracle import B, D, assert_close, jit, problem, run_back
+from oracle import B, D, assert_close, problem, run_back
 
 from rnn_jax import GRUCell, InputError, LSTMCell
 from rnn_jax.cell import GatedParams
@@ -18,7 +18,7 @@ from rnn_jax.gradient_flow import (
 )
 from rnn_jax.initializers import identity_recurrence, orthogonal_recurrence, scaled_recurrence
 
-norms_of = jit(adjoint_norms, static_argnums=0)
+norms_of = jax.jit(adjoint_norms, static_argnums=0)
 SCALAR = LinearRNNCell(1)
 
 
@@ -97,7 +97,7 @@ def test_norms_are_those_of_the_gradient_by_a_change_of_each_carry(cell, float64
         return sum(jax.tree.leaves(jax.tree.map(jnp.vdot, (d_carry, d_ys), (final, ys))))
 
     changes = jax.tree.map(lambda c: jnp.zeros((T + 1, *c.shape)), p.carry)
-    by_carry, by_x = jit(jax.grad(moved_loss, argnums=(0, 1)))(changes, p.xs)
+    by_carry, by_x = jax.jit(jax.grad(moved_loss, argnums=(0, 1)))(changes, p.xs)
     norms = norms_of(cell, p.params, p.xs, d_ys, d_carry, p.carry)
     assert_close(norms.carry, jax.tree.map(log10_norm, by_carry))
     assert_close(norms.xs, log10_norm(by_x))
@@ -110,7 +110,7 @@ def test_a_loss_is_taken_back_through_its_final_carry_and_its_outputs(float64):
     def loss(carry, ys):
         return jnp.sum(carry.c**2) + jnp.mean(jnp.sin(ys))
 
-    got = jit(partial(loss_adjoint_norms, loss, cell))(p.params, p.xs, p.carry)
+    got = jax.jit(partial(loss_adjoint_norms, loss, cell))(p.params, p.xs, p.carry)
 
     def whole(carry, xs):
         final, ys = jax.lax.scan(partial(cell.step, p.params), carry, xs)
@@ -171,7 +171,7 @@ def test_vmap_over_seeds_is_a_loop_over_seeds(dtype, float64):
     p = problems[0]
 
     d_ys = p.cotangents[1]
-    got = jit(jax.vmap(lambda params: adjoint_norms(cell, params, p.xs, d_ys)))(stacked)
+    got = jax.jit(jax.vmap(lambda params: adjoint_norms(cell, params, p.xs, d_ys)))(stacked)
     assert got.carry.h.dtype == dtype
     tolerance = 1e-5 if dtype == jnp.float32 else 1e-12
     for i, one in enumerate(problems):

@@ -16,9 +16,10 @@ import rnn_jax.probed
 import rnn_jax.scan
 from rnn_jax.cell import Cell, HiddenCarry
 from rnn_jax.cells import LSTMCell, RNNCell
-from rnn_jax.checkpoint import save_params
+from rnn_jax.checkpoint import Checkpoints
 from rnn_jax.errors import InputError
-from rnn_jax.runs import PARAMS, RunDir, build_classifier
+from rnn_jax.rundir import RunDir
+from rnn_jax.runs import CHECKPOINTS, build_classifier
 from rnn_jax.time_scales import HalfLife
 
 ROOT = Path(__file__).parent.parent
@@ -133,7 +134,8 @@ def test_a_trained_run_is_measured_before_and_after(tmp_path, monkeypatch, capsy
     run = RunDir(tmp_path / "run")
     run.write("config.json", settings)
     trained = nnx.state(build_classifier(settings | {"seed": 1}), nnx.Param)
-    save_params(run.path / PARAMS, trained)
+    facts = {"settings": settings}
+    Checkpoints(run.path / CHECKPOINTS).save(1, {"params": trained}, facts)
     flags = {name: getattr(benchmark.Config, name) for name in benchmark.DRAWN_ONLY}
     benchmark.main(config(tmp_path, **flags, from_run=run.path, lyapunov=0))
     before, after = rows(tmp_path)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from cells import CELLS, LinearRNNCell, T, every_cell
 from explicit import jacobians
-from oracle import B, jit, problem
+from oracle import B, problem
 
 from rnn_jax import GRUCell, InputError, LSTMCell
 from rnn_jax.cell import GatedParams
 from rnn_jax.jacobians import long_term_jacobians
 
-jacobians_of = jit(long_term_jacobians, static_argnums=0, static_argnames="every")
+jacobians_of = jax.jit(long_term_jacobians, static_argnums=0, static_argnames="every")
 
 
 def log10_largest(matrices):

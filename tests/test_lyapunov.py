@@ -10,7 +10,7 @@ import pytest
 from cells import CELLS, H, LinearRNNCell, every_cell
 from explicit import jacobians
 from jax.sharding import PartitionSpec
-from oracle import B, D, jit, problem
+from oracle import B, D, problem
 
 from rnn_jax import Cell, GatedCell, GRUCell, HiddenCarry, InputError, LSTMCell, RNNCell
 from rnn_jax.cell import GatedParams
@@ -18,7 +18,7 @@ from rnn_jax.lyapunov import lyapunov_spectrum
 from rnn_jax.mesh import data_mesh
 
 options = ("count", "burn_in", "qr_every")
-spectrum_of = jit(lyapunov_spectrum, static_argnums=0, static_argnames=options)
+spectrum_of = jax.jit(lyapunov_spectrum, static_argnums=0, static_argnames=options)
 STEPS = 60
 
 
@@ -187,7 +187,7 @@ def test_vmap_over_seeds_is_a_loop_over_seeds(float64):
     problems = [problem(cell, steps=20, seed=seed) for seed in range(3)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[p.params for p in problems])
     xs = problems[0].xs
-    got = jit(jax.vmap(lambda params: lyapunov_spectrum(cell, params, xs)))(stacked)
+    got = jax.jit(jax.vmap(lambda params: lyapunov_spectrum(cell, params, xs)))(stacked)
     for i, p in enumerate(problems):
         np.testing.assert_allclose(got[i], spectrum_of(cell, p.params, xs), atol=1e-9)
 
@@ -202,7 +202,7 @@ def test_two_devices_share_a_batch():
         out_specs=PartitionSpec("data"),
         check_vma=False,
     )
-    got = jit(halves)(p.params, p.xs)
+    got = jax.jit(halves)(p.params, p.xs)
     np.testing.assert_allclose(got, spectrum_of(cell, p.params, p.xs), rtol=1e-4, atol=1e-5)
 
 

@@ -7,7 +7,7 @@ import pytest
 from cells import CELLS, DRIVERS, H, T, telling_driver
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle import B, assert_close, assert_same, jit, loop, loop_back, problem, run, run_back
+from oracle import B, assert_close, assert_same, loop, loop_back, problem, run, run_back
 
 from rnn_jax import LSTMCell, gate_activations, unroll
 from rnn_jax.masking import keep_mask
@@ -133,7 +133,7 @@ def test_lengths_can_be_mapped_over(driver, float64):
     def one(x, carry, length):
         return unroll(cell, params, x, carry, lengths=length, **DRIVERS[driver].options)
 
-    mapped = jit(jax.vmap(one, in_axes=(1, 0, 0), out_axes=(0, 1)))
+    mapped = jax.jit(jax.vmap(one, in_axes=(1, 0, 0), out_axes=(0, 1)))
     assert_close(mapped(xs, carry, LENGTHS), want)
 
 

@@ -11,14 +11,18 @@ import sys
 import time
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import rnn_jax.data
 from rnn_jax.originals import read_idx
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "experiments"))
+import predict  # noqa: E402
 from mnist_lstm import BUNDLED, Config, main  # noqa: E402
 
 SMALL = {"hidden_size": 8, "projection_size": 4, "batch_size": 32, "examples": 200, "log_every": 3}
@@ -48,6 +52,8 @@ def start(tmp_path, *arguments, **options):
     command = [sys.executable, str(ROOT / "experiments/mnist_lstm.py"), *arguments]
     environment = os.environ | {"TFDS_DATA_DIR": str(tmp_path / "tfds"), "PYTHONPATH": str(ROOT)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # Python ignores Ctrl-C where its parent did, as the jobs in the background of a shell do.
+    pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(command, cwd=tmp_path, env=environment, **(pipes | options))
 
 
@@ -58,7 +64,7 @@ def test_a_run_writes_what_it_promises(few_digits, tmp_path, capsys):
     assert [row["step"] for row in rows] == [3, 6, 7]
     assert set(rows[0]) == {
         *("step", "examples", "loss", "batch_accuracy", "grad_norm", "learning_rate"),
-        "examples_per_second",
+        *("examples_per_second", "skipped_steps", "clip_factor"),
     }
     assert json.loads((out / "summary.json").read_text()) == summary
     assert set(summary) >= {
@@ -75,14 +81,45 @@ def test_a_run_writes_what_it_promises(few_digits, tmp_path, capsys):
 
 
 def test_a_second_run_in_one_process_gives_the_same_numbers(few_digits, tmp_path):
-    first, second = (main(Config(**SMALL, out_dir=tmp_path / "run")) for _ in range(2))
+    first, second = (main(Config(**SMALL, out_dir=tmp_path / str(n))) for n in range(2))
     for name in ("test_accuracy", "test_loss", "parameters"):
         assert first[name] == second[name]
-    assert (tmp_path / "run.1" / "summary.json").exists()
+
+
+def test_the_command_can_be_given_again_and_keeps_every_run(few_digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        main(Config(**SMALL))
+    assert {path.name for path in Path("runs").iterdir()} == {"mnist_lstm", "mnist_lstm-2"}
+
+
+def test_a_finished_run_says_so_and_can_be_read_back(few_digits, tmp_path, capsys):
+    summary = main(Config(**SMALL, out_dir=tmp_path))
+    assert main(Config(**SMALL, out_dir=tmp_path, resume=True)) == summary
+    assert "finished" in capsys.readouterr().out
+    model, settings = rnn_jax.load_run(tmp_path)
+    xs = jnp.moveaxis(rnn_jax.data.to_sequences(few_digits.test_images), 0, 1)
+    accuracy = np.mean(model(xs).argmax(-1) == few_digits.test_labels)
+    assert settings["hidden_size"] == 8
+    np.testing.assert_allclose(accuracy, summary["test_accuracy"], atol=1e-6)
+
+
+def test_predictions_are_those_of_the_run(few_digits, tmp_path, capsys):
+    main(Config(**SMALL, out_dir=tmp_path / "run"))
+    picture = tmp_path / "digit.png"
+    Image.fromarray(few_digits.test_images[0]).save(picture)
+    model, _ = rnn_jax.load_run(tmp_path / "run")
+    xs = rnn_jax.data.to_sequences(few_digits.test_images[:1])
+    want = np.asarray(jax.nn.softmax(model(jnp.moveaxis(xs, 0, 1))))[0]
+    capsys.readouterr()
+    ((digit, chance),) = predict.main(predict.Config(tmp_path / "run", (picture,)))
+    assert digit == want.argmax()
+    np.testing.assert_allclose(chance, want.max(), rtol=1e-5)
+    assert capsys.readouterr().out == f"{picture}  {digit}  {chance:.1%}\n"
 
 
 def test_another_seed_gives_another_run(few_digits, tmp_path):
-    losses = {main(Config(**SMALL, seed=s, out_dir=tmp_path / "r"))["test_loss"] for s in (0, 1)}
+    losses = {main(Config(**SMALL, seed=s, out_dir=tmp_path / f"{s}"))["test_loss"] for s in (0, 1)}
     assert len(losses) == 2
 
 
@@ -124,6 +161,8 @@ def test_the_defaults_are_the_classic_job():
         (["--out-dir", "/dev/null/run"], "the folder /dev/null/run cannot be written"),
         (["--dataset", "mnits"], "mnist"),
         (["--devices", "3"], "a batch of 128 does not divide over 3 devices"),
+        (["--clip-norm", "-1"], "--clip-norm must be at least 0, got -1.0."),
+        (["--keep", "0"], "--keep must be at least 1, got 0."),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path, arguments, words):
@@ -177,18 +216,29 @@ def tiny_cache(tmp_path_factory):
     return folder
 
 
-def test_ctrl_c_ends_with_a_sentence_and_keeps_the_rows(tiny_cache):
-    process = start(tiny_cache, "--examples", "10000000", "--out-dir", "cut")
+def test_a_run_stopped_by_ctrl_c_goes_on_as_if_it_had_not_been(tiny_cache):
+    job = ["--examples", "20000", "--hidden-size", "8", "--log-every", "3"]
+    process = start(tiny_cache, *job, "--out-dir", "cut")
     rows = tiny_cache / "cut" / "metrics.jsonl"
     deadline = time.monotonic() + 120
-    while not rows.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    while not (rows.exists() and rows.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted" in errors
     assert "Traceback" not in errors
-    assert json.loads(rows.read_text().splitlines()[0])["step"] == 20
+    command = errors.strip().splitlines()[-1].partition("go on with: ")[2]
+    assert command.endswith(" --out-dir cut --resume")
+    resumed = start(tiny_cache, *command.split()[2:])
+    whole = start(tiny_cache, *job, "--out-dir", "whole")
+    for each in (resumed, whole):
+        assert each.communicate(timeout=120) and each.returncode == 0
+    found = [
+        json.loads((tiny_cache / name / "summary.json").read_text())["test_loss"]
+        for name in ("cut", "whole")
+    ]
+    assert found[0] == found[1]
+    assert len(rows.read_text().splitlines()) == 53
 
 
 def test_two_processes_train_as_one(tiny_cache):

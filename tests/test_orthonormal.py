@@ -1,9 +1,9 @@
 """Rows made orthonormal, against NumPy's QR."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracle import jit
 
 from rnn_jax.orthonormal import nearly_orthonormal, orthonormal
 
@@ -20,7 +20,7 @@ def graded(spread, count=40, size=50):
 @pytest.mark.parametrize("count", [1, 17, 40])
 def test_the_basis_and_the_triangle_are_those_of_qr(count, spread, float64):
     rows = graded(spread, count)
-    basis, logs = jit(orthonormal)(jnp.asarray(rows))
+    basis, logs = jax.jit(orthonormal)(jnp.asarray(rows))
     q, r = np.linalg.qr(np.swapaxes(rows, 1, 2))
     signs = np.sign(np.diagonal(r, axis1=1, axis2=2))
     rounding = 1e-13 * np.exp(spread)
@@ -34,7 +34,7 @@ def test_the_basis_and_the_triangle_are_those_of_qr(count, spread, float64):
 @pytest.mark.parametrize("spread", [0, 8, 16, 24])
 def test_a_basis_in_good_condition_comes_with_an_exact_triangle(spread, float64):
     rows = graded(spread)
-    basis, logs = (np.array(a) for a in jit(nearly_orthonormal)(jnp.asarray(rows)))
+    basis, logs = (np.array(a) for a in jax.jit(nearly_orthonormal)(jnp.asarray(rows)))
     assert np.max(np.linalg.cond(basis)) < 100
     triangle = rows @ np.linalg.pinv(basis)
     above = np.max(np.abs(np.triu(triangle, 1)), axis=(1, 2))
@@ -46,7 +46,7 @@ def test_a_basis_in_good_condition_comes_with_an_exact_triangle(spread, float64)
 def test_rows_that_are_zero_or_parallel_stay_finite():
     rows = jnp.ones((1, 20, 30)).at[:, 5:].set(0)
     for function in (nearly_orthonormal, orthonormal):
-        basis, logs = jit(function)(rows)
+        basis, logs = jax.jit(function)(rows)
         assert np.all(np.isfinite(basis))
         assert np.all(logs[:, 1:] < -7)
         np.testing.assert_allclose(logs[:, 0], 0.5 * np.log(30), rtol=1e-5)

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cells import LinearRNNCell, telling_cell
-from oracle import assert_close, jit, problem, run_back
+from oracle import assert_close, problem, run_back
 
 from rnn_jax import GRUCell
 from rnn_jax.cell import GatedParams
 from rnn_jax.gradient_flow import parameter_gradient_norms, parameter_norms
 
-parameter_norms_of = jit(parameter_gradient_norms, static_argnums=0)
+parameter_norms_of = jax.jit(parameter_gradient_norms, static_argnums=0)
 SCALAR = LinearRNNCell(1)
 
 
@@ -73,7 +73,7 @@ def test_white_noise_gives_the_moments_of_zucchet_and_orvieto(seed, weight, floa
 
     memory = 1 - weight**2
     closed = 1 / memory, (1 + weight**2) / memory**3
-    for sample, mean in zip(jit(squares)(xs), closed, strict=True):
+    for sample, mean in zip(jax.jit(squares)(xs), closed, strict=True):
         error = np.std(sample) / examples**0.5
         assert error < 0.06 * mean
         assert abs(np.mean(sample) - mean) < 3 * error

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cells import CELLS, LinearRNNCell, ResetFirstCell
-from oracle import B, assert_close, jit, loop_back, problem, pull_back
+from oracle import B, assert_close, loop_back, problem, pull_back
 
 from rnn_jax import InputError
 from rnn_jax.cell import GatedCell, GatedParams
@@ -24,7 +24,7 @@ gated_cell = pytest.mark.parametrize(
 )
 
 
-@partial(jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def probed_back(cell, params, xs, carry, cotangents):
     probe = zero_probe(cell, len(xs), xs.shape[1:-1], xs.dtype)
     unrolled = partial(unroll_probed, cell)
@@ -39,7 +39,7 @@ def test_the_probe_sees_what_the_reference_computes_and_the_gradients_stay_the_s
     values, grads, norms = probed_back(cell, *p)
     assert_close((values, grads), loop_back(cell, *p))
     d_carry, d_ys = p.cotangents
-    want = jit(adjoint_norms, static_argnums=0)(cell, p.params, p.xs, d_ys, d_carry, p.carry)
+    want = jax.jit(adjoint_norms, static_argnums=0)(cell, p.params, p.xs, d_ys, d_carry, p.carry)
     assert_close(norms, jax.tree.map(lambda field: field[1:], want.carry))
 
 

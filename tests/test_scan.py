@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from cells import DRIVERS, every_driver, telling_cell, telling_driver, telling_length
 from jax.sharding import PartitionSpec as P
-from oracle import B, assert_close, inner, jit, loop, loop_back, problem, pull_back, run_back
+from oracle import B, assert_close, inner, loop, loop_back, problem, pull_back, run_back
 
 from rnn_jax import LSTMCell, unroll
 from rnn_jax.mesh import data_mesh
@@ -37,7 +37,7 @@ def test_a_driver_equals_a_python_loop_at_any_length_and_with_one_feature(
 def test_a_driver_equals_a_python_loop_under_vmap_of_jit(cell, driver, float64):
     *point, cotangents = problem(cell)
     mapped = jax.vmap(jax.jit(unrolled(cell, driver)), in_axes=(None, 1, 0), out_axes=(0, 1))
-    got = jit(partial(pull_back, mapped))(cotangents, *point)
+    got = jax.jit(partial(pull_back, mapped))(cotangents, *point)
     assert_close(got, loop_back(cell, *point, cotangents))
 
 
@@ -45,7 +45,7 @@ def test_a_driver_equals_a_python_loop_under_vmap_of_jit(cell, driver, float64):
 def test_a_driver_equals_a_python_loop_under_shard_map(cell, driver, float64):
     *point, cotangents = problem(cell)
     split = jax.shard_map(unrolled(cell, driver), mesh=data_mesh(B), in_specs=IN, out_specs=OUT)
-    got = jit(partial(pull_back, split))(cotangents, *point)
+    got = jax.jit(partial(pull_back, split))(cotangents, *point)
     assert_close(got, loop_back(cell, *point, cotangents))
 
 
@@ -60,7 +60,7 @@ def test_gradients_taken_on_each_device_sum_to_those_of_a_python_loop(cell, driv
     split = jax.shard_map(
         local, mesh=data_mesh(B), in_specs=(OUT, *IN), out_specs=(OUT, IN), check_vma=False
     )
-    got = jit(split)(cotangents, *point)
+    got = jax.jit(split)(cotangents, *point)
     assert_close(got, loop_back(cell, *point, cotangents))
 
 
@@ -69,7 +69,7 @@ def test_no_carry_is_the_initial_carry_under_shard_map_too(cell, driver, float64
     params, xs, *_ = problem(cell)
     split = jax.shard_map(unrolled(cell, driver), mesh=data_mesh(B), in_specs=IN[:2], out_specs=OUT)
     want = loop(cell, params, xs, cell.initial_carry((B,), jnp.float64))
-    assert_close(jit(split)(params, xs), want)
+    assert_close(jax.jit(split)(params, xs), want)
 
 
 @telling_driver
@@ -86,7 +86,7 @@ def test_parameters_of_each_device_run_on_inputs_that_all_share(cell, driver, fl
     split = jax.shard_map(local, mesh=mesh, in_specs=(P("data"), P()), out_specs=P("data"))
     start = cell.initial_carry((B,), jnp.float64)
     want = [loop(cell, params, xs, start)[0].h for params in both]
-    assert_close(jit(split)(stacked, xs), np.stack(want))
+    assert_close(jax.jit(split)(stacked, xs), np.stack(want))
 
 
 def test_a_carry_of_64_bits_is_kept_so(float64):
@@ -100,7 +100,7 @@ def test_a_carry_of_64_bits_is_kept_so(float64):
 def test_forward_mode_of_plain_is_the_transpose_of_its_reverse_mode(cell, float64):
     *point, cotangents = problem(cell)
     *tangents, _ = problem(cell, seed=1)
-    forward = jit(lambda *both: jax.jvp(unrolled(cell, "plain"), *both)[1])
+    forward = jax.jit(lambda *both: jax.jvp(unrolled(cell, "plain"), *both)[1])
     _, gradients = loop_back(cell, *point, cotangents)
     np.testing.assert_allclose(
         inner(forward(tuple(point), tuple(tangents)), cotangents),

@@ -48,6 +48,14 @@ def our_values(problem):
     return ours.layer(problem, "plain", 1).values
 
 
+@pytest.fixture(autouse=True)
+def denormals():
+    """PyTorch flushes them for the whole process; here others test after it."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("throughput")

@@ -1,0 +1,48 @@
+"""Which examples a training step sees: a pure function of (seed, step), so that a run can go on."""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from rnn_jax.errors import InputError, check_size
+from rnn_jax.typing import Int
+
+
+@functools.lru_cache(maxsize=8)
+def _epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch)).permutation(num_examples).astype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchOrder:
+    """Which examples make up the batch of each step: a pure function of (seed, step).
+
+    Every epoch visits the examples in a new order, in whole batches; the remainder that does not
+    fill one sits the epoch out.
+
+    Raises:
+      InputError: a batch of no examples or of more than the data set has, a negative seed.
+    """
+
+    seed: int
+    num_examples: int
+    batch_size: int
+
+    def __post_init__(self):
+        check_size("batch_size", self.batch_size)
+        check_size("seed", self.seed, least=0)
+        if self.batch_size > self.num_examples:
+            raise InputError(
+                f"a batch of {self.batch_size} is larger than the data set of {self.num_examples} "
+                f"examples; take a batch size of at most {self.num_examples}."
+            )
+
+    def indices(self, first_step: int, num_steps: int) -> Int[np.ndarray, "{num_steps} B"]:
+        """The examples of `num_steps` steps from `first_step` on."""
+        return np.stack([self._batch(first_step + i) for i in range(num_steps)])
+
+    def _batch(self, step):
+        epoch, batch = divmod(step, self.num_examples // self.batch_size)
+        order = _epoch_order(self.seed, epoch, self.num_examples)
+        return order[batch * self.batch_size : (batch + 1) * self.batch_size]

@@ -1,0 +1,59 @@
+"""What every training command lets its user set; JAX is not imported here."""
+
+import dataclasses
+from pathlib import Path
+
+from rnn_jax.cli import check_at_least, check_positive
+
+FREE = (
+    *("devices", "coordinator", "num_processes", "process_id", "data_dir", "out_dir", "resume"),
+    *("checkpoint_every", "keep", "max_bad_steps", "debug_nans"),
+)
+"""The settings that a resumed run may change: where and how it runs, not what comes out."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How to train: the optimizer, the devices, and where results and checkpoints go."""
+
+    learning_rate: float = 1e-3
+    """Adam's learning rate."""
+    clip_norm: float = 0.0
+    """Scale gradients of a larger global norm down to this one; 0 leaves them."""
+    batch_size: int = 128
+    """Examples a step, over all devices together."""
+    log_every: int = 20
+    """Steps between two rows of metrics; the steps between run as one compiled call."""
+    seed: int = 0
+    """Seed of the parameters and of the order of the examples."""
+    devices: int = 0
+    """CPU cores, GPUs or TPUs to train on; 0 takes the most that divide the batch."""
+    coordinator: str = ""
+    """host:port of the first process of several; "auto" lets JAX find out (Slurm, TPU pods)."""
+    num_processes: int = 1
+    """Processes that train together, over all hosts."""
+    process_id: int = 0
+    """Which of them this is, from 0; the first prints and writes the results."""
+    out_dir: Path = Path("runs")
+    """Folder for results; where the default holds a run, the next free one: -2, -3, ..."""
+    resume: bool = False
+    """Go on from the newest valid checkpoint in the folder for results."""
+    checkpoint_every: int = 0
+    """Steps between two checkpoints; 0 saves every half minute."""
+    keep: int = 2
+    """Checkpoints to keep, the newest."""
+    max_bad_steps: int = 10
+    """Stop after this many steps in a row whose loss, gradient or update is not finite."""
+    debug_nans: bool = False
+    """Stop at the first such step, and name the operation that the first bad number came from."""
+
+    @property
+    def bad_steps_allowed(self) -> int:
+        """Steps in a row that may be skipped before training stops."""
+        return 1 if self.debug_nans else self.max_bad_steps
+
+    def check(self) -> None:
+        """Raise InputError, naming the flag, unless every setting is in its range."""
+        check_positive(self, "learning_rate")
+        check_at_least(self, batch_size=1, log_every=1, keep=1, max_bad_steps=1)
+        check_at_least(self, clip_norm=0, devices=0, seed=0, checkpoint_every=0)

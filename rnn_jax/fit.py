@@ -1,0 +1,80 @@
+"""The loop over compiled calls: when a call ends, what is reported, who is waited for."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+
+from rnn_jax.batches import BatchOrder
+from rnn_jax.mesh import largest
+from rnn_jax.signals import interruptible
+from rnn_jax.train import Metrics, TrainState
+from rnn_jax.typing import Array, Float, Int
+
+LONGEST_CALL = 5.0
+"""Seconds that one compiled call may take: so long a signal may wait."""
+
+
+def compile_timed(function: Callable, *args) -> tuple[Callable, float]:
+    """A jitted function compiled for these arguments, and the seconds that took."""
+    start = time.perf_counter()
+    compiled = function.lower(*args).compile()
+    return compiled, time.perf_counter() - start
+
+
+def fit(
+    interval: Callable[..., tuple[TrainState, Metrics]],
+    state: TrainState,
+    xs: Float[Array, "N T D"],
+    labels: Int[Array, " N"],
+    order: BatchOrder,
+    *,
+    steps: int,
+    log_every: int,
+    checkpoint_every: int = 0,
+) -> Iterator[tuple[TrainState, dict[str, float | None] | None]]:
+    """Train until `state.step` is `steps`, and yield state and row after each compiled call.
+
+    A call ends at every multiple of `log_every`, which alone has a row, at every multiple of
+    `checkpoint_every`, and after `LONGEST_CALL` seconds; where calls end changes no number.
+    Training ends early when `interval` gives up, after too many skipped steps in a row.
+
+    A row holds step, examples (seen so far), loss, batch_accuracy, grad_norm (all three of the last
+    step's batch, see `Metrics`; None if not finite), skipped_steps (so far) and examples_per_second
+    (since the last row).
+    """
+    done = int(state.step)
+    last_row, started, pace = done, time.perf_counter(), 1
+    while done < steps:
+        ends = [steps, done + pace]
+        ends += [done - done % every + every for every in (log_every, checkpoint_every) if every]
+        count = min(ends) - done
+        indices = order.indices(done, log_every)
+        called = time.perf_counter()
+        state, metrics = interruptible(_call, interval, state, xs, labels, indices, count)
+        (seconds,) = largest(time.perf_counter() - called)
+        pace = max(1, int(LONGEST_CALL * count / seconds))
+        gave_up, done = int(state.step) < done + count, int(state.step)
+        if gave_up or (done % log_every and done < steps):
+            yield state, None
+            if gave_up:
+                return
+            continue
+        loss, accuracy, grad_norm = (float(x) if np.isfinite(x) else None for x in metrics)
+        speed = (done - last_row) * order.batch_size / (time.perf_counter() - started)
+        row = {
+            "step": done,
+            "examples": done * order.batch_size,
+            "loss": loss,
+            "batch_accuracy": accuracy,
+            "grad_norm": grad_norm,
+            "skipped_steps": int(state.skipped),
+            "examples_per_second": speed,
+        }
+        yield state, row
+        last_row, started = done, time.perf_counter()
+
+
+def _call(interval, *args):
+    return jax.block_until_ready(interval(*args))

@@ -1,0 +1,193 @@
+"""A run from its first step to its last: rows, checkpoints, signals, and numbers gone bad."""
+
+import functools
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from rnn_jax.batches import BatchOrder
+from rnn_jax.checkpoint import Checkpoints
+from rnn_jax.config import TrainConfig
+from rnn_jax.errors import InputError, RunError, Stopped
+from rnn_jax.fit import fit
+from rnn_jax.mesh import largest, replicated
+from rnn_jax.numerics import first_bad_leaf, first_bad_primitive
+from rnn_jax.rundir import RunDir, read_json
+from rnn_jax.runs import CHECKPOINTS, differences, environment
+from rnn_jax.signals import requests
+from rnn_jax.train import TrainState, loss_and_logits
+
+METRICS = "metrics.jsonl"
+SAVE_SECONDS = 30
+"""What lies between two checkpoints if not said otherwise; a call more is lost at most."""
+
+
+class Loop:
+    """One run in its folder, new or gone on with.
+
+    Attributes:
+      rows: the rows of metrics so far.
+      seconds: how long training took, over all processes that worked on the run one after another.
+    """
+
+    def __init__(self, out: RunDir, config: TrainConfig, settings: Mapping, steps: int):
+        self.out, self.config, self.settings, self.steps = out, config, dict(settings), steps
+        self.checkpoints = Checkpoints(out.path / CHECKPOINTS, config.keep)
+        self.rows: list[dict] = []
+        self.seconds = 0.0
+
+    def finished(self) -> dict | None:
+        """The summary of the run to resume, if it is finished.
+
+        Raises:
+          InputError: the run was made with other settings.
+        """
+        if not self.config.resume:
+            return None
+        saved = read_json(self.out.path / "config.json")
+        if saved is not None:
+            self._check_same(saved)
+        return read_json(self.out.path / "summary.json")
+
+    def start(self, state: TrainState, mesh: Mesh) -> TrainState:
+        """The state to train from: that of the newest valid checkpoint on --resume, or `state`.
+
+        Raises:
+          InputError: the checkpoint is of other settings, or none is valid.
+        """
+        restored = self.checkpoints.restore(state) if self.config.resume else None
+        if restored is None:
+            self.out.write("config.json", self.settings)
+            if self.config.resume:
+                print(f"resume   {self.out.path} has no checkpoint: training starts anew")
+        else:
+            self._check_same(restored.facts["settings"])
+            self.seconds = restored.facts["train_seconds"]
+            state = jax.device_put(restored.tree, replicated(mesh))
+            print(f"resume   from step {restored.step} in {self.out.path}")
+        done = restored.step if restored else 0
+        self.checkpoints.set_aside(done)
+        self.rows = self.out.cut_rows(METRICS, done)
+        return state
+
+    def train(
+        self, graphdef: nnx.GraphDef, interval, state: TrainState, xs, labels, order: BatchOrder
+    ) -> TrainState:
+        """Train to the last step, with a progress bar, rows and checkpoints; see `fit`.
+
+        Raises:
+          Stopped: SIGINT or SIGTERM came; the state is saved.
+          RunError: too many steps in a row were not finite, nothing can be saved, or another
+            process of the run is gone.
+        """
+        config, step = self.config, int(state.step)
+        every = {"log_every": config.log_every, "checkpoint_every": config.checkpoint_every}
+        calls = fit(interval, state, xs, labels, order, steps=self.steps, **every)
+        saved = time.perf_counter()
+        begun = saved - self.seconds
+        with requests() as request, self._progress_bar(step * order.batch_size) as bar:
+            for state, row in _all_present(calls):
+                self.seconds = time.perf_counter() - begun
+                step = int(state.step)
+                if row is not None:
+                    self._report(row, bar)
+                if step < self.steps and int(state.skipped_in_row) >= config.bad_steps_allowed:
+                    raise RunError(self._why_bad(graphdef, state, xs, labels, order))
+                stop, due = largest(request.signal, self._is_due(step, saved))
+                if stop or due or step == self.steps:
+                    facts = {"settings": self.settings, "train_seconds": self.seconds}
+                    self.checkpoints.save(step, state, facts | {"versions": environment()})
+                    saved = time.perf_counter()
+                if stop and step < self.steps:
+                    raise Stopped(int(stop), self._how_to_go_on(int(stop), step))
+        return state
+
+    def _check_same(self, saved):
+        changed = differences(self.settings, saved)
+        if changed:
+            raise InputError(
+                f"the run in {self.out.path} was made with other settings: {', '.join(changed)}; "
+                "resume it with those, or give another --out-dir."
+            )
+
+    def _progress_bar(self, examples):
+        total = self.steps * self.config.batch_size
+        quiet = None if self.out.writes else True
+        return tqdm(total=total, initial=examples, unit=" examples", disable=quiet)
+
+    def _report(self, row, bar):
+        clip, norm = self.config.clip_norm, row["grad_norm"]
+        factor = min(1.0, clip / norm) if clip and norm else 1.0
+        row |= {"learning_rate": self.config.learning_rate, "clip_factor": factor}
+        self.rows.append(row)
+        self.out.append(METRICS, row)
+        loss = "not finite" if row["loss"] is None else f"{row['loss']:.4f}"
+        skipped = f"  skipped {row['skipped_steps']}" if row["skipped_steps"] else ""
+        bar.write(
+            f"step {row['step']:>{len(str(self.steps))}}/{self.steps}  "
+            f"examples {row['examples']:>7,}  loss {loss}  "
+            f"batch accuracy {row['batch_accuracy']:.3f}  "
+            f"{row['examples_per_second']:,.0f} examples/s{skipped}"
+        )
+        bar.set_postfix(loss=loss, accuracy=f"{row['batch_accuracy']:.3f}")
+        bar.update(row["examples"] - bar.n)
+
+    def _is_due(self, step, saved):
+        if self.config.checkpoint_every:
+            return step % self.config.checkpoint_every == 0
+        return time.perf_counter() - saved >= SAVE_SECONDS
+
+    def _how_to_go_on(self, number, step):
+        command = ["python", *sys.argv]
+        for flag, value in {"--out-dir": [str(self.out.path)], "--resume": []}.items():
+            command += [flag, *value] if flag not in command else []
+        name = signal.Signals(number).name
+        return (
+            f"{name} after step {step} of {self.steps}; all is saved, go on with: "
+            f"{shlex.join(command)}"
+        )
+
+    def _why_bad(self, graphdef, state, xs, labels, order):
+        """What was wrong with the last step; its batch and parameters are still at hand."""
+        step = int(state.step)
+        batch = order.indices(step - 1, 1)[0]
+        params, xs, labels = jax.device_get((state.params, xs, labels))
+        args = jax.device_put((params, np.moveaxis(xs[batch], 0, 1), labels[batch]))
+        gradient = jax.value_and_grad(functools.partial(loss_and_logits, graphdef), has_aux=True)
+        (loss, _), grads = jax.jit(gradient)(*args)
+        leaf = first_bad_leaf(grads)
+        gradients = (
+            f"the gradient of {leaf} was the first that is not finite"
+            if leaf
+            else "every gradient was finite, and the update by them was not"
+        )
+        count = int(state.skipped_in_row)
+        text = f"step {step} was skipped, the last of {count} in a row: loss {loss}, {gradients}"
+        if self.config.debug_nans:
+            primitive = first_bad_primitive(gradient, *args) or "none of the model's own operations"
+            return f"{text}; the first bad number: {primitive}."
+        return (
+            f"{text}; the parameters are those before. Take a lower --learning-rate or "
+            "--clip-norm 1, or let --debug-nans name the operation."
+        )
+
+
+def _all_present(calls):
+    """What `calls` yields; the loss of another process is told as what it is."""
+    try:
+        yield from calls
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        reason = str(error).partition("\n")[0][:200]
+        raise RunError(
+            f"another process of the run is gone ({reason}); start all of them again with --resume."
+        ) from error

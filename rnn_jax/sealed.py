@@ -1,0 +1,50 @@
+"""JSON files that carry a SHA-256 of their own: whole, or known to be damaged."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class Damaged(Exception):
+    """What is on disk is not what was saved; the message says what is wrong with it."""
+
+
+class Incomplete(Damaged):
+    """What is on disk was cut off while it was saved."""
+
+
+def write_sealed(path: Path, contents: Mapping[str, Any]) -> None:
+    """Write `contents` and their SHA-256; a reader finds all of it or no file."""
+    text = json.dumps(contents, sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps({"sha256": digest, "contents": text}))
+    temporary.replace(path)
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """The contents of a file that `write_sealed` wrote.
+
+    Raises:
+      Incomplete: there is no such file.
+      Damaged: it holds something else than was written.
+    """
+    if not path.exists():
+        raise Incomplete(f"it has no {path.name}, as one cut off while it was saved")
+    try:
+        stored = json.loads(path.read_text())
+        text = stored["contents"]
+        intact = hashlib.sha256(text.encode()).hexdigest() == stored["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Damaged(f"{path.name} cannot be read ({reason(error)})") from error
+    if not intact:
+        raise Damaged(f"{path.name} has another SHA-256 than it was saved with")
+    return json.loads(text)
+
+
+def reason(error: Exception) -> str:
+    """What an exception says, in one line."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.partition("\n")[0][:200]

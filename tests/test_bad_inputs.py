@@ -1,0 +1,243 @@
+"""A mistake is answered with what was expected, what came, and what to do."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cells import H, LinearRNNCell, ResetFirstCell, T
+from flax import nnx
+from oracle import B, D, problem
+
+from rnn_jax import (
+    HiddenCarry,
+    InputError,
+    LSTMCarry,
+    LSTMCell,
+    RNNCell,
+    SequenceClassifier,
+    gate_activations,
+    unroll,
+)
+from rnn_jax.batches import BatchOrder
+from rnn_jax.data import check_sequences, to_sequences
+from rnn_jax.gradient_flow import (
+    adjoint_norms,
+    loss_adjoint_norms,
+    parameter_gradient_norms,
+    parameter_norms,
+)
+from rnn_jax.initializers import (
+    chrono_biases,
+    identity_recurrence,
+    orthogonal_recurrence,
+    scaled_recurrence,
+)
+
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+CELL = LSTMCell(H)
+PARAMS = problem(CELL, dtype=np.float32).params
+XS = np.random.default_rng(0).integers(-8, 9, (T, B, D)).astype(np.float32) / 8
+D_YS = np.random.default_rng(1).integers(-8, 9, (T, B, H)).astype(np.float32) / 8
+KEY = jax.random.key(0)
+LINEAR = problem(LinearRNNCell(H), dtype=np.float32).params
+IMAGES = np.random.default_rng(2).integers(0, 256, (4, 28, 28), np.uint8)
+
+
+def zeros(*shape, dtype=np.float32):
+    return np.zeros(shape, dtype)
+
+
+def told(*words, **changes):
+    """A row: the words to tell where these arguments of an otherwise right call are others."""
+    return words, changes
+
+
+def unroll_under_jit(lengths, **others):
+    """`unroll` where the lengths are an argument of the compiled function."""
+    return jax.jit(lambda lengths: unroll(lengths=lengths, **others))(lengths)
+
+
+def init(cell, key, input_size):
+    """What `cell.init` draws."""
+    return cell.init(key, input_size)
+
+
+def classify(xs, **making):
+    """The logits of a new classifier."""
+    return SequenceClassifier(**making, rngs=nnx.Rngs(0))(xs)
+
+
+RUN = {"cell": CELL, "params": PARAMS, "xs": XS}
+RIGHT = {
+    unroll: RUN,
+    unroll_under_jit: RUN,
+    gate_activations: RUN,
+    adjoint_norms: RUN | {"d_ys": D_YS},
+    parameter_gradient_norms: RUN | {"d_ys": D_YS},
+    loss_adjoint_norms: RUN | {"loss": lambda carry, ys: ys.sum()},
+    parameter_norms: {"cell": CELL, "grads": PARAMS},
+    LSTMCell: {"hidden_size": H},
+    RNNCell: {"hidden_size": H},
+    init: {"cell": CELL, "key": KEY, "input_size": D},
+    chrono_biases: {"cell": CELL, "params": PARAMS, "key": KEY, "longest": 9, "keep": "f"},
+    identity_recurrence: {"cell": CELL, "params": PARAMS},
+    orthogonal_recurrence: {"cell": CELL, "params": PARAMS, "key": KEY},
+    scaled_recurrence: {"params": PARAMS, "gain": 2.0},
+    classify: {"xs": XS, "cell": CELL, "input_size": D, "num_classes": 3, "projection_size": 0},
+    to_sequences: {"images": IMAGES},
+    check_sequences: {"xs": zeros(3, 5, 2), "labels": [0, 1, 2], "num_classes": 3},
+    BatchOrder: {"seed": 0, "num_examples": 8, "batch_size": 4},
+}
+
+
+def call(function, **changes):
+    """A call that is right but for the changes."""
+    return function(**RIGHT[function] | changes)
+
+
+TABLE = {
+    unroll: [
+        told("has 5 features", "made for 2", "[T, ..., 2]", "input_size=5", xs=zeros(T, B, 5)),
+        told("has 0 features", "made for 2", xs=zeros(T, B, 0)),
+        told("[T, ..., D]", "at least 2 dimensions", "xs[None]", "got shape (5,)", xs=zeros(5)),
+        told("[T, ..., D]", "at least 2 dimensions", "got shape ()", xs=1.0),
+        told("xs", "floating point", "astype('float32')", "got int32", xs=XS.astype(np.int32)),
+        told("xs", "floating point", "got bool", xs=XS.astype(bool)),
+        told("xs", "floating point", "got complex64", xs=XS.astype(np.complex64)),
+        told("xs", "floating point", "got object", xs=XS.astype(object)),
+        told("LSTMCarry", "cell.initial_carry(batch_shape)", "got a tuple", carry=(XS, XS)),
+        told("LSTMCarry", "got a ndarray", carry=zeros(B, H)),
+        told("LSTMCarry", "got a HiddenCarry", carry=HiddenCarry(zeros(B, H))),
+        told("array in each field", "other contents", carry=LSTMCarry(None, zeros(B, H))),
+        told("carry.c", "(4, 3)", "got (5, 3)", carry=LSTMCarry(zeros(B, H), zeros(5, H))),
+        told("carry.h", "(4, 3)", "xs of shape (7, 4, 2)", "got (3,)", carry=CELL.initial_carry()),
+        told("whole numbers of shape (4,)", "of shape (3,)", lengths=[1, 2, 3]),
+        told("whole numbers of shape (4,)", "of shape (4, 1)", lengths=np.ones((B, 1), int)),
+        told("whole numbers of shape (4,)", "of shape ()", lengths=3),
+        told("whole numbers of shape (4,)", "got float32", lengths=zeros(B)),
+        told("whole numbers of shape (4,)", "got bool", lengths=[True] * B),
+        told("whole numbers of shape (4,)", "got object", lengths=[None] * B),
+        told("0 to T = 7", "got 0 to 8", lengths=[1, 8, 3, 0]),
+        told("0 to T = 7", "got 0 to 1099511627776", lengths=[1, 2**40, 3, 0]),
+        told("0 to T = 7", "got -1 to 3", lengths=[1, 2, -1, 3]),
+        told("0 to T = 0", "got 0 to 1", xs=XS[:0], lengths=[0, 1, 0, 0]),
+        told("real numbers", "complex64", carry=LSTMCarry(zeros(B, H), zeros(B, H) + 1j)),
+        told("auto, plain, chunked", "got 'fast'", driver="fast"),
+        told("auto, plain, chunked", "got None", driver=None),
+        told("chunk and remat belong to the chunked driver", driver="plain", chunk=4),
+        told("leave them out with plain", driver="plain", remat=True),
+        told("chunk must be", "got 0", chunk=0),
+        told("chunk must be", "got -1", chunk=-1),
+        told("chunk must be", "got 2.5", chunk=2.5),
+        told("GatedCell", "ResetFirstCell", "'plain'", cell=ResetFirstCell(H), driver="chunked"),
+    ],
+    unroll_under_jit: [
+        told("whole numbers of shape (4,)", "of shape (3,)", lengths=jnp.array([1, 2, 3])),
+        told("whole numbers of shape (4,)", "got float32", lengths=jnp.ones(B)),
+    ],
+    gate_activations: [
+        told("ResetFirstCell is not a GatedCell", cell=ResetFirstCell(H)),
+        told("has no `activations`", "write one", "('h',)", cell=LinearRNNCell(H), params=LINEAR),
+        told("xs", "floating point", "got uint8", xs=XS.astype(np.uint8)),
+        told("0 to T = 7", "got 0 to 8", lengths=[8, 0, 0, 0]),
+    ],
+    adjoint_norms: [
+        told("has 5 features", "made for 2", xs=zeros(T, B, 5)),
+        told("xs", "floating point", "got int32", xs=XS.astype(np.int32)),
+        told("d_ys", "(7, 4, 3)", "outputs of unroll", "got (7, 4, 5)", d_ys=zeros(T, B, 5)),
+        told("d_ys", "(7, 4, 3)", "got (6, 4, 3)", d_ys=D_YS[1:]),
+        told("LSTMCarry", "got a HiddenCarry", d_carry=HiddenCarry(zeros(B, H))),
+        told("carry.c", "got (4, 1)", d_carry=LSTMCarry(zeros(B, H), zeros(B, 1))),
+        told("carry.h", "(4, 3)", "got (3,)", carry=CELL.initial_carry()),
+    ],
+    parameter_gradient_norms: [told("d_ys", "(7, 4, 3)", "got (4, 3)", d_ys=zeros(B, H))],
+    loss_adjoint_norms: [told("made for 2", "has 1 features", xs=zeros(T, B, 1))],
+    LSTMCell: [
+        told("hidden_size", "positive whole number", "got 0", hidden_size=0),
+        told("hidden_size", "got -3", hidden_size=-3),
+        told("hidden_size", "got True", hidden_size=True),
+        told("hidden_size", "got 2.5", hidden_size=2.5),
+        told("hidden_size", "got '3'", hidden_size="3"),
+        told("hidden_size", "got None", hidden_size=None),
+    ],
+    RNNCell: [told("'tanh' or 'relu'", "got 'gelu'", activation="gelu")],
+    init: [
+        told("input_size", "positive whole number", "got 0", input_size=0),
+        told("input_size", "got -1", input_size=-1),
+        told("input_size", "got 2.0", input_size=2.0),
+        told("jax.random.key(0)", "got 0", key=0),
+        told("jax.random.key(0)", "got None", key=None),
+        told("one key", "key<fry>[2]", key=jax.random.split(KEY)),
+    ],
+    chrono_biases: [
+        told("longest must be at least 3 steps", "got 2", longest=2),
+        told("longest must be at least 3 steps", "got nan", longest=np.nan),
+        told("'z' is no gate of LSTMCell", "('i', 'f', 'g', 'o')", keep="z"),
+        told("'n' is no gate of LSTMCell", write="n"),
+        told("sets b", "choose another", "dict does not have", params=PARAMS._asdict()),
+    ],
+    identity_recurrence: [told("sets w_h", "tuple does not have", params=tuple(PARAMS))],
+    orthogonal_recurrence: [
+        told("jax.random.key(0)", "got 1", key=1),
+        told("sets w_h", "NoneType does not have", params=None),
+    ],
+    scaled_recurrence: [told("sets w_h", "list does not have", params=[PARAMS])],
+    classify: [
+        told("has 5 features", xs=zeros(T, B, 5)),
+        told("num_classes", "0", num_classes=0),
+        told("num_classes", "2.5", num_classes=2.5),
+        told("projection_size", "-1", projection_size=-1),
+        told("projection_size", "None", projection_size=None),
+        told("input_size", "got 0", input_size=0),
+        told("input_size", "got 0", input_size=0, projection_size=4),
+        told("'carry' or 'outputs'", "got 'mean'", readout="mean"),
+        told("auto, plain, chunked", "got 'fast'", driver="fast"),
+        told("dtype", "int32", dtype=jnp.int32),
+        told("outputs", "no steps", readout="outputs", xs=XS[:0]),
+    ],
+    to_sequences: [
+        told("uint8 [N, 28, 28]", "got uint8 [28, 28]", images=IMAGES[0]),
+        told("uint8 [N, 28, 28]", "got uint8 [4, 28, 28, 1]", images=IMAGES[..., None]),
+        told("uint8 [N, 28, 28]", "got uint8 [4, 28, 14]", images=IMAGES[:, :, ::2]),
+        told("uint8 [N, 28, 28]", "check_sequences", "got bool", images=IMAGES > 0),
+        told("rows, pixels, permuted-pixels", "got None", order=None),
+    ],
+    check_sequences: [
+        told("[N, T, D]", "got []", xs=None),
+        told("xs must be floats", "got <U1", xs=zeros(3, 5, 2, dtype=str)),
+        told("xs must be floats", "got complex128", xs=zeros(3, 5, 2, dtype=complex)),
+        told("labels must be integers [N]", "got object []", labels=None),
+        told("labels must be integers [N]", "got bool [3]", labels=[True, False, True]),
+        told("labels must lie in [0, 3)", "at labels[2]", labels=np.array([0, 1, 2**63], "u8")),
+        told("labels must lie in [0, 0)", "3 do not", num_classes=0),
+    ],
+    BatchOrder: [
+        told("a batch of 9", "at most 8", "data set of 8", batch_size=9),
+        told("batch", "got 0", batch_size=0),
+        told("batch", "got -1", batch_size=-1),
+    ],
+}
+
+
+def assert_told(words, call, *arguments, **others):
+    with pytest.raises(InputError) as answer:
+        call(*arguments, **others)
+    missing = [word for word in words if word not in str(answer.value)]
+    assert not missing, str(answer.value)
+
+
+@pytest.mark.parametrize(
+    "function, words, changes",
+    [
+        pytest.param(function, *row, id=f"{function.__name__}-{row[0][-1]}")
+        for function, rows in TABLE.items()
+        for row in rows
+    ],
+)
+def test_a_mistake_is_answered_in_words(function, words, changes):
+    assert_told(words, call, function, **changes)
+
+
+def test_an_input_error_is_a_value_error():
+    assert issubclass(InputError, ValueError)

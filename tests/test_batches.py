@@ -1,0 +1,25 @@
+"""Batches are a pure function of (seed, step)."""
+
+import numpy as np
+import pytest
+
+from rnn_jax import InputError
+from rnn_jax.batches import BatchOrder
+
+
+def test_every_epoch_visits_each_example_once_and_in_a_new_order():
+    order = BatchOrder(seed=3, num_examples=24, batch_size=8)
+    first, second = order.indices(0, 3), order.indices(3, 3)
+    assert sorted(first.ravel()) == sorted(second.ravel()) == list(range(24))
+    assert (first != second).any()
+
+
+def test_a_batch_depends_on_seed_and_step_alone():
+    order = BatchOrder(seed=3, num_examples=20, batch_size=8)
+    np.testing.assert_array_equal(order.indices(0, 7)[5:], order.indices(5, 2))
+    assert (order.indices(0, 2) != BatchOrder(4, 20, 8).indices(0, 2)).any()
+
+
+def test_a_batch_larger_than_the_data_set_is_refused():
+    with pytest.raises(InputError, match="a batch of 9 is larger than the data set of 8"):
+        BatchOrder(seed=0, num_examples=8, batch_size=9)

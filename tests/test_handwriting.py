@@ -1,0 +1,108 @@
+"""Pictures of digits become what MNIST is made of, whatever their size and colours."""
+
+import gzip
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rnn_jax import InputError
+from rnn_jax.handwriting import read_images
+
+
+def stroke(size=28):
+    """A slanted white stroke on black, off the centre, in the proportions of a digit."""
+    picture = np.zeros((size, size), np.uint8)
+    for row in range(size // 5, 4 * size // 5):
+        start = size // 4 + (size - row) // 5
+        picture[row, start : start + size // 8] = 255
+    return picture
+
+
+def saved(path, picture):
+    Image.fromarray(picture).save(path)
+    return path
+
+
+def test_a_picture_of_the_right_size_is_taken_as_it_is(tmp_path):
+    picture = stroke()
+    np.testing.assert_array_equal(read_images(saved(tmp_path / "a.png", picture)), picture[None])
+
+
+def test_dark_on_light_is_the_same_as_light_on_dark(tmp_path):
+    light, dark = (
+        read_images(saved(tmp_path / f"{name}.png", picture))
+        for name, picture in {"light": stroke(), "dark": 255 - stroke()}.items()
+    )
+    np.testing.assert_array_equal(light, dark)
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (-20, 25)])
+def test_any_size_is_scaled_into_the_box_and_centred_on_its_mass(tmp_path, shift):
+    picture = np.roll(stroke(140), shift, (0, 1))
+    (found,) = read_images(saved(tmp_path / "large.png", picture))
+    ink = np.argwhere(found)
+    assert (np.ptp(ink, axis=0) + 1).max() == 20
+    centre = (found[..., None] * np.indices((28, 28)).transpose(1, 2, 0)).sum((0, 1)) / found.sum()
+    np.testing.assert_allclose(centre, 13.5, atol=0.5)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "1"])
+def test_colours_are_read_as_grey(tmp_path, mode):
+    path = tmp_path / "colours.png"
+    Image.fromarray(stroke()).convert(mode).save(path)
+    np.testing.assert_array_equal(read_images(path)[0], stroke())
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path):
+    path = tmp_path / "deep.png"
+    Image.fromarray(stroke().astype(np.uint16) * 257).save(path)
+    np.testing.assert_array_equal(read_images(path)[0], stroke())
+
+
+def test_what_is_transparent_is_paper(tmp_path):
+    path = tmp_path / "ink.png"
+    ink = Image.new("RGBA", (28, 28))
+    ink.putalpha(Image.fromarray(stroke()))
+    ink.save(path)
+    np.testing.assert_array_equal(read_images(path)[0], stroke())
+
+
+def test_an_empty_picture_is_empty(tmp_path):
+    blank = saved(tmp_path / "blank.png", np.full((50, 40), 255, np.uint8))
+    assert not read_images(blank).any()
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_an_idx_file_holds_many(tmp_path, pack):
+    pictures = np.stack([stroke(), stroke().T])
+    header = bytes([0, 0, 8, 3]) + np.array(pictures.shape, ">u4").tobytes()
+    path = tmp_path / "some-idx3-ubyte"
+    path.write_bytes(pack(header + pictures.tobytes()))
+    np.testing.assert_array_equal(read_images(path), pictures)
+
+
+BAD = {
+    "absent": (lambda path: None, "picture.png", "there is no file"),
+    "text": (lambda path: path.write_text("no picture"), "picture.png", "no PNG, JPEG or IDX file"),
+    "cut": (lambda path: path.write_bytes(path.read_bytes()[:60]), "picture.png", "no PNG"),
+    "no_images": (
+        lambda path: path.write_bytes(bytes([0, 0, 8, 3]) + bytes(12)),
+        *("some-idx3-ubyte", r"got \(0, 0, 0\)"),
+    ),
+    "idx": (lambda path: path.write_bytes(b"abc"), "some-idx3-ubyte", "cannot be read as an IDX"),
+    "labels": (
+        lambda path: path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 2])),
+        *("some-idx1-ubyte", r"must hold images \[N, rows, columns\], got \(2,\)"),
+    ),
+}
+
+
+@pytest.mark.parametrize("harm, name, words", BAD.values(), ids=BAD)
+def test_what_is_no_picture_is_named(tmp_path, harm, name, words):
+    path = tmp_path / name
+    if words == "no PNG":
+        saved(path, stroke())
+    harm(path)
+    with pytest.raises(InputError, match=words):
+        read_images(path)

@@ -1,0 +1,184 @@
+"""A run that is cut off, in any way, goes on as if nothing had happened."""
+
+import json
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from rnn_jax import CELLS, InputError, RunError, SequenceClassifier, fit
+from rnn_jax.batches import BatchOrder
+from rnn_jax.checkpoint import DamageWarning
+from rnn_jax.config import TrainConfig
+from rnn_jax.errors import Stopped
+from rnn_jax.loop import METRICS, Loop
+from rnn_jax.mesh import data_mesh
+from rnn_jax.rundir import RunDir
+from rnn_jax.train import init_state, make_train_interval
+
+CLASSES, N, T, D, STEPS = 3, 40, 5, 4, 12
+
+
+@pytest.fixture(scope="module")
+def examples():
+    xs = np.random.default_rng(0).normal(size=(N, T, D)).astype(np.float32)
+    return jnp.asarray(xs), jnp.asarray(xs.mean(1)[:, :CLASSES].argmax(-1))
+
+
+class Run:
+    """One cell in training, which can be started as often as one likes and compiles once."""
+
+    def __init__(self, cell="lstm", devices=1):
+        self.cell, self.mesh, self.optimizer = cell, data_mesh(8, devices), optax.adam(0.01)
+        self.graphdef, self.first = init_state(self.create, self.optimizer, self.mesh)
+        self.interval = make_train_interval(self.graphdef, self.optimizer, self.mesh)
+
+    def create(self):
+        sizes = {"projection_size": 0, "rngs": nnx.Rngs(0)}
+        return SequenceClassifier(CELLS[self.cell](6), D, CLASSES, **sizes)
+
+    def __call__(self, out_dir, examples, settings=None, **flags):
+        config = TrainConfig(**{"batch_size": 8, "log_every": 5, "out_dir": out_dir} | flags)
+        settings = {"cell": self.cell} if settings is None else settings
+        loop = Loop(RunDir(out_dir), config, settings, STEPS)
+        if summary := loop.finished():
+            return summary
+        state = loop.start(jax.tree.map(jnp.copy, self.first), self.mesh)
+        order = BatchOrder(0, N, 8)
+        return loop.train(self.graphdef, self.interval, state, *examples, order)
+
+
+@pytest.fixture(scope="module", params=["lstm", "gru", "rnn"])
+def run(request):
+    return Run(request.param)
+
+
+@pytest.fixture(scope="module")
+def lstm():
+    return Run()
+
+
+def rows(folder):
+    found = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+    return [{name: row[name] for name in row if name != "examples_per_second"} for row in found]
+
+
+def stop_at(monkeypatch, step, number=signal.SIGTERM):
+    """Let a signal come while the call that ends at or after `step` runs."""
+    call = fit.interruptible
+
+    def interrupted(function, *args):
+        result = call(function, *args)
+        if int(result[0].step) >= step:
+            os.kill(os.getpid(), number)
+        return result
+
+    monkeypatch.setattr(fit, "interruptible", interrupted)
+
+
+def assert_same(got, want):
+    jax.tree.map(np.testing.assert_array_equal, got, want)
+
+
+@pytest.mark.parametrize("step", [1, 5, 7, 11])
+def test_a_run_cut_in_two_equals_one_that_was_not(run, examples, tmp_path, monkeypatch, step):
+    whole = run(tmp_path / "whole", examples)
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_at(patch, step)
+        run(tmp_path / "cut", examples, checkpoint_every=step)
+    resumed = run(tmp_path / "cut", examples, resume=True)
+    assert_same(resumed, whole)
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("number, name", [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "SIGINT")])
+def test_a_signal_saves_and_says_how_to_go_on(lstm, examples, tmp_path, monkeypatch, number, name):
+    stop_at(monkeypatch, 5, number)
+    with pytest.raises(Stopped, match=rf"{name} after step 5 of 12.*--resume") as stopped:
+        lstm(tmp_path, examples)
+    assert stopped.value.signal == number
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_5"]
+
+
+def test_rows_after_the_checkpoint_are_written_once(lstm, examples, tmp_path, monkeypatch):
+    """As after a kill: the rows had come further than the newest checkpoint."""
+    whole = lstm(tmp_path / "whole", examples)
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_at(patch, 3)
+        lstm(tmp_path / "cut", examples, checkpoint_every=3)
+    with open(tmp_path / "cut" / METRICS, "a") as file:
+        file.write(json.dumps({"step": 5, "loss": -1}) + "\n" + '{"step": 1')
+    assert_same(lstm(tmp_path / "cut", examples, resume=True), whole)
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+
+
+def test_a_damaged_checkpoint_costs_some_steps_and_nothing_else(lstm, examples, tmp_path):
+    whole = lstm(tmp_path, examples, checkpoint_every=5)
+    want = rows(tmp_path)
+    (tmp_path / "checkpoints" / "step_12" / "contents.json").write_text("{}")
+    with pytest.warns(DamageWarning, match="step 12 is not used"):
+        assert_same(lstm(tmp_path, examples, resume=True, keep=1), whole)
+    assert rows(tmp_path) == want
+    names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert names == {"step_12", "damaged_12.1"}
+
+
+def test_resuming_where_there_is_nothing_starts_anew_and_says_so(lstm, examples, tmp_path, capsys):
+    lstm(tmp_path / "new", examples, resume=True)
+    assert "has no checkpoint: training starts anew" in capsys.readouterr().out
+    assert len(rows(tmp_path / "new")) == 3
+
+
+def test_other_settings_are_refused_and_named(lstm, examples, tmp_path):
+    settings = {"cell": "lstm", "seed": 0, "learning_rate": 0.1, "devices": 1}
+    lstm(tmp_path, examples, settings)
+    with pytest.raises(InputError, match=r"other settings: seed \(1 now, 0 then\), learning_rate"):
+        changes = {"seed": 1, "learning_rate": 0.2, "devices": 2}
+        lstm(tmp_path, examples, settings | changes, resume=True)
+
+
+def test_a_finished_run_has_its_summary(lstm, examples, tmp_path):
+    lstm(tmp_path, examples)
+    RunDir(tmp_path).write("summary.json", {"test_accuracy": 1})
+    assert lstm(tmp_path, examples, resume=True) == {"test_accuracy": 1}
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_a_run_of_two_devices_goes_on_with_any_number(lstm, examples, tmp_path, devices):
+    whole = lstm(tmp_path / "whole", examples)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        stop_at(patch, 5)
+        Run(devices=2)(tmp_path / "cut", examples)
+    resumed = Run(devices=devices)(tmp_path / "cut", examples, resume=True)
+    for mine, theirs in zip(*map(jax.tree.leaves, (resumed.params, whole.params)), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-6)
+
+
+def test_bad_steps_stop_the_run_and_name_step_loss_and_parameter(lstm, examples, tmp_path):
+    xs, labels = examples
+    with pytest.raises(
+        RunError, match=r"step 10 was skipped, the last of 10 .*loss nan.*gradient of"
+    ):
+        lstm(tmp_path, (xs * np.nan, labels), checkpoint_every=5)
+    state = lstm(tmp_path, examples, resume=True)
+    assert int(state.step) == STEPS and int(state.skipped) == 5
+
+
+def test_debugging_names_the_operation_of_the_first_bad_number(examples, tmp_path):
+    xs, labels = examples
+    run = Run()
+    run.interval = make_train_interval(run.graphdef, run.optimizer, run.mesh, 1)
+    with pytest.raises(RunError, match=r"step 1 was skipped.*first bad number: .*encountered in"):
+        run(tmp_path, (xs.at[:, 0].set(np.inf), labels), debug_nans=True)
+
+
+def test_clipping_is_told_in_the_rows(lstm, examples, tmp_path):
+    lstm(tmp_path, examples, clip_norm=0.5)
+    for row in rows(tmp_path):
+        assert row["clip_factor"] == min(1.0, 0.5 / row["grad_norm"])

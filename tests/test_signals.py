@@ -1,0 +1,91 @@
+"""A first signal is a request, a second one an order."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from rnn_jax.signals import interruptible, requests
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_noted_and_then_forgotten(number):
+    before = signal.getsignal(number)
+    with requests() as request:
+        assert request.signal == 0
+        os.kill(os.getpid(), number)
+        assert request.signal == number
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_is_heard_while_work_is_waited_for():
+    with requests() as request:
+        heard = []
+
+        def work():
+            os.kill(os.getpid(), signal.SIGTERM)
+            deadline = time.monotonic() + 10
+            while not request.signal and time.monotonic() < deadline:
+                time.sleep(0.01)
+            heard.append(request.signal)
+
+        interruptible(work)
+    assert heard == [signal.SIGTERM]
+
+
+def test_an_error_in_the_work_reaches_its_caller():
+    with pytest.raises(ZeroDivisionError):
+        interruptible(lambda: 1 / 0)
+
+
+def test_other_threads_leave_signals_alone():
+    seen = []
+
+    def elsewhere():
+        with requests():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+def test_an_ignored_signal_stays_ignored(monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with requests() as request:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert request.signal == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+TWICE = """
+import time
+from rnn_jax.signals import interruptible, requests
+with requests():
+    print("ready", flush=True)
+    interruptible(time.sleep, 60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_second_signal_ends_the_process_at_once(number):
+    process = subprocess.Popen(
+        [sys.executable, "-c", TWICE],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    process.stdout.readline()
+    process.send_signal(number)
+    assert "once more ends it at once" in process.stderr.readline() + process.stderr.readline()
+    process.send_signal(number)
+    assert process.wait(timeout=20) == -number
