@@ -64,10 +64,11 @@ def main(config: Config) -> dict:
     processes = (config.coordinator, config.num_processes, config.process_id)
     mesh.start_devices(config.devices, *processes)
     devices = mesh.data_mesh(config.batch_size, config.devices)
-    folder = rundir.choose_folder(config.out_dir, Config.out_dir, config.resume)
-    out = rundir.RunDir(folder)
-    with contextlib.redirect_stdout(sys.stdout if out.writes else io.StringIO()):
-        return _run(config, devices, out)
+    with mesh.all_present():
+        folder = rundir.choose_folder(config.out_dir, Config.out_dir, config.resume)
+        out = rundir.RunDir(folder)
+        with contextlib.redirect_stdout(sys.stdout if out.writes else io.StringIO()):
+            return _run(config, devices, out)
 
 
 def _run(config, devices, out):

@@ -21,10 +21,16 @@ from jax.sharding import SingleDeviceSharding
 from rnn_jax.errors import InputError, RunError
 from rnn_jax.numerics import named
 from rnn_jax.rundir import free_name
-from rnn_jax.sealed import Damaged, Incomplete, read_sealed, reason, write_sealed
+from rnn_jax.sealed import Damaged, Incomplete, file_digests, read_sealed, reason, write_sealed
 from rnn_jax.typing import Params
 
 CONTENTS = "contents.json"
+ALONE = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
+"""Every process holds every array whole: the first one saves, and waits for no other."""
+
+
+SPARE = 2**16
+"""Bytes that a checkpoint takes beside its arrays, at most."""
 
 
 class DamageWarning(UserWarning):
@@ -67,19 +73,22 @@ class Checkpoints:
         Raises:
           RunError: it could not be written; older checkpoints are as they were.
         """
-        arrays = named(tree)
+        arrays = jax.device_get(named(tree))
         path = self._path(step)
         try:
             if jax.process_index() == 0:
                 _delete(path)
                 path.mkdir(parents=True, exist_ok=True)
-            with ocp.StandardCheckpointer() as checkpointer:
-                checkpointer.save(path / "arrays", arrays)
-            if jax.process_index() == 0:
-                leaves = {name: _described(array) for name, array in arrays.items()}
-                write_sealed(
-                    path / CONTENTS, {"step": step, "facts": dict(facts), "leaves": leaves}
-                )
+                _try_room(path, sum(array.nbytes for array in arrays.values()))
+                with ocp.StandardCheckpointer(multiprocessing_options=ALONE) as checkpointer:
+                    checkpointer.save(path / "arrays", arrays)
+                contents = {
+                    "step": step,
+                    "facts": dict(facts),
+                    "leaves": {name: _described(array) for name, array in arrays.items()},
+                    "files": file_digests(path / "arrays"),
+                }
+                write_sealed(path / CONTENTS, contents)
                 self._prune()
         except Exception as error:  # Orbax raises bare exceptions for a full disk.
             raise RunError(
@@ -144,6 +153,7 @@ class Checkpoints:
         contents = read_sealed(path / CONTENTS)
         wanted = named(like)
         _check(path, wanted, contents["leaves"], subset)
+        _check_files(path / "arrays", contents["files"])
         arrays = _restore_arrays(path / "arrays", contents["leaves"])
         for name, array in arrays.items():
             if _described(array)["sha256"] != contents["leaves"][name]["sha256"]:
@@ -174,6 +184,23 @@ def _check(path, wanted, stored, subset):
             f"{path} does not fit the model: it holds {extra[0]}, which the model does not have; "
             "build the model with the settings of the run's config.json."
         )
+
+
+def _try_room(path, size):
+    """Raise OSError unless there is room: TensorStore prints many stack traces of a full disk."""
+    trial = path / "room.tmp"
+    trial.write_bytes(bytes(size + SPARE))
+    trial.unlink()
+
+
+def _check_files(path, digests):
+    """Raise Damaged, in place of the stack traces that TensorStore prints, for spoilt files."""
+    found = file_digests(path)
+    for name, digest in digests.items():
+        if name not in found:
+            raise Damaged(f"{name} is missing")
+        if found[name] != digest:
+            raise Damaged(f"{name} has another SHA-256 than it was saved with")
 
 
 def _restore_arrays(path, leaves):

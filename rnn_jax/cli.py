@@ -28,13 +28,13 @@ def run(main: Callable[[Config], object], config_type: type[Config]) -> NoReturn
         finally:
             sys.stdout.flush()
     except InputError as error:
-        sys.exit(_fail(f"{name}: {error}", 2))
+        _fail(f"{name}: {error}", 2)
     except RunError as error:
-        sys.exit(_fail(f"{name}: {error}", 1))
+        _fail(f"{name}: {error}", 1)
     except Stopped as stopped:
-        sys.exit(_fail(f"{name}: {stopped}", 128 + stopped.signal))
+        _fail(f"{name}: {stopped}", 128 + stopped.signal)
     except KeyboardInterrupt:
-        sys.exit(_fail(f"\n{name}: interrupted; what was written so far is kept.", 130))
+        _fail(f"\n{name}: interrupted; what was written so far is kept.", 130)
     except BrokenPipeError:
         # Python flushes standard output once more as it exits, and would complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -42,9 +42,12 @@ def run(main: Callable[[Config], object], config_type: type[Config]) -> NoReturn
     sys.exit(0)
 
 
-def _fail(message: str, code: int) -> int:
-    print(message, file=sys.stderr)
-    return code
+def _fail(message: str, code: int) -> NoReturn:
+    print(message, file=sys.stderr, flush=True)
+    jax = sys.modules.get("jax")
+    if jax and jax.distributed.is_initialized():
+        os._exit(code)  # The usual way out waits for the other processes, for minutes if one died.
+    sys.exit(code)
 
 
 def check_at_least(config: object, **lowest: float) -> None:

@@ -85,8 +85,7 @@ class Loop:
 
         Raises:
           Stopped: SIGINT or SIGTERM came; the state is saved.
-          RunError: too many steps in a row were not finite, nothing can be saved, or another
-            process of the run is gone.
+          RunError: too many steps in a row were not finite, or nothing can be saved.
         """
         config, step = self.config, int(state.step)
         every = {"log_every": config.log_every, "checkpoint_every": config.checkpoint_every}
@@ -94,7 +93,7 @@ class Loop:
         saved = time.perf_counter()
         begun = saved - self.seconds
         with requests() as request, self._progress_bar(step * order.batch_size) as bar:
-            for state, row in _all_present(calls):
+            for state, row in calls:
                 self.seconds = time.perf_counter() - begun
                 step = int(state.step)
                 if row is not None:
@@ -178,16 +177,3 @@ class Loop:
             f"{text}; the parameters are those before. Take a lower --learning-rate or "
             "--clip-norm 1, or let --debug-nans name the operation."
         )
-
-
-def _all_present(calls):
-    """What `calls` yields; the loss of another process is told as what it is."""
-    try:
-        yield from calls
-    except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
-            raise
-        reason = str(error).partition("\n")[0][:200]
-        raise RunError(
-            f"another process of the run is gone ({reason}); start all of them again with --resume."
-        ) from error

@@ -1,13 +1,15 @@
 """Devices: CPU cores, GPUs and hosts as one mesh axis, `data`, over which a batch is split."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from rnn_jax.errors import InputError
+from rnn_jax.errors import InputError, RunError
 
 
 def start_devices(
@@ -37,7 +39,7 @@ def start_devices(
         return
     address = () if coordinator == "auto" else (coordinator, num_processes, process_id)
     try:
-        jax.distributed.initialize(*address)
+        jax.distributed.initialize(*address, heartbeat_timeout_seconds=10)
     except (RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(
@@ -88,6 +90,20 @@ def largest(*values: float) -> tuple[float, ...]:
     if jax.process_count() == 1:
         return values
     return tuple(multihost_utils.process_allgather(np.array(values, np.float32)).max(0).tolist())
+
+
+@contextlib.contextmanager
+def all_present() -> Iterator[None]:
+    """Within, the loss of another process of the run is a RunError that says so."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        reason = str(error).partition("\n")[0][:200]
+        raise RunError(
+            f"another process of the run is gone ({reason}); start all of them again with --resume."
+        ) from error
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

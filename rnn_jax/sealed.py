@@ -1,4 +1,4 @@
-"""JSON files that carry a SHA-256 of their own: whole, or known to be damaged."""
+"""Files that are whole, or known to be damaged: JSON with its own SHA-256, lists of digests."""
 
 import hashlib
 import json
@@ -42,6 +42,15 @@ def read_sealed(path: Path) -> dict[str, Any]:
     if not intact:
         raise Damaged(f"{path.name} has another SHA-256 than it was saved with")
     return json.loads(text)
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file below a folder, by its path within."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def reason(error: Exception) -> str:

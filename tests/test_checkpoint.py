@@ -65,14 +65,14 @@ def truncate(path):
 DAMAGE = {
     "a_bit_of_the_arrays": (lambda f: flip_bit(arrays_file(f)), "SHA-256|cannot be read"),
     "a_bit_of_the_contents": (lambda f: flip_bit(f / "contents.json"), "SHA-256|cannot be read"),
-    "arrays_cut_short": (lambda f: truncate(arrays_file(f)), "cannot be read"),
+    "arrays_cut_short": (lambda f: truncate(arrays_file(f)), "another SHA-256"),
     "contents_cut_short": (lambda f: truncate(f / "contents.json"), "cannot be read"),
     "contents_of_another_kind": (
         lambda f: (f / "contents.json").write_text("[]"),
         "cannot be read",
     ),
-    "arrays_missing": (lambda f: arrays_file(f).unlink(), "cannot be read"),
-    "array_folder_missing": (lambda f: shutil.rmtree(f / "arrays"), "cannot be read"),
+    "arrays_missing": (lambda f: arrays_file(f).unlink(), "is missing"),
+    "array_folder_missing": (lambda f: shutil.rmtree(f / "arrays"), "is missing"),
     "contents_missing": (lambda f: (f / "contents.json").unlink(), "it has no contents.json"),
 }
 

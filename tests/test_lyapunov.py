@@ -150,14 +150,16 @@ def test_rarer_orthonormalisation_changes_only_rounding(count, float64):
     np.testing.assert_allclose(some, want, atol=1e-9)
 
 
-def test_float32_has_the_exponents_of_float64_to_three_digits(float64):
+def test_float32_has_most_exponents_to_four_digits_and_the_smallest_to_half_a_percent(float64):
     cell = GRUCell(40)
     params = cell.init(jax.random.key(0), D)
     xs = jax.random.normal(jax.random.key(1), (100, 2, D), jnp.float32)
     wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), (params, xs))
     matrices = jacobians(cell, *wide, cell.initial_carry((2,), jnp.float64))
     want = dense_spectrum(matrices, start_of(40))
-    np.testing.assert_allclose(spectrum_of(cell, params, xs), want, rtol=1e-3)
+    errors = np.abs(spectrum_of(cell, params, xs) / want - 1)
+    assert np.quantile(errors, 0.9) < 1e-4
+    assert errors.max() < 5e-3
 
 
 def test_steps_of_the_burn_in_move_the_carry_and_count_for_nothing(float64):

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import flow_report  # noqa: E402
+import reliability  # noqa: E402
 import report  # noqa: E402
 
 README = (ROOT / "README.md").read_text()
@@ -59,6 +60,8 @@ def test_the_tables_of_the_benchmarks_are_those_of_the_committed_rows():
         rows = [json.loads(line) for line in (ROOT / "benchmarks" / name).open()]
         if "adjoint_norms" in rows[0]:
             lines = flow_report.summary(rows)
+        elif "trial" in rows[0]:
+            lines = reliability.summary(rows)
         else:
             lines = report.job_summary(rows) if "job" in rows[0] else report.summary(rows)
         assert f"<!-- rows: {name} -->\n" + "\n".join(lines) + "\n" in text, name

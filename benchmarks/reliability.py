@@ -1,0 +1,147 @@
+"""Is a run ever lost: killed, stopped, damaged on disk, out of space, or left by its peer?"""
+
+import dataclasses
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Literal, get_args
+
+from common import append_rows, facts
+from tqdm import tqdm
+
+from rnn_jax.cli import check_at_least, run
+from rnn_jax.errors import InputError, RunError
+
+ROWS = "reliability.jsonl"
+Trial = Literal["kill", "flip", "truncate", "disk-full", "sigterm", "sigint", "dead-peer"]
+COUNTS = {"disk-full": 3, "sigterm": 5, "sigint": 5, "dead-peer": 3}
+"""How often to do what has no flag of its own."""
+TESTS = {
+    "kill": "killed at a random moment",
+    "flip": "one bit flipped in a checkpoint",
+    "truncate": "a file cut off or deleted",
+    "disk-full": "disk full",
+    "sigterm": "SIGTERM",
+    "sigint": "SIGINT",
+    "dead-peer": "one process of two killed",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Do harm to runs of experiments/mnist_lstm.py, and see whether anything is lost.
+
+    A run survives if it goes on and ends as one that nothing happened to: every array of its last
+    checkpoint the same, bit for bit, and every row of its metrics there once. Nobody may be left
+    with wrong numbers, without a word how to go on, or with a stack trace.
+    """
+
+    kills: int = 50
+    """Runs to kill at a random moment of training, of an LSTM, a GRU and a simple RNN in turn."""
+    flips: int = 100
+    """Checkpoints to flip a random bit in, uniform over the files."""
+    truncations: int = 20
+    """Checkpoints to cut off or delete a file of."""
+    trials: tuple[Trial, ...] = get_args(Trial)
+    """What to do to them."""
+    seed: int = 0
+    """Seed of all that is random, but for when a process gets to do something."""
+    out_dir: Path = Path("runs/reliability")
+    """Folder for results; what was trained stays in its folder work if something is lost."""
+
+
+def main(config: Config) -> None:
+    """Do all trials, write a row for each and a summary; RunError if anything is lost."""
+    check_at_least(config, kills=0, flips=0, truncations=0)
+    if (config.out_dir / ROWS).exists():
+        raise InputError(f"{config.out_dir} holds results; give another --out-dir.")
+    from rnn_jax.rundir import RunDir
+
+    out, found = RunDir(config.out_dir), facts()
+    line = "device   {cores} cores of {processor}, jax {jax}, Python {python}, commit {git_commit}"
+    print(line.format(**found))
+    rows = _try_all(config, out.path, found)
+    _show(rows)
+    (out.path / "reliability.md").write_text("\n".join(_summary(rows)) + "\n")
+    print(f"wrote    {out.path / ROWS}\nwrote    {out.path / 'reliability.md'}")
+    lost = [row for row in rows if row["outcome"] == "lost"]
+    if lost:
+        first = "{trial} {number}: {detail}".format(**lost[0])
+        raise RunError(f"{len(lost)} lost, kept in {out.path / 'work'}; the first, {first}")
+    shutil.rmtree(out.path / "work", ignore_errors=True)
+
+
+def _try_all(config, path, found):
+    """A row for each trial, on disk as soon as it is done."""
+    from reliability_runs import Lab, Lost
+    from reliability_trials import TRIALS
+
+    # A shell ignores SIGINT in its background jobs, and what is ignored is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    asked = {"kill": config.kills, "flip": config.flips, "truncate": config.truncations} | COUNTS
+    todo = [(name, number) for name in config.trials for number in range(asked[name])]
+    rows = []
+    with Lab(path.absolute() / "work") as lab, tqdm(todo, unit=" trials", disable=None) as progress:
+        for name, number in progress:
+            progress.set_description(TESTS[name])
+            begun, outcome = time.perf_counter(), "survived"
+            try:
+                detail = TRIALS[name](lab, number, Random(f"{name} {number} {config.seed}"))
+            except Lost as lost:
+                outcome, detail = "lost", str(lost)
+            row = {"trial": name, "number": number, "seed": config.seed, "outcome": outcome}
+            row |= {"detail": detail, "seconds": time.perf_counter() - begun, **found}
+            append_rows(path / ROWS, [row])
+            rows.append(row)
+    return rows
+
+
+def _table(rows):
+    """Name, tried, survived and lost, of each kind of trial."""
+    counts = Counter((row["trial"], row["outcome"]) for row in rows)
+    table = []
+    for name in dict.fromkeys(row["trial"] for row in rows):
+        survived, lost = counts[name, "survived"], counts[name, "lost"]
+        table.append((TESTS[name], *(str(n) for n in (survived + lost, survived, lost))))
+    return table
+
+
+def _show(rows):
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("test", no_wrap=True)
+    for name in ("tried", "survived", "lost"):
+        table.add_column(name, justify="right")
+    for cells in _table(rows):
+        table.add_row(*cells, style="" if cells[-1] == "0" else "bold red")
+    Console(width=None if sys.stdout.isatty() else 100).print(table)
+    for row in rows:
+        if row["outcome"] == "lost":
+            print("lost     {trial} {number}: {detail}".format(**row))
+
+
+def _summary(rows):
+    """The table in Markdown, what it was measured on, and what was lost."""
+    lines = ["| test | tried | survived | lost |", "|---|---:|---:|---:|"]
+    lines += [f"| {' | '.join(cells)} |" for cells in _table(rows)]
+    if rows:
+        minutes = sum(row["seconds"] for row in rows) / 60
+        line = "{cores} cores of {processor}, jax {jax}, Python {python}, commit {git_commit}"
+        lines += ["", f"{line.format(**rows[0])}; {minutes:.0f} minutes.", "", "```bash"]
+        lines += [rows[0]["command"], "```"]
+    for row in rows:
+        if row["trial"] == "dead-peer" or row["outcome"] == "lost":
+            line = "- {trial} {number}, {outcome}: ".format(**row)
+            lines += ["", line + " ".join(row["detail"].split())]
+    return lines
+
+
+if __name__ == "__main__":
+    run(main, Config)

@@ -1,0 +1,197 @@
+"""Real runs of experiments/mnist_lstm.py, started, cut off, gone on with and compared."""
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from rnn_jax.checkpoint import CONTENTS, Checkpoints
+from rnn_jax.runs import CHECKPOINTS
+from rnn_jax.sealed import read_sealed
+
+SCRIPT = Path(__file__).parents[1] / "experiments" / "mnist_lstm.py"
+JOB = (
+    *("--hidden-size", "16", "--projection-size", "8", "--examples", "20000"),
+    *("--log-every", "10", "--checkpoint-every", "5"),
+)
+SECONDS = 300
+"""Longer than any of these runs takes: one that has not ended by then hangs."""
+
+
+class Lost(Exception):
+    """Something was lost; the message says what."""
+
+
+def check(holds: bool, otherwise: str) -> None:
+    """Raise Lost, saying what is wrong, unless something holds."""
+    if not holds:
+        raise Lost(otherwise)
+
+
+def brief(errors: str) -> str:
+    """The end of what a process said, in one line."""
+    return " ".join(errors.split())[-300:] or "it said nothing"
+
+
+class Reference(NamedTuple):
+    """What comes out of a run that nothing happens to.
+
+    Attributes:
+      step: the last one.
+      seconds: how long it trained.
+      leaves: shape, dtype and SHA-256 of each array of its last checkpoint.
+      rows: its metrics without examples_per_second.
+    """
+
+    step: int
+    seconds: float
+    leaves: dict
+    rows: list[dict]
+
+
+class HalfDone(NamedTuple):
+    """The folder of a run stopped half way, and the steps of its two checkpoints."""
+
+    path: Path
+    steps: list[int]
+
+
+class Lab:
+    """A folder to train in, a context that ends every process it has started."""
+
+    def __init__(self, work: Path):
+        self.work = work
+        self._started, self._references, self._half = [], {}, None
+
+    def launch(self, out: Path, cell: str, *options: str, processes: int = 1) -> list:
+        """Start training in `out`, by one process or by several together."""
+        command = [sys.executable, SCRIPT, *JOB, "--cell", cell, "--out-dir", out, *options]
+        if processes > 1:
+            command += ["--coordinator", f"127.0.0.1:{_free_port()}"]
+            command += ["--devices", str(processes), "--num-processes", str(processes)]
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        ids = [["--process-id", str(k)] if processes > 1 else [] for k in range(processes)]
+        started = [subprocess.Popen([*command, *number], **pipes) for number in ids]
+        self._started += started
+        return started
+
+    def end(self, process, *, code: int | None = None, seconds: float = SECONDS) -> str:
+        """What a process says on standard error until it ends, as it should.
+
+        Raises:
+          Lost: it does not end, or not with this exit code, or with a stack trace.
+        """
+        try:
+            _, errors = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired as expired:
+            process.kill()
+            _, errors = process.communicate()
+            raise Lost(f"it still ran after {seconds} s: {brief(errors)}") from expired
+        check("Traceback" not in errors, f"it ended with a stack trace: {brief(errors)}")
+        ended = process.returncode
+        check(
+            code in (None, ended), f"it ended with exit code {ended}, not {code}: {brief(errors)}"
+        )
+        return errors
+
+    def cut(self, out, cell, number, after, too_late, *, processes=1, target=0) -> tuple:
+        """Train in `out`, and send a signal to one process `after` its first checkpoint began.
+
+        Where the path `too_late` exists by then, all is done again with half of the seconds.
+
+        Returns:
+          the processes, of which the one has ended, and the seconds waited at last.
+        """
+        while True:
+            started = self.launch(out, cell, processes=processes)
+            deadline = time.perf_counter() + SECONDS
+            while not (out / CHECKPOINTS).exists():
+                for process in started:
+                    ended = process.poll()
+                    check(ended is None, f"it ended before it trained, with exit code {ended}")
+                check(time.perf_counter() < deadline, f"it saves nothing for {SECONDS} s")
+                time.sleep(0.01)
+            time.sleep(after)
+            started[target].send_signal(number)
+            try:
+                started[target].wait(SECONDS)
+            except subprocess.TimeoutExpired as expired:
+                raise Lost(f"it still ran {SECONDS} s after {number.name}") from expired
+            if not too_late.exists():
+                return started, after
+            for process in started:
+                process.kill()
+                process.communicate()
+            shutil.rmtree(out)
+            after /= 2
+
+    def go_on(self, out: Path, cell: str, *, processes: int = 1) -> None:
+        """Resume the run in `out`.
+
+        Raises:
+          Lost: it cannot be resumed, or ends otherwise than one that nothing happened to.
+        """
+        for process in self.launch(out, cell, "--resume", processes=processes):
+            self.end(process, code=0)
+        expected, found = self.reference(cell, processes), _outcome(out)
+        names = [name for name in expected.leaves if expected.leaves[name] != found.leaves[name]]
+        check(not names, f"it ended with another {', '.join(names)}")
+        steps = [[row["step"] for row in run.rows] for run in (expected, found)]
+        check(steps[0] == steps[1], f"it has rows of the steps {steps[1]}, not {steps[0]}")
+        check(expected.rows == found.rows, "its rows hold other numbers")
+
+    def reference(self, cell: str, processes: int = 1) -> Reference:
+        """What comes out when nothing happens."""
+        if (cell, processes) not in self._references:
+            out = self.work / f"reference_{cell}_{processes}"
+            shutil.rmtree(out, ignore_errors=True)
+            for process in self.launch(out, cell, processes=processes):
+                self.end(process, code=0)
+            self._references[cell, processes] = _outcome(out)
+        return self._references[cell, processes]
+
+    def half_done(self) -> HalfDone:
+        """A run of an LSTM stopped half way; copy its folder before anything is done to it."""
+        if self._half is None:
+            out, after = self.work / "half_done", self.reference("lstm").seconds / 2
+            shutil.rmtree(out, ignore_errors=True)
+            last = out / CHECKPOINTS / f"step_{self.reference('lstm').step}"
+            (process,), _ = self.cut(out, "lstm", signal.SIGTERM, after, last)
+            self.end(process, code=128 + signal.SIGTERM)
+            steps = Checkpoints(out / CHECKPOINTS).steps()
+            check(len(steps) == 2, f"half way there are the checkpoints {steps}, not two")
+            self._half = HalfDone(out, steps)
+        return self._half
+
+    def __enter__(self) -> "Lab":
+        return self
+
+    def __exit__(self, *_):
+        for process in self._started:
+            process.kill()
+
+
+def checkpoint_leaves(out: Path, step: int) -> dict:
+    """Shape, dtype and SHA-256 of each array of a checkpoint, as it was saved."""
+    return read_sealed(out / CHECKPOINTS / f"step_{step}" / CONTENTS)["leaves"]
+
+
+def _outcome(out):
+    """Of a finished run."""
+    step = Checkpoints(out / CHECKPOINTS).steps()[-1]
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    for row in rows:
+        del row["examples_per_second"]
+    seconds = json.loads((out / "summary.json").read_text())["train_seconds"]
+    return Reference(step, seconds, checkpoint_leaves(out, step), rows)
+
+
+def _free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
