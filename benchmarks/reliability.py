@@ -66,7 +66,7 @@ def main(config: Config) -> None:
     print(line.format(**found))
     rows = _try_all(config, out.path, found)
     _show(rows)
-    (out.path / "reliability.md").write_text("\n".join(_summary(rows)) + "\n")
+    (out.path / "reliability.md").write_text("\n".join(_page(rows)) + "\n")
     print(f"wrote    {out.path / ROWS}\nwrote    {out.path / 'reliability.md'}")
     lost = [row for row in rows if row["outcome"] == "lost"]
     if lost:
@@ -127,10 +127,15 @@ def _show(rows):
             print("lost     {trial} {number}: {detail}".format(**row))
 
 
-def _summary(rows):
-    """The table in Markdown, what it was measured on, and what was lost."""
+def summary(rows: list[dict]) -> list[str]:
+    """The table in Markdown, a line each."""
     lines = ["| test | tried | survived | lost |", "|---|---:|---:|---:|"]
-    lines += [f"| {' | '.join(cells)} |" for cells in _table(rows)]
+    return lines + [f"| {' | '.join(cells)} |" for cells in _table(rows)]
+
+
+def _page(rows):
+    """The table, what it was measured on, and what was lost."""
+    lines = summary(rows)
     if rows:
         minutes = sum(row["seconds"] for row in rows) / 60
         line = "{cores} cores of {processor}, jax {jax}, Python {python}, commit {git_commit}"

@@ -124,13 +124,13 @@ def _run(config, devices, out):
         "seed": config.seed,
         **facts,
     }
-    out.write("summary.json", summary)
     gates = {}
     if GATES[config.cell]:
         gates = nnx.merge(graphdef, state.params).gates(test_xs[0])
     if out.writes:
         digit, gates, logits = jax.device_get((test_xs[0], gates, logits))
         _draw(out, images, training.rows, summary, logits, digit, gates)
+    out.write("summary.json", summary)
     _print_end(summary, out.path)
     return summary
 
@@ -164,10 +164,12 @@ def _draw(out, images, rows, summary, logits, digit, gates):
     from jax.nn import softmax
 
     from rnn_jax import figures, style
+    from rnn_jax.rundir import writing
 
     title = f"{summary['cell'].upper()} on {images.name}, seed {summary['seed']}"
     training = figures.training_figure(rows, title, summary["test_accuracy"])
-    style.save(training, out.path / "training.png")
+    with writing(out.path / "training.png") as path:
+        style.save(training, path)
     predictions = figures.predictions_figure(
         images.test_images,
         images.test_labels,
@@ -176,7 +178,8 @@ def _draw(out, images, rows, summary, logits, digit, gates):
         digit.reshape(28, 28),
         title,
     )
-    style.save(predictions, out.path / "predictions.png")
+    with writing(out.path / "predictions.png") as path:
+        style.save(predictions, path)
 
 
 def _print_end(summary, path):

@@ -29,8 +29,8 @@ ALONE = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
 """Every process holds every array whole: the first one saves, and waits for no other."""
 
 
-SPARE = 2**16
-"""Bytes that a checkpoint takes beside its arrays, at most."""
+SPARE = 2**18
+"""Bytes to have left beside three times those of the arrays, which Orbax writes twice."""
 
 
 class DamageWarning(UserWarning):
@@ -189,7 +189,7 @@ def _check(path, wanted, stored, subset):
 def _try_room(path, size):
     """Raise OSError unless there is room: TensorStore prints many stack traces of a full disk."""
     trial = path / "room.tmp"
-    trial.write_bytes(bytes(size + SPARE))
+    trial.write_bytes(bytes(3 * size + SPARE))
     trial.unlink()
 
 

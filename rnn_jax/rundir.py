@@ -1,8 +1,9 @@
 """The folder of a run: rows and facts written whole or not at all, and none of them overwritten."""
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import jax
@@ -57,11 +58,8 @@ class RunDir:
         """
         if not self.writes:
             return
-        try:
-            with open(self.path / name, "a") as rows:
-                rows.write(json.dumps(row) + "\n")
-        except OSError as error:
-            raise _not_written(self.path / name, error) from error
+        with writing(self.path / name), open(self.path / name, "a") as rows:
+            rows.write(json.dumps(row) + "\n")
 
     def cut_rows(self, name: str, step: int) -> list[dict]:
         """The rows of a file of JSON lines up to `step`; later ones are taken out of the file."""
@@ -81,11 +79,9 @@ class RunDir:
 
     def _replace(self, path, text):
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
+        with writing(path):
             temporary.write_text(text)
             temporary.replace(path)
-        except OSError as error:
-            raise _not_written(path, error) from error
 
 
 def read_json(path: Path) -> dict | None:
@@ -105,10 +101,15 @@ def read_json(path: Path) -> dict | None:
     return content
 
 
-def _not_written(path, error):
-    return RunError(
-        f"{path} cannot be written ({error.strerror}); make room, then go on with --resume."
-    )
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Within, a file of a run is written; where that fails it is a RunError that names the file."""
+    try:
+        yield path
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be written ({error.strerror}); make room, then go on with --resume."
+        ) from error
 
 
 def choose_folder(asked: Path, default: Path, resume: bool) -> Path:

@@ -1,6 +1,7 @@
 """What every test shares: checked shapes, eight devices, float64 and a count of compilations."""
 
 import os
+import signal
 
 import jax
 import jaxtyping
@@ -12,6 +13,8 @@ pytest_plugins = ["image_sets"]
 jaxtyping.install_import_hook(
     "rnn_jax", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 )
+# Else ignored, here and in all that is started, where a shell runs the tests in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 jax.config.update("jax_num_cpu_devices", 8)
 # Compiles in two thirds of the time: what is asked here is whether values are right.
 os.environ.setdefault(

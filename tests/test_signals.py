@@ -82,7 +82,6 @@ def test_the_second_signal_ends_the_process_at_once(number):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     process.stdout.readline()
     process.send_signal(number)

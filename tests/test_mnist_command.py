@@ -1,0 +1,165 @@
+"""The command in processes of its own: mistakes, Ctrl-C, closed pipes, several processes."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from test_mnist_lstm import BUNDLED, ROOT
+
+import rnn_jax.data
+
+
+def start(tmp_path, *arguments, **options):
+    """The command in a process of its own, far from TFDS's default folder."""
+    command = [sys.executable, str(ROOT / "experiments/mnist_lstm.py"), *arguments]
+    environment = os.environ | {"TFDS_DATA_DIR": str(tmp_path / "tfds"), "PYTHONPATH": str(ROOT)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=tmp_path, env=environment, **(pipes | options))
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--hidden-size", "0"], "--hidden-size must be at least 1, got 0."),
+        (["--batch-size", "-3"], "--batch-size must be at least 1, got -3."),
+        (["--learning-rate", "-0.1"], "--learning-rate must be above 0, got -0.1."),
+        (["--learning-rate", "nan"], "--learning-rate must be above 0, got nan."),
+        (["--cell", "gru", "--forget-bias", "2"], "--forget-bias is for --cell lstm"),
+        (["--out-dir", "/dev/null/run"], "the folder /dev/null/run cannot be written"),
+        (["--dataset", "mnits"], "mnist"),
+        (["--devices", "3"], "a batch of 128 does not divide over 3 devices"),
+        (["--clip-norm", "-1"], "--clip-norm must be at least 0, got -1.0."),
+        (["--keep", "0"], "--keep must be at least 1, got 0."),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path, arguments, words):
+    process = start(tmp_path, *arguments)
+    _, errors = process.communicate()
+    assert process.returncode == 2
+    assert words in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [(["--cell", "lstn"], "invalid choice 'lstn'"), (["--sead", "1"], "Unrecognized options")],
+)
+def test_a_mistyped_option_is_named_and_exits_with_2(tmp_path, arguments, words):
+    process = start(tmp_path, *arguments)
+    _, errors = process.communicate()
+    assert process.returncode == 2
+    assert words in errors
+    assert "Traceback" not in errors
+
+
+def test_help_names_every_option_with_its_default_and_needs_no_jax(tmp_path):
+    process = start(tmp_path, "--help")
+    text, _ = process.communicate()
+    assert process.returncode == 0
+    for words in ("--hidden-size", "(default: 128)", "(default: 0.001)", "--readout", "--data-dir"):
+        assert words in text
+    code = "import sys, mnist_lstm; assert 'jax' not in sys.modules, 'jax was imported'"
+    path = f"{ROOT / 'experiments'}:{ROOT}"
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": path})
+
+
+def test_help_that_nobody_reads_to_its_end_causes_no_stack_trace(tmp_path):
+    process = start(tmp_path, "--help")
+    process.stdout.close()
+    assert "Traceback" not in process.stderr.read()
+    assert process.wait(timeout=60) == 141
+
+
+@pytest.fixture(scope="module")
+def tiny_cache(tmp_path_factory):
+    """A folder in which TFDS has prepared MNIST, shared by the runs that are cut off."""
+    folder = tmp_path_factory.mktemp("runs")
+    rnn_jax.data.load_images("mnist", folder / "tfds", bundled=BUNDLED)
+    return folder
+
+
+def test_a_run_stopped_by_ctrl_c_goes_on_as_if_it_had_not_been(tiny_cache):
+    job = ["--examples", "20000", "--hidden-size", "8", "--log-every", "3"]
+    process = start(tiny_cache, *job, "--out-dir", "cut")
+    rows = tiny_cache / "cut" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (rows.exists() and rows.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    command = errors.strip().splitlines()[-1].partition("go on with: ")[2]
+    assert command.endswith(" --out-dir cut --resume")
+    resumed = start(tiny_cache, *command.split()[2:])
+    whole = start(tiny_cache, *job, "--out-dir", "whole")
+    for each in (resumed, whole):
+        assert each.communicate(timeout=120) and each.returncode == 0
+    found = [
+        json.loads((tiny_cache / name / "summary.json").read_text())["test_loss"]
+        for name in ("cut", "whole")
+    ]
+    assert found[0] == found[1]
+    assert len(rows.read_text().splitlines()) == 53
+
+
+def test_two_processes_train_as_one(tiny_cache):
+    """Both on loopback, with one device each; the same steps as one process with two devices."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    small = ["--examples", "2560", "--hidden-size", "8", "--devices", "2"]
+    alone = start(tiny_cache, *small, "--out-dir", "alone")
+    alone.communicate()
+    together = [
+        start(
+            tiny_cache,
+            *(*small, "--out-dir", "together", "--coordinator", f"127.0.0.1:{port}"),
+            *("--num-processes", "2", "--process-id", str(number)),
+        )
+        for number in range(2)
+    ]
+    printed = [process.communicate(timeout=240) for process in together]
+    assert [process.returncode for process in together] == [0, 0], printed
+    assert ["wrote" in out for out, _ in printed] == [True, False]
+    one, two = (
+        json.loads((tiny_cache / name / "summary.json").read_text())
+        for name in ("alone", "together")
+    )
+    assert one["device_count"] == two["device_count"] == 2
+    np.testing.assert_allclose(one["test_loss"], two["test_loss"], rtol=1e-6)
+
+
+def test_a_reader_that_goes_away_causes_no_stack_trace(tiny_cache):
+    process = start(tiny_cache, "--examples", "20000", "--out-dir", "piped")
+    process.stdout.readline()
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait(timeout=120) == 141
+    assert "Traceback" not in errors
+
+
+def test_nothing_prepared_and_no_originals_says_both_ways_out(tmp_path):
+    clone = tmp_path / "experiments"
+    clone.mkdir()
+    shutil.copy(ROOT / "experiments/mnist_lstm.py", clone)
+    environment = os.environ | {
+        "TFDS_DATA_DIR": str(tmp_path / "tfds"),
+        "PYTHONPATH": str(ROOT),
+        "https_proxy": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+    }
+    command = [sys.executable, str(clone / "mnist_lstm.py"), "--dataset", "kmnist"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "kmnist" in done.stderr
