@@ -94,6 +94,7 @@ def _try_all(config, path, found):
             except Lost as lost:
                 outcome, detail = "lost", str(lost)
             row = {"trial": name, "number": number, "seed": config.seed, "outcome": outcome}
+            detail = detail.replace(f"{lab.work}/", "")
             row |= {"detail": detail, "seconds": time.perf_counter() - begun, **found}
             append_rows(path / ROWS, [row])
             rows.append(row)
