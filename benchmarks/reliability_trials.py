@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import hashlib
 import io
 import resource
 import shutil
@@ -14,10 +13,9 @@ from random import Random
 from time import perf_counter
 
 import jax
-import numpy as np
 from reliability_runs import Lab, Lost, brief, check, checkpoint_leaves
 
-from rnn_jax.checkpoint import Checkpoints, DamageWarning
+from rnn_jax.checkpoint import Checkpoints, DamageWarning, described
 from rnn_jax.errors import InputError
 from rnn_jax.runs import CHECKPOINTS
 
@@ -127,18 +125,12 @@ def _restore(out, pristine):
     wrong = [
         name
         for name, array in restored.tree.items()
-        if _described(array) != saved[restored.step][name]
+        if described(array) != saved[restored.step][name]
     ]
     check(not wrong, f"step {restored.step} is restored with another {', '.join(wrong)}")
     told = any(issubclass(warning.category, DamageWarning) for warning in warned)
     check(told or restored.step == newest, f"step {restored.step} is taken without a word")
     return restored.step
-
-
-def _described(array):
-    array = np.asarray(array)
-    digest = hashlib.sha256(array.tobytes()).hexdigest()
-    return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
 
 
 def disk_full(lab: Lab, number: int, rng: Random) -> str:

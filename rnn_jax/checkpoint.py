@@ -17,6 +17,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from jax.sharding import SingleDeviceSharding
+from numpy.typing import ArrayLike
 
 from rnn_jax.errors import InputError, RunError
 from rnn_jax.numerics import named
@@ -85,7 +86,7 @@ class Checkpoints:
                 contents = {
                     "step": step,
                     "facts": dict(facts),
-                    "leaves": {name: _described(array) for name, array in arrays.items()},
+                    "leaves": {name: described(array) for name, array in arrays.items()},
                     "files": file_digests(path / "arrays"),
                 }
                 write_sealed(path / CONTENTS, contents)
@@ -156,13 +157,14 @@ class Checkpoints:
         _check_files(path / "arrays", contents["files"])
         arrays = _restore_arrays(path / "arrays", contents["leaves"])
         for name, array in arrays.items():
-            if _described(array)["sha256"] != contents["leaves"][name]["sha256"]:
+            if described(array)["sha256"] != contents["leaves"][name]["sha256"]:
                 raise Damaged(f"{name} has another SHA-256 than it was saved with")
         tree = jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
         return Restored(contents["step"], tree, contents["facts"])
 
 
-def _described(array):
+def described(array: ArrayLike) -> dict[str, Any]:
+    """Shape, dtype and SHA-256 of an array, as a checkpoint lists them."""
     array = np.asarray(array)
     digest = hashlib.sha256(array.tobytes()).hexdigest()
     return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}

@@ -34,7 +34,7 @@ class TrainConfig:
     """Processes that train together, over all hosts."""
     process_id: int = 0
     """Which of them this is, from 0; the first prints and writes the results."""
-    out_dir: Path = Path("runs")
+    out_dir: Path
     """Folder for results; where the default holds a run, the next free one: -2, -3, ..."""
     resume: bool = False
     """Go on from the newest valid checkpoint in the folder for results."""

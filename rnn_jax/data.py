@@ -17,6 +17,7 @@ from jaxtyping import Float32, Int32, UInt8
 from numpy.typing import ArrayLike
 
 from rnn_jax.errors import InputError
+from rnn_jax.sealed import replacing
 
 Order = Literal["rows", "pixels", "permuted-pixels"]
 """How an image becomes a sequence."""
@@ -136,15 +137,10 @@ def _read_cache(path: Path, stamp: str) -> dict | None:
 
 def _write_cache(path: Path, stamp: str, arrays: dict) -> None:
     """Write the cache, whole or not at all; in a folder that cannot be written, not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with contextlib.suppress(OSError):
         path.parent.mkdir(exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                np.savez(file, stamp=np.array(stamp), **arrays)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, stamp=np.array(stamp), **arrays)
 
 
 def to_sequences(

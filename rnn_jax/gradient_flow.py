@@ -14,6 +14,7 @@ from jax.scipy.special import logsumexp
 
 from rnn_jax.cell import Cell
 from rnn_jax.errors import InputError
+from rnn_jax.numerics import named
 from rnn_jax.scaled import add, aligned, log10_norm, power_of_two, rebased
 from rnn_jax.scan import unroll
 from rnn_jax.typing import Array, Carry, Float, Params
@@ -117,9 +118,8 @@ def log10_mean(log10_values: Float[Array, "..."], axis: int = -1) -> Float[Array
 def _norms_by_name(cell, grads, exponents):
     """`parameter_norms` of the gradients `grads * 2**exponents`."""
     norms, gates = {}, getattr(cell, "gates", ())
-    named, _ = jax.tree_util.tree_flatten_with_path(jax.tree.map(jnp.asarray, grads))
-    for (path, grad), exponent in zip(named, jax.tree.leaves(exponents), strict=True):
-        name = jax.tree_util.keystr(path, simple=True, separator=".")
+    leaves = named(jax.tree.map(jnp.asarray, grads)).items()
+    for (name, grad), exponent in zip(leaves, jax.tree.leaves(exponents), strict=True):
         blocks = {name: grad}
         if len(gates) > 1 and grad.ndim and grad.shape[-1] == len(gates) * cell.hidden_size:
             shares = jnp.split(grad, len(gates), axis=-1)

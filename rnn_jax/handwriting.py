@@ -58,8 +58,10 @@ def _as_mnist(grey):
     edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     ink = 255 - grey if np.median(edge) > 127 else grey
     picture = np.zeros((SIZE, SIZE), np.uint8)
-    if ink.shape == picture.shape or not ink.any():
-        return ink if ink.any() else picture
+    if ink.shape == picture.shape:
+        return ink
+    if not ink.any():
+        return picture
     rows, columns = (np.flatnonzero(ink.max(axis) > ink.max() / 4) for axis in (1, 0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = BOX / max(ink.shape)

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import jax
 
 from rnn_jax.errors import InputError, RunError
 from rnn_jax.mesh import largest
+from rnn_jax.sealed import replacing
 
 
 class RunDir:
@@ -78,10 +78,8 @@ class RunDir:
         return rows
 
     def _replace(self, path, text):
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        with writing(path):
+        with writing(path), replacing(path) as temporary:
             temporary.write_text(text)
-            temporary.replace(path)
 
 
 def read_json(path: Path) -> dict | None:

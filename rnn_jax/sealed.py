@@ -1,10 +1,12 @@
 """Files that are whole, or known to be damaged: JSON with its own SHA-256, lists of digests."""
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 
 class Damaged(Exception):
@@ -15,13 +17,23 @@ class Incomplete(Damaged):
     """What is on disk was cut off while it was saved."""
 
 
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of `path` at the end, or nothing does."""
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_sealed(path: Path, contents: Mapping[str, Any]) -> None:
     """Write `contents` and their SHA-256; a reader finds all of it or no file."""
     text = json.dumps(contents, sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"sha256": digest, "contents": text}))
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({"sha256": digest, "contents": text}))
 
 
 def read_sealed(path: Path) -> dict[str, Any]:

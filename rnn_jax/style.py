@@ -1,18 +1,18 @@
 """The style that all figures share, and how a figure reaches the disk; pyplot stays unaware."""
 
 import io
-import os
 import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from rnn_jax.sealed import replacing
 
 INK, MUTED, LINE, SKY = "#1F2328", "#5F6770", "#D5DADF", "#8CCBF0"
 COLORS = BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#C44E00", "#00795A", "#A8508A"
@@ -71,9 +71,5 @@ def save(figure: Figure, path: Path) -> None:
     png = io.BytesIO()
     with house_style():
         figure.savefig(png, format="png", dpi=DPI)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
-    try:
+    with replacing(path) as temporary:
         temporary.write_bytes(png.getvalue())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
