@@ -11,9 +11,9 @@ from flax import nnx
 
 from rnn_jax.cells import CELLS
 from rnn_jax.checkpoint import Checkpoints
+from rnn_jax.classifier import SequenceClassifier
 from rnn_jax.config import FREE
 from rnn_jax.errors import InputError
-from rnn_jax.modules import SequenceClassifier
 from rnn_jax.rundir import read_json
 from rnn_jax.scan import Driver
 

@@ -50,13 +50,13 @@ class MinimalCell(GatedCell):
 
     gates = ("f", "n")
 
-    def activations(self, x_gates, h_gates):
+    def activations(self, params, carry, x_gates, h_gates):
         (x_f, x_n), (h_f, h_n) = self.split(x_gates), self.split(h_gates)
         f = sigmoid(x_f + h_f)
         return f, tanh(x_n + f * h_n)
 
     def update(self, params, carry, x_gates, h_gates):
-        f, n = self.activations(x_gates, h_gates)
+        f, n = self.activations(params, carry, x_gates, h_gates)
         return HiddenCarry(h=(1 - f) * carry.h + f * n)
 
 

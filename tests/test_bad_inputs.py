@@ -80,7 +80,7 @@ RIGHT = {
     LSTMCell: {"hidden_size": H},
     RNNCell: {"hidden_size": H},
     init: {"cell": CELL, "key": KEY, "input_size": D},
-    chrono_biases: {"cell": CELL, "params": PARAMS, "key": KEY, "longest": 9, "keep": "f"},
+    chrono_biases: {"cell": CELL, "params": PARAMS, "key": KEY, "longest": 9},
     identity_recurrence: {"cell": CELL, "params": PARAMS},
     orthogonal_recurrence: {"cell": CELL, "params": PARAMS, "key": KEY},
     scaled_recurrence: {"params": PARAMS, "gain": 2.0},
@@ -173,8 +173,7 @@ TABLE = {
     chrono_biases: [
         told("longest must be at least 3 steps", "got 2", longest=2),
         told("longest must be at least 3 steps", "got nan", longest=np.nan),
-        told("'z' is no gate of LSTMCell", "('i', 'f', 'g', 'o')", keep="z"),
-        told("'n' is no gate of LSTMCell", write="n"),
+        told("sets the bias of the gate that keeps", "RNNCell names none", cell=RNNCell(H)),
         told("sets b", "choose another", "dict does not have", params=PARAMS._asdict()),
     ],
     identity_recurrence: [told("sets w_h", "tuple does not have", params=tuple(PARAMS))],
