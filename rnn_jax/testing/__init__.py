@@ -1,5 +1,7 @@
 """The contract suite: what holds for every cell of this package, asked of any cell."""
 
+from collections.abc import Sequence
+
 import jax
 
 from rnn_jax.cell import Cell
@@ -23,7 +25,7 @@ class ContractError(AssertionError):
 
 
 def check_cell(
-    cell: Cell, *, drivers: tuple[str, ...] | None = None, features: int = 2
+    cell: Cell, *, drivers: Sequence[str] | None = None, features: int = 2
 ) -> tuple[str, ...]:
     """Ask of `cell` all that holds for every cell, in float64; a small one is checked in seconds.
 
@@ -86,6 +88,6 @@ def _broken(claims, cases):
 
 def _in_short(error):
     """The message of an exception on one line; its kind too, if it is no claim's own."""
-    message = " ".join(str(error).split())
+    message = " ".join(str(error).split()).rstrip(".")
     message = message if len(message) <= 400 else message[:400] + " ..."
     return message if type(error) is AssertionError else f"{type(error).__name__}: {message}"

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnn_jax.cell import Cell
-from rnn_jax.testing.oracle import D, problem, run, run_back
+from rnn_jax.testing.oracle import D, ensure, problem, run, run_back
 
 
 class Case(NamedTuple):
@@ -63,13 +63,13 @@ def assert_types(dtype, tree, what):
     """AssertionError about `what` unless there are leaves and all are of `dtype`."""
     got = sorted({leaf.dtype.name for leaf in jax.tree.leaves(tree)})
     want = jnp.dtype(dtype).name
-    assert got == [want], f"{what} has {' and '.join(got) or 'no arrays'}, expected {want}"
+    ensure(got == [want], f"{what} has {' and '.join(got) or 'no arrays'}, expected {want}")
 
 
 def assert_named_tuple(value, what):
     """AssertionError about `what` unless its fields have names."""
     named = isinstance(value, tuple) and hasattr(value, "_fields")
-    assert named, f"{what} is a {type(value).__name__}, no named tuple"
+    ensure(named, f"{what} is a {type(value).__name__}, no named tuple")
 
 
 def made_anew(value: Any) -> Any:

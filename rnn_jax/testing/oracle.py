@@ -129,6 +129,12 @@ def inner(a, b):
     return sum(jax.tree.leaves(jax.tree.map(np.vdot, a, b)))
 
 
+def ensure(holds, otherwise):
+    """AssertionError saying what is so `otherwise`; unlike `assert` also under `python -O`."""
+    if not holds:
+        raise AssertionError(otherwise)
+
+
 def assert_close(got, want, tolerance=1e-12):
     """The same tree, and every leaf within `tolerance`, absolute and relative."""
     _assert_all(partial(np.allclose, rtol=tolerance, atol=tolerance, equal_nan=True), got, want)
@@ -144,19 +150,21 @@ def assert_same(got, want):
 
 
 def _assert_all(agree, got, want):
-    """AssertionError, naming each leaf and its largest difference, unless all leaves agree."""
+    """AssertionError, naming the leaves that are furthest off, unless all leaves agree."""
     got_tree, want_tree = jax.tree.structure(got), jax.tree.structure(want)
-    assert got_tree == want_tree, f"got the tree {got_tree}, expected {want_tree}"
+    ensure(got_tree == want_tree, f"got the tree {got_tree}, expected {want_tree}")
     wrong = []
     for (name, a), b in zip(named(got).items(), jax.tree.leaves(want), strict=True):
-        a, b = np.asarray(a), np.asarray(b)
+        a, b, name = np.asarray(a), np.asarray(b), name or "the result"
         if a.shape != b.shape:
-            wrong.append(f"{name} has shape {a.shape}, expected {b.shape}")
+            wrong.append((np.inf, f"{name} has shape {a.shape}, expected {b.shape}"))
         elif not agree(a, b):
             off = np.abs(a.astype(np.float64) - b.astype(np.float64)).max(initial=0)
-            kinds = "" if a.dtype == b.dtype else f" and is {a.dtype}, expected {b.dtype}"
-            wrong.append(f"{name or 'the result'} is off by up to {off:.2g}{kinds}")
-    assert not wrong, "; ".join(wrong)
+            what = f"off by up to {off:.2g}" if off else f"{a.dtype}, expected {b.dtype}"
+            wrong.append((np.nan_to_num(off, nan=np.inf), f"{name} is {what}"))
+    worst = [words for _, words in sorted(wrong, key=lambda found: -found[0])]
+    more = f"; {len(worst) - 2} more" if len(worst) > 2 else ""
+    ensure(not wrong, "; ".join(worst[:2]) + more)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from rnn_jax.testing.oracle import (
     assert_close,
     assert_same,
     compilations,
+    ensure,
     inner,
     loop,
     loop_back,
@@ -62,26 +63,25 @@ def streaming_step_by_step_gives_the_whole(case):
 @CLAIMS.add
 def outputs_before_t_do_not_see_inputs_from_t_on(case):
     """A step sees its own input and the carry; `readout` sees many steps at once and mixes none."""
-    t = 3
     params, xs, carry, cotangents = case.problem()
     (_, ys), _ = case.back(params, xs, carry, cotangents)
-    later = np.concatenate([xs[:t], xs[t:] + 1])
-    (_, changed), _ = case.back(params, later, carry, cotangents)
-    assert_same({f"ys before t = {t}": changed[:t]}, {f"ys before t = {t}": ys[:t]})
-    assert np.any(changed[t:] != ys[t:]), "no output sees any input"
+    for t in range(T):
+        later = np.concatenate([xs[:t], xs[t:] + 1])
+        (_, changed), _ = case.back(params, later, carry, cotangents)
+        assert_same({f"ys before t = {t}": changed[:t]}, {f"ys before t = {t}": ys[:t]})
+        ensure(t or np.any(changed != ys), "no output sees any input")
 
 
 @CLAIMS.add
 def the_gradient_of_y_t_by_later_inputs_is_exactly_zero(case):
     """A step sees its own input and the carry; `readout` sees many steps at once and mixes none."""
-    t = 3
-    params, xs, carry, cotangents = case.problem()
-    d_carry, d_ys = zeros_like(cotangents)
-    d_ys[t] = 1
-    _, (_, d_xs, _) = case.back(params, xs, carry, (d_carry, d_ys))
-    later = d_xs[t + 1 :]
-    assert_same({"the gradient": later}, {"the gradient": np.zeros_like(later)})
-    assert np.any(d_xs), "the gradient by earlier inputs is zero too"
+    params, xs, carry, (d_last, d_ys) = case.problem()
+    for t in range(T):
+        only_t = np.where(np.arange(T).reshape(T, *(1,) * (d_ys.ndim - 1)) == t, d_ys, 0)
+        _, (_, d_xs, _) = case.back(params, xs, carry, (zeros_like(d_last), only_t))
+        later = {f"the gradient of y at t = {t}": d_xs[t + 1 :]}
+        assert_same(later, zeros_like(later))
+        ensure(t < T - 1 or np.any(d_xs), "the gradient by earlier inputs is zero too")
 
 
 @CLAIMS.add
@@ -114,7 +114,7 @@ def an_equal_cell_and_new_values_compile_nothing(case):
     case.back(*first)
     with compilations() as seen:
         twin.back(*second)
-    assert not seen, f"{len(seen)} compilations"
+    ensure(not seen, f"{len(seen)} compilations")
 
 
 @CLAIMS.add

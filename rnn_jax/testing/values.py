@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.testing.case import Claims, assert_named_tuple, assert_types, made_anew
-from rnn_jax.testing.oracle import B, places
+from rnn_jax.testing.oracle import B, ensure, places
 
 CLAIMS = Claims()
 
@@ -17,7 +17,7 @@ def params_are_a_named_tuple(case):
     params = jax.eval_shape(lambda: case.cell.init(jax.random.key(0), case.features))
     assert_named_tuple(params, "what init returns")
     size = case.cell.input_size(params)
-    assert size in (None, case.features), f"input_size is {size}, expected {case.features}"
+    ensure(size in (None, case.features), f"input_size is {size}, expected {case.features}")
 
 
 @CLAIMS.add
@@ -37,15 +37,15 @@ def the_initial_carry_is_a_named_tuple_with_h_units_for_each_sequence(case):
             assert_named_tuple(carry, "the initial carry")
             assert_types(dtype, carry, "the initial carry")
             got, want = {leaf.shape for leaf in carry}, (*shape, case.cell.hidden_size)
-            assert got == {want}, f"fields of shape {sorted(got)}, expected {want}"
+            ensure(got == {want}, f"fields of shape {sorted(got)}, expected {want}")
 
 
 @CLAIMS.add
 def a_cell_is_a_frozen_hashable_value(case):
     """Decorate it with `@dataclasses.dataclass(frozen=True)`; fields that are compared by value."""
     twin = made_anew(case.cell)
-    assert twin == case.cell, "a cell made anew from equal fields is not equal"
-    assert hash(twin) == hash(case.cell), "an equal cell has another hash"
+    ensure(twin == case.cell, "a cell made anew from equal fields is not equal")
+    ensure(hash(twin) == hash(case.cell), "an equal cell has another hash")
     try:
         twin.hidden_size = case.cell.hidden_size
     except AttributeError:
