@@ -1,8 +1,4 @@
-"""The table of cells and the table of drivers.
-
-A new cell adds one row to CELLS and inherits the whole contract suite; a new driver adds one to
-DRIVERS and is run on every cell whose row does not leave it out.
-"""
+"""The table of cells: a new cell adds one row to CELLS and inherits the whole contract suite."""
 
 import dataclasses
 from typing import NamedTuple
@@ -16,22 +12,7 @@ from rnn_jax import Cell, GatedCell, GRUCell, HiddenCarry, LSTMCell, RNNCell
 from rnn_jax.cell import dot
 from rnn_jax.typing import Array
 
-T, H = 7, 3
-
-
-class Driver(NamedTuple):
-    """What `unroll` is told, and the T at which it is held against a loop besides 7."""
-
-    options: dict
-    lengths: tuple[int, ...]
-
-
-DRIVERS = {
-    "auto": Driver({}, ()),
-    "plain": Driver({"driver": "plain"}, ()),
-    "chunked": Driver({"driver": "chunked", "chunk": 2}, (1, 16)),
-    "remat": Driver({"driver": "chunked", "chunk": 2, "remat": True}, ()),
-}
+H = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +110,9 @@ CELLS = {
 TELLING = ("lstm", "leaky", "reset_first")
 """Rows that stand for all: two fields to carry; parameters in every part; nothing but a step."""
 
+LENGTHS = {"chunked": (1, 16)}
+"""T at which a driver is held against a loop besides 7: less than a chunk, nothing but chunks."""
+
 
 def _pairs(names):
     return [(name, CELLS[name].cell, driver) for name in names for driver in CELLS[name].drivers]
@@ -151,6 +135,6 @@ telling_length = pytest.mark.parametrize(
     [
         pytest.param(*pair, steps, id=f"{name}-{pair[1]}-T{steps}")
         for name, *pair in _pairs(TELLING)
-        for steps in DRIVERS[pair[1]].lengths
+        for steps in LENGTHS.get(pair[1], ())
     ],
 )

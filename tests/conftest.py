@@ -48,12 +48,7 @@ def unchecked():
 @pytest.fixture
 def compilations():
     """A list that grows by one with each compilation by XLA."""
-    seen = []
+    from rnn_jax.testing import oracle  # Only now: the import hook comes first.
 
-    def listen(event, _duration, **_details):
-        if event == "/jax/core/compile/backend_compile_duration":
-            seen.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield seen
-    jax.monitoring.unregister_event_duration_listener(listen)
+    with oracle.compilations() as seen:
+        yield seen

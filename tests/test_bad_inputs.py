@@ -4,9 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cells import H, LinearRNNCell, ResetFirstCell, T
+from cells import H, LinearRNNCell, ResetFirstCell
 from flax import nnx
-from oracle import B, D, problem
 
 from rnn_jax import (
     HiddenCarry,
@@ -32,6 +31,7 @@ from rnn_jax.initializers import (
     orthogonal_recurrence,
     scaled_recurrence,
 )
+from rnn_jax.testing.oracle import B, D, T, problem
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 

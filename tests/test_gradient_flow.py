@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cells import CELLS, LinearRNNCell, ResetFirstCell, T, every_cell
-from oracle import B, D, assert_close, problem, run_back
+from cells import CELLS, LinearRNNCell, ResetFirstCell, every_cell
 
 from rnn_jax import GRUCell, InputError, LSTMCell
 from rnn_jax.cell import GatedParams
@@ -17,6 +16,7 @@ from rnn_jax.gradient_flow import (
     loss_adjoint_norms,
 )
 from rnn_jax.initializers import identity_recurrence, orthogonal_recurrence, scaled_recurrence
+from rnn_jax.testing.oracle import B, D, T, assert_close, problem, run_back
 
 norms_of = jax.jit(adjoint_norms, static_argnums=0)
 SCALAR = LinearRNNCell(1)

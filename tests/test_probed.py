@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cells import CELLS, LinearRNNCell, ResetFirstCell
-from oracle import B, assert_close, loop_back, problem, pull_back
 
 from rnn_jax import InputError
 from rnn_jax.cell import GatedCell, GatedParams
 from rnn_jax.gradient_flow import adjoint_norms
 from rnn_jax.probed import unroll_probed, zero_probe
+from rnn_jax.testing.oracle import B, assert_close, loop_back, problem, pull_back
 
 gated_cell = pytest.mark.parametrize(
     "cell",

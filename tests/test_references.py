@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 from cells import H
-from oracle import assert_close, problem, run_back
 
 from rnn_jax import GRUCell, HiddenCarry, LSTMCarry, LSTMCell, RNNCell, gate_activations
+from rnn_jax.testing.oracle import assert_close, problem, run_back
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -12,9 +12,9 @@ import pytest
 from cells import CELLS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import assert_close, assert_same, problem, pull_back
 
 from rnn_jax import Cell, GatedCell, unroll
+from rnn_jax.testing.oracle import assert_close, assert_same, problem, pull_back
 
 
 class Net(NamedTuple):
