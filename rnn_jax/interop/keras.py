@@ -29,10 +29,11 @@ def from_keras(layer: object) -> Pair:
     """
     keras = _keras()
     layers, tanh, relu = keras.layers, keras.activations.tanh, keras.activations.relu
-    if type(layer) in (layers.SimpleRNN, layers.GRU, layers.LSTM):
+    whole = layers.SimpleRNN, layers.GRU, layers.LSTM
+    check_kind(layer, (*whole, layers.SimpleRNNCell, layers.GRUCell, layers.LSTMCell))
+    if isinstance(layer, whole):
         check_options(layer, go_backwards=(False,), stateful=(False,))
         layer = layer.cell
-    check_kind(layer, (layers.SimpleRNNCell, layers.GRUCell, layers.LSTMCell))
     check_options(layer, dropout=(0,), recurrent_dropout=(0,))
     if isinstance(layer, layers.SimpleRNNCell):
         check_options(layer, activation=(tanh, relu))
@@ -45,7 +46,8 @@ def from_keras(layer: object) -> Pair:
         check_options(layer, reset_after=(True,))
     if not layer.built:
         raise InputError(f"the Keras layer {layer.name!r} has no weights yet; build it first.")
-    return cell, jax.tree.map(jnp.asarray, _params(cell, *layer.get_weights()))
+    arrays = [keras.ops.convert_to_numpy(weight.value) for weight in layer.weights]
+    return cell, jax.tree.map(jnp.array, _params(cell, *arrays))
 
 
 def to_keras(cell: GatedCell, params: Params, **options) -> object:

@@ -23,7 +23,8 @@ class LinenCell(nn.RNNCellBase):
 
     def __post_init__(self):
         if not isinstance(self.cell, Cell):
-            raise InputError(f"LinenCell expects a cell, e.g. LSTMCell(64), got {self.cell!r}.")
+            got = type(self.cell).__name__
+            raise InputError(f"LinenCell expects a Cell, e.g. LSTMCell(64), got {got}.")
         super().__post_init__()
 
     @nn.compact

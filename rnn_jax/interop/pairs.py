@@ -30,7 +30,7 @@ def check_kind(source: object, kinds: Iterable[type]) -> None:
     kinds = list(kinds)
     if type(source) not in kinds:
         names = ", ".join(kind.__name__ for kind in kinds)
-        raise InputError(f"expected one of {names}, got {_shown(source)}.")
+        raise InputError(f"expected one of {names}, got {type(source).__name__}.")
 
 
 def check_options(source: object, **allowed: tuple) -> None:
@@ -73,9 +73,7 @@ def one_bias(
     return GRUParams(w_x, w_h, np.where(apart, b_x, b_x + b_h), b_h[apart])
 
 
-def two_biases(
-    cell: GatedCell, params: Params
-) -> tuple[Float[Array, " G*H"], Float[Array, " G*H"]]:
+def two_biases(cell: GatedCell, params: Params) -> tuple[Float[Array, " GH"], Float[Array, " GH"]]:
     """The b_x and b_h of `one_bias`; b_h is zero wherever it can be."""
     if not isinstance(cell, GRUCell):
         return params.b, jnp.zeros_like(params.b)

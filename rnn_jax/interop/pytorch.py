@@ -97,7 +97,7 @@ def _params(cell, layer, name):
     zeros = np.zeros(w_x.shape[1])
     biases = (array("bias_ih"), array("bias_hh")) if layer.bias else (zeros, zeros)
     dtype = str(layer.weight_ih_l0.dtype).removeprefix("torch.")
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), one_bias(cell, w_x, w_h, *biases))
+    return jax.tree.map(lambda leaf: jnp.array(leaf, dtype), one_bias(cell, w_x, w_h, *biases))
 
 
 def _check_stack(pairs):
