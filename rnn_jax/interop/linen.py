@@ -37,7 +37,7 @@ class LinenCell(nn.RNNCellBase):
 
     @nn.nowrap
     def initialize_carry(self, rng: Array, input_shape: tuple[int, ...]) -> Carry:
-        """The cell's initial carry for inputs of `input_shape` = (..., D); no chance in it."""
+        """The cell's initial carry for inputs of `input_shape` = (..., D); `rng` is unused."""
         return self.cell.initial_carry(input_shape[:-1])
 
     @property
