@@ -20,6 +20,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
+os.environ["KERAS_BACKEND"] = "jax"
 settings.register_profile(
     "rnn_jax",
     deadline=None,
