@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cells import H, LinearRNNCell, ResetFirstCell
+from cells import H, LinearRNNCell
 from flax import nnx
 
 from rnn_jax import (
@@ -12,6 +12,7 @@ from rnn_jax import (
     InputError,
     LSTMCarry,
     LSTMCell,
+    ResetBeforeGRUCell,
     RNNCell,
     SequenceClassifier,
     gate_activations,
@@ -130,14 +131,20 @@ TABLE = {
         told("chunk must be", "got 0", chunk=0),
         told("chunk must be", "got -1", chunk=-1),
         told("chunk must be", "got 2.5", chunk=2.5),
-        told("GatedCell", "ResetFirstCell", "'plain'", cell=ResetFirstCell(H), driver="chunked"),
+        told(
+            "GatedCell",
+            "ResetBeforeGRUCell",
+            "'plain'",
+            cell=ResetBeforeGRUCell(H),
+            driver="chunked",
+        ),
     ],
     unroll_under_jit: [
         told("whole numbers of shape (4,)", "of shape (3,)", lengths=jnp.array([1, 2, 3])),
         told("whole numbers of shape (4,)", "got float32", lengths=jnp.ones(B)),
     ],
     gate_activations: [
-        told("ResetFirstCell is not a GatedCell", cell=ResetFirstCell(H)),
+        told("ResetBeforeGRUCell is not a GatedCell", cell=ResetBeforeGRUCell(H)),
         told("has no `activations`", "write one", "('h',)", cell=LinearRNNCell(H), params=LINEAR),
         told("xs", "floating point", "got uint8", xs=XS.astype(np.uint8)),
         told("0 to T = 7", "got 0 to 8", lengths=[8, 0, 0, 0]),

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cells import LinearRNNCell, MinimalCell, ResetFirstCell
+from cells import LinearRNNCell
 
-from rnn_jax import HiddenCarry, InputError, LSTMCell, RNNCell
+from rnn_jax import HiddenCarry, InputError, LSTMCell, MinimalGatedCell, ResetBeforeGRUCell, RNNCell
 from rnn_jax.cell import dot
 from rnn_jax.testing import CHECKS, OF_A_CELL, ContractError, check_cell
 from rnn_jax.testing.oracle import assert_close, assert_same, drivers_for
@@ -58,7 +58,7 @@ class LooksAhead(RNNCell):
         return jnp.flip(carry.h, axis=-3) if carry.h.ndim > 2 else carry.h
 
 
-class CountsItsCalls(ResetFirstCell):
+class CountsItsCalls(ResetBeforeGRUCell):
     """Mutable state outside the carry."""
 
     def step(self, params, carry, x):
@@ -70,7 +70,7 @@ class CountsItsCalls(ResetFirstCell):
 CALLS = []
 
 
-class DropsAGradient(MinimalCell):
+class DropsAGradient(MinimalGatedCell):
     def mix(self, params, carry):
         return dot(carry.h, jax.lax.stop_gradient(params.w_h))
 
@@ -146,11 +146,11 @@ def test_how_a_cell_runs_is_not_tried_before_what_it_is_holds():
 
 
 def test_a_sound_cell_holds_all_claims_at_other_sizes_too():
-    assert check_cell(MinimalCell(5), drivers=["chunked"], features=1) == tuple(CHECKS)
+    assert check_cell(MinimalGatedCell(5), drivers=["chunked"], features=1) == tuple(CHECKS)
 
 
 def test_a_cell_that_is_nothing_but_a_step_is_asked_under_plain():
-    assert drivers_for(ResetFirstCell(2)) == ("plain",)
+    assert drivers_for(ResetBeforeGRUCell(2)) == ("plain",)
     assert drivers_for(LSTMCell(2)) == ("plain", "chunked", "remat")
 
 
@@ -158,7 +158,7 @@ def test_a_cell_that_is_nothing_but_a_step_is_asked_under_plain():
     "words, arguments",
     [
         ("takes a cell", {"cell": LSTMCell}),
-        ("can take the drivers plain; got 'chunked'", {"cell": ResetFirstCell(2)}),
+        ("can take the drivers plain; got 'chunked'", {"cell": ResetBeforeGRUCell(2)}),
         ("features must be a positive whole number", {"cell": LSTMCell(2), "features": 0}),
     ],
 )

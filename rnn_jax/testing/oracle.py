@@ -20,18 +20,21 @@ DRIVERS = {
     "plain": {"driver": "plain"},
     "chunked": {"driver": "chunked", "chunk": 2},
     "remat": {"driver": "chunked", "chunk": 2, "remat": True},
+    "associative": {"driver": "associative"},
 }
 """What `unroll` is told, by name."""
 
 
 def drivers_for(cell: Cell) -> tuple[str, ...]:
     """The drivers that `cell` can take, the reference first."""
-    return ("plain", "chunked", "remat") if isinstance(cell, GatedCell) else ("plain",)
+    if not isinstance(cell, GatedCell):
+        return ("plain",)
+    return ("plain", "chunked", "remat", *(["associative"] if cell.linear else []))
 
 
 def places(cell: Cell) -> tuple[int, ...]:
     """Sizes for the axes of the batch shape that are places of one example; none for most cells."""
-    return tuple(range(2, 2 + getattr(cell, "spatial_axes", 0)))
+    return tuple(range(2, 2 + cell.spatial_axes))
 
 
 class Problem(NamedTuple):
@@ -58,7 +61,7 @@ def problem(cell, steps=T, batch=(B,), features=D, dtype=np.float64, seed=0):
     params = like(params, scale=1 / max(2, cell.hidden_size**0.5))
     xs = like(np.empty((steps, *batch, features)))
     carry = jax.eval_shape(lambda: cell.initial_carry(batch))
-    ys = np.empty((steps, *batch, getattr(cell, "output_size", cell.hidden_size)))
+    ys = np.empty((steps, *batch, cell.output_size))
     return Problem(params, xs, like(carry), like((carry, ys)))
 
 
@@ -102,7 +105,7 @@ def _step_back(cell, params, carry, x, cotangents):
 
 def loop(cell, params, xs, carry):
     """`run` as a Python loop over the steps of the cell."""
-    width = getattr(cell, "output_size", cell.hidden_size)
+    width = cell.output_size
     ys = np.zeros((*xs.shape[:-1], width), xs.dtype)
     for t, x in enumerate(np.asarray(xs)):
         carry, ys[t] = _step(cell, params, carry, x)
