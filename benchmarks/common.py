@@ -1,6 +1,5 @@
-"""What every benchmark needs: facts of a run, its rows, and cells of the user's own."""
+"""What every benchmark needs: facts of a run, and its rows."""
 
-import importlib
 import json
 import os
 import platform
@@ -75,27 +74,3 @@ def append_rows(path: Path, rows: Iterable[Mapping]) -> None:
     """Add rows to a file of JSON lines; they are on disk when this returns."""
     with open(path, "a") as file:
         file.write("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def load_cell(name: str, hidden_size: int):
-    """The user's cell `module:Class`, a `Cell` made with `hidden_size`.
-
-    The module is looked for where Python looks, and in the current folder.
-
-    Raises:
-      InputError: no such module or class, or a class that is no `Cell`.
-    """
-    from rnn_jax.cell import Cell
-
-    module, _, attribute = name.partition(":")
-    if not (module and attribute):
-        raise InputError(f"--cell must be module:Class, e.g. my_module:MyCell; got {name!r}.")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"--cell {name} cannot be loaded: {error}.") from error
-    if not (isinstance(found, type) and issubclass(found, Cell)):
-        raise InputError(f"--cell {name} must be a class derived from rnn_jax.Cell.")
-    return found(hidden_size)

@@ -7,14 +7,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import load_cell
 from flow_tasks import BUNDLED, Batch, Task
 from jax.nn.initializers import lecun_normal
 
 from rnn_jax import data, initializers, runs
 from rnn_jax.cell import Cell, dot
-from rnn_jax.cells import CELLS
 from rnn_jax.errors import InputError
+from rnn_jax.lookup import find_cell
 from rnn_jax.typing import Array, Float, Params
 
 BEFORE, AFTER = "untrained", "trained"
@@ -72,10 +71,7 @@ class Drawn:
                 "take longer ones or another --task."
             )
         self._task, self._batch_size = task, batch_size
-        self._cells = {
-            name: CELLS[name](hidden_size) if name in CELLS else load_cell(name, hidden_size)
-            for name in names
-        }
+        self._cells = {name: find_cell(name, hidden_size) for name in names}
         self.points, self.skipped = [], {}
         for name, cell in self._cells.items():
             for T in lengths:

@@ -5,14 +5,14 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.cell import LinearCell
+from rnn_jax.cell import GatedCell
 from rnn_jax.chunks import at
 from rnn_jax.typing import Array, Carry, Float, Inexact, Inputs, Params
 
 
 @partial(jax.jit, static_argnames="cell")
 def associative(
-    cell: LinearCell, params: Params, carry: Carry, xs: Inputs
+    cell: GatedCell, params: Params, carry: Carry, xs: Inputs
 ) -> tuple[Carry, Float[Array, "T ... O"]]:
     """`scan.plain` for T > 0 in about log2 T rounds, each over all steps at once.
 

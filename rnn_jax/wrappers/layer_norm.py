@@ -82,6 +82,6 @@ class LayerNormCell(GatedWrapper):
         return on_first_leaf(lambda x: params.x_scale * self._norm(x) + params.shift, x_gates)
 
     def _norm(self, gates):
-        a = gates.reshape(*gates.shape[:-1], -1, self.hidden_size)
+        a = gates.reshape(*gates.shape[:-1], len(self.gates), self.hidden_size)
         a = a - a.mean(-1, keepdims=True)
         return (a * rsqrt((a * a).mean(-1, keepdims=True) + EPSILON)).reshape(gates.shape)
