@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnn_jax import GatedCell
-from rnn_jax.testing import OF_A_CELL, OF_A_RUN
-from rnn_jax.testing.case import Case
+from rnn_jax.testing import OF_A_CELL, OF_A_RUN, Case
 from rnn_jax.testing.oracle import D, assert_close, problem, run
 
 
