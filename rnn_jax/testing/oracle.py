@@ -21,7 +21,7 @@ DRIVERS = {
     "chunked": {"driver": "chunked", "chunk": 2},
     "remat": {"driver": "chunked", "chunk": 2, "remat": True},
 }
-"""What `unroll` is told, by name."""
+"""What `unroll` is told, by name; a new driver is a row here and a word in `drivers_for`."""
 
 
 def drivers_for(cell: Cell) -> tuple[str, ...]:
