@@ -9,8 +9,7 @@ from cells import CELLS, every_cell, every_driver
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnn_jax.testing import OF_A_CELL, OF_A_RUN
-from rnn_jax.testing.case import Case
+from rnn_jax.testing import OF_A_CELL, OF_A_RUN, Case
 from rnn_jax.testing.oracle import assert_close, places, problem, run
 from rnn_jax.wrappers.base import Wrapper
 

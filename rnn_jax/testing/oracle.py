@@ -22,7 +22,7 @@ DRIVERS = {
     "remat": {"driver": "chunked", "chunk": 2, "remat": True},
     "associative": {"driver": "associative"},
 }
-"""What `unroll` is told, by name."""
+"""What `unroll` is told, by name; a new driver is a row here and a word in `drivers_for`."""
 
 
 def drivers_for(cell: Cell) -> tuple[str, ...]:
