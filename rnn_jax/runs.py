@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
@@ -59,19 +59,29 @@ def build_classifier(settings: Mapping, driver: Driver = "auto") -> SequenceClas
         raise InputError(f"the settings of a run must name {error.args[0]}.") from error
 
 
+def deciding(settings: Mapping) -> dict:
+    """The settings that decide what comes out of a run, as its config.json holds them."""
+    held = json.loads(json.dumps(dict(settings), default=str))
+    return {name: value for name, value in held.items() if name not in FREE}
+
+
 def differences(settings: Mapping, saved: Mapping) -> list[str]:
     """The settings that decide what comes out and are not the same, each as `name (now, saved)`."""
-    now = json.loads(json.dumps(dict(settings), default=str))
-    fields = [name for name in now | dict(saved) if name not in FREE]
+    now, then = deciding(settings), deciding(saved)
     return [
-        f"{name} ({now.get(name)} now, {saved.get(name)} then)"
-        for name in fields
-        if now.get(name) != saved.get(name)
+        f"{name} ({now.get(name)} now, {then.get(name)} then)"
+        for name in now | then
+        if now.get(name) != then.get(name)
     ]
 
 
-def load_run(path: Path) -> tuple[SequenceClassifier, dict]:
+def load_run(
+    path: Path, build: Callable[[Mapping], nnx.Module] = build_classifier
+) -> tuple[nnx.Module, dict]:
     """The model and the settings of a run in the folder `path`, from its newest valid checkpoint.
+
+    `build` makes a new model from the settings; that of another experiment than mnist_lstm.py is
+    the `build` of its file.
 
     Raises:
       InputError: no run there, no checkpoint, damaged ones, or a config.json that was changed.
@@ -80,7 +90,7 @@ def load_run(path: Path) -> tuple[SequenceClassifier, dict]:
     settings = read_json(path / "config.json")
     if settings is None:
         raise InputError(f"{path} holds no run: it has no config.json.")
-    model = build_classifier(settings)
+    model = build(settings)
     params = nnx.state(model, nnx.Param)
     restored = Checkpoints(path / CHECKPOINTS).restore({"params": params}, subset=True)
     if restored is None:

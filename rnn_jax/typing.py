@@ -23,4 +23,22 @@ Carry = Any
 Inputs = Any
 """x [..., D], or xs [T, ..., D]; for a masked cell the pair of it and keep [...] or [T, ...]."""
 
-__all__ = ["Array", "Bool", "Carry", "Float", "Inputs", "Int", "Key", "Params", "Shaped"]
+Data = Any
+"""A pytree of arrays that have one example, or one row of a batch, for each index of axis 0."""
+
+Memory = Any
+"""A pytree of arrays [B, ...]: what one training step hands to the next; mostly an empty tuple."""
+
+__all__ = [
+    "Array",
+    "Bool",
+    "Carry",
+    "Data",
+    "Float",
+    "Inputs",
+    "Int",
+    "Key",
+    "Memory",
+    "Params",
+    "Shaped",
+]
