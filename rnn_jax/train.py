@@ -76,7 +76,9 @@ def init_state(
     graphdef = nnx.graphdef(nnx.eval_shape(create))
     # On one device, then copied: split over CPU devices, this has been seen to wait for itself.
     state = jax.block_until_ready(jax.jit(start)())
-    return graphdef, jax.device_put(state._replace(memory=memory), replicated(mesh))
+    # What is donated later must not be one buffer twice, as an initial carry's zeros may be.
+    state = state._replace(memory=jax.tree.map(jnp.array, memory))
+    return graphdef, jax.device_put(state, replicated(mesh))
 
 
 def make_gradient(graphdef: nnx.GraphDef, loss: Loss) -> Callable:
