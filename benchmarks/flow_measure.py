@@ -19,7 +19,7 @@ from rnn_jax.probed import unroll_probed, zero_probe
 from rnn_jax.scan import unroll
 from rnn_jax.time_scales import gate_statistics, half_life, time_constant
 from rnn_jax.typing import Array, Float, Shaped
-from rnn_jax.watching import gate_activations
+from rnn_jax.watching import gate_activations, has_activations
 
 OPTIMIZER = optax.adam(1e-3)
 WATCHED = 4
@@ -182,7 +182,7 @@ def _watch(cell, params, xs):
 
 def _gates(cell, params, xs):
     """Of gates in 0 to 1: mean and saturation over time; how long the units keep the past."""
-    if not isinstance(cell, GatedCell) or type(cell).activations is GatedCell.activations:
+    if not has_activations(cell):
         return {"gates": {}, "keep_gate": None, "time_constant": None}
     statistics, low, units = _watch(cell, params, xs)
     watched = {

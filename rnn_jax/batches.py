@@ -1,4 +1,4 @@
-"""Which examples a training step sees: a pure function of (seed, step), so that a run can go on."""
+"""Which examples a training step sees: a pure function of seed and step, so runs can go on."""
 
 import dataclasses
 import functools
@@ -46,3 +46,32 @@ class BatchOrder:
         epoch, batch = divmod(step, self.num_examples // self.batch_size)
         order = _epoch_order(self.seed, epoch, self.num_examples)
         return order[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamOrder:
+    """The windows of `batch_size` streams one after another, each stream always in its own place.
+
+    Of a data set whose example b * num_windows + w is window w of stream b: arrays
+    [B, windows * T, ...] reshaped to [B * windows, T, ...]. After the last window comes the first.
+
+    Raises:
+      InputError: a batch of no streams, streams of no windows.
+    """
+
+    num_windows: int
+    batch_size: int
+
+    def __post_init__(self):
+        check_size("num_windows", self.num_windows)
+        check_size("batch_size", self.batch_size)
+
+    def indices(self, first_step: int, num_steps: int) -> Int[np.ndarray, "{num_steps} B"]:
+        """The examples of `num_steps` steps from `first_step` on."""
+        windows = (first_step + np.arange(num_steps)) % self.num_windows
+        starts = self.num_windows * np.arange(self.batch_size)
+        return (windows[:, None] + starts).astype(np.int32)
+
+
+Order = BatchOrder | StreamOrder
+"""What says which examples each step sees, by `indices` and `batch_size`."""

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from rnn_jax.batches import BatchOrder
+from rnn_jax.batches import Order
 from rnn_jax.mesh import largest
 from rnn_jax.signals import interruptible
-from rnn_jax.train import Metrics, TrainState
-from rnn_jax.typing import Array, Float, Int
+from rnn_jax.train import TrainState
+from rnn_jax.typing import Array, Data, Float
+
+ROW = ("step", "examples", "loss", "grad_norm", "skipped_steps", "examples_per_second")
+"""What a row holds whatever the loss function is, which may add metrics of its own."""
 
 LONGEST_CALL = 5.0
 """Seconds that one compiled call may take: so long a signal may wait."""
@@ -24,11 +27,10 @@ def compile_timed(function: Callable, *args) -> tuple[Callable, float]:
 
 
 def fit(
-    interval: Callable[..., tuple[TrainState, Metrics]],
+    interval: Callable[..., tuple[TrainState, dict[str, Float[Array, ""]]]],
     state: TrainState,
-    xs: Float[Array, "N T D"],
-    labels: Int[Array, " N"],
-    order: BatchOrder,
+    data: Data,
+    order: Order,
     *,
     steps: int,
     log_every: int,
@@ -40,9 +42,9 @@ def fit(
     `checkpoint_every`, and after `LONGEST_CALL` seconds; where calls end changes no number.
     Training ends early when `interval` gives up, after too many skipped steps in a row.
 
-    A row holds step, examples (seen so far), loss, batch_accuracy, grad_norm (all three of the last
-    step's batch, see `Metrics`; None if not finite), skipped_steps (so far) and examples_per_second
-    (since the last row).
+    A row holds step, examples (seen so far), loss, the metrics that the loss function adds,
+    grad_norm (all of the last step's batch, see `make_train_interval`; None if not finite),
+    skipped_steps (so far) and examples_per_second (since the last row).
     """
     done = int(state.step)
     last_row, started, pace = done, time.perf_counter(), 1
@@ -52,7 +54,7 @@ def fit(
         count = min(ends) - done
         indices = order.indices(done, log_every)
         called = time.perf_counter()
-        state, metrics = interruptible(_call, interval, state, xs, labels, indices, count)
+        state, metrics = interruptible(_call, interval, state, data, indices, count)
         (seconds,) = largest(time.perf_counter() - called)
         pace = max(1, int(LONGEST_CALL * count / seconds))
         gave_up, done = int(state.step) < done + count, int(state.step)
@@ -61,14 +63,13 @@ def fit(
             if gave_up:
                 return
             continue
-        loss, accuracy, grad_norm = (float(x) if np.isfinite(x) else None for x in metrics)
+        found = {name: float(x) if np.isfinite(x) else None for name, x in metrics.items()}
         speed = (done - last_row) * order.batch_size / (time.perf_counter() - started)
         row = {
             "step": done,
             "examples": done * order.batch_size,
-            "loss": loss,
-            "batch_accuracy": accuracy,
-            "grad_norm": grad_norm,
+            "loss": found.pop("loss"),
+            **found,
             "skipped_steps": int(state.skipped),
             "examples_per_second": speed,
         }

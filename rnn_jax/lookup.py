@@ -1,5 +1,6 @@
 """Cells by name: those of this package, and those of the user's own modules."""
 
+import dataclasses
 import importlib
 import os
 import sys
@@ -28,6 +29,11 @@ def find_cell(name: str, hidden_size: int, **options) -> Cell:
         raise InputError(
             f"{name} cannot be made with hidden_size={hidden_size} and {options}: {error}."
         ) from error
+
+
+def takes(cell: Cell, option: str) -> bool:
+    """Whether the cell has a field called `option`, such as forget_bias."""
+    return option in {field.name for field in dataclasses.fields(cell)}
 
 
 def _load(name):

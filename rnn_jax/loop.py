@@ -1,29 +1,28 @@
 """A run from its first step to its last: rows, checkpoints, signals, and numbers gone bad."""
 
-import functools
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
-import numpy as np
-from flax import nnx
+import jax.numpy as jnp
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from rnn_jax.batches import BatchOrder
+from rnn_jax.batches import Order
 from rnn_jax.checkpoint import Checkpoints
 from rnn_jax.config import TrainConfig
 from rnn_jax.errors import InputError, RunError, Stopped
-from rnn_jax.fit import fit
+from rnn_jax.fit import ROW, fit
 from rnn_jax.mesh import largest, replicated
 from rnn_jax.numerics import first_bad_leaf, first_bad_primitive
 from rnn_jax.rundir import RunDir, read_json
 from rnn_jax.runs import CHECKPOINTS, differences, environment
 from rnn_jax.signals import requests
-from rnn_jax.train import TrainState, loss_and_logits
+from rnn_jax.train import TrainState, batch_of, example_keys
+from rnn_jax.typing import Data
 
 METRICS = "metrics.jsonl"
 SAVE_SECONDS = 30
@@ -79,9 +78,16 @@ class Loop:
         return state
 
     def train(
-        self, graphdef: nnx.GraphDef, interval, state: TrainState, xs, labels, order: BatchOrder
+        self, interval: Callable, gradient: Callable, state: TrainState, data: Data, order: Order
     ) -> TrainState:
         """Train to the last step, with a progress bar, rows and checkpoints; see `fit`.
+
+        Args:
+          interval: trains by `gradient`, see `make_train_interval` and `make_gradient`.
+          gradient: says what was wrong, if too many steps were.
+          state: where to start, see `start`.
+          data: arrays [N, ...], whole on every device.
+          order: which examples each step sees.
 
         Raises:
           Stopped: SIGINT or SIGTERM came; the state is saved.
@@ -89,7 +95,7 @@ class Loop:
         """
         config, step = self.config, int(state.step)
         every = {"log_every": config.log_every, "checkpoint_every": config.checkpoint_every}
-        calls = fit(interval, state, xs, labels, order, steps=self.steps, **every)
+        calls = fit(interval, state, data, order, steps=self.steps, **every)
         saved = time.perf_counter()
         begun = saved - self.seconds
         with requests() as request, self._progress_bar(step * order.batch_size) as bar:
@@ -99,7 +105,7 @@ class Loop:
                 if row is not None:
                     self._report(row, bar)
                 if step < self.steps and int(state.skipped_in_row) >= config.bad_steps_allowed:
-                    raise RunError(self._why_bad(graphdef, state, xs, labels, order))
+                    raise RunError(self._why_bad(gradient, state, data, order))
                 stop, due = largest(request.signal, self._is_due(step, saved))
                 if stop or due or step == self.steps:
                     facts = {"settings": self.settings, "train_seconds": self.seconds}
@@ -125,18 +131,20 @@ class Loop:
     def _report(self, row, bar):
         clip, norm = self.config.clip_norm, row["grad_norm"]
         factor = min(1.0, clip / norm) if clip and norm else 1.0
+        metrics = {"loss": _shown(row["loss"], ".4f")}
+        added = [name for name in row if name not in ROW]
+        metrics |= {name.replace("_", " "): _shown(row[name], ".3f") for name in added}
         row |= {"learning_rate": self.config.learning_rate, "clip_factor": factor}
         self.rows.append(row)
         self.out.append(METRICS, row)
-        loss = "not finite" if row["loss"] is None else f"{row['loss']:.4f}"
         skipped = f"  skipped {row['skipped_steps']}" if row["skipped_steps"] else ""
         bar.write(
             f"step {row['step']:>{len(str(self.steps))}}/{self.steps}  "
-            f"examples {row['examples']:>7,}  loss {loss}  "
-            f"batch accuracy {row['batch_accuracy']:.3f}  "
-            f"{row['examples_per_second']:,.0f} examples/s{skipped}"
+            f"examples {row['examples']:>7,}  "
+            + "".join(f"{name} {value}  " for name, value in metrics.items())
+            + f"{row['examples_per_second']:,.0f} examples/s{skipped}"
         )
-        bar.set_postfix(loss=loss, accuracy=f"{row['batch_accuracy']:.3f}")
+        bar.set_postfix(metrics)
         bar.update(row["examples"] - bar.n)
 
     def _is_due(self, step, saved):
@@ -146,7 +154,7 @@ class Loop:
 
     def _how_to_go_on(self, number, step):
         command = ["python", *sys.argv]
-        for flag, value in {"--out-dir": [str(self.out.path)], "--resume": []}.items():
+        for flag, value in {"--out-dir": [str(self.config.out_dir)], "--resume": []}.items():
             command += [flag, *value] if flag not in command else []
         name = signal.Signals(number).name
         return (
@@ -154,13 +162,13 @@ class Loop:
             f"{shlex.join(command)}"
         )
 
-    def _why_bad(self, graphdef, state, xs, labels, order):
-        """What was wrong with the last step; its batch and parameters are still at hand."""
+    def _why_bad(self, gradient, state, data, order):
+        """What was wrong with the last step; all that it was made of is still at hand."""
+        state, data = jax.device_get((state, data))
         step = int(state.step)
-        batch = order.indices(step - 1, 1)[0]
-        params, xs, labels = jax.device_get((state.params, xs, labels))
-        args = jax.device_put((params, np.moveaxis(xs[batch], 0, 1), labels[batch]))
-        gradient = jax.value_and_grad(functools.partial(loss_and_logits, graphdef), has_aux=True)
+        batch = batch_of(data, order.indices(step - 1, 1)[0])
+        keys = example_keys(state._replace(step=step - 1), jnp.arange(order.batch_size))
+        args = jax.device_put((state.params, batch, keys, state.memory))
         (loss, _), grads = jax.jit(gradient)(*args)
         leaf = first_bad_leaf(grads)
         gradients = (
@@ -177,3 +185,7 @@ class Loop:
             f"{text}; the parameters are those before. Take a lower --learning-rate or "
             "--clip-norm 1, or let --debug-nans name the operation."
         )
+
+
+def _shown(value, form):
+    return "not finite" if value is None else format(value, form)

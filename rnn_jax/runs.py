@@ -1,22 +1,26 @@
 """What a run was made with, and the model it left behind."""
 
+import dataclasses
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import jaxlib
 from flax import nnx
 
-from rnn_jax.cells import CELLS
 from rnn_jax.checkpoint import Checkpoints
-from rnn_jax.classifier import SequenceClassifier
 from rnn_jax.config import FREE
 from rnn_jax.errors import InputError
+from rnn_jax.lookup import find_cell, takes
+from rnn_jax.models import SequenceClassifier, SequenceModel
 from rnn_jax.rundir import read_json
 from rnn_jax.scan import Driver
 
+DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
+"""What matrix products are computed in, by name; None is the parameters' own dtype."""
 CHECKPOINTS = "checkpoints"
 """The folder, within a run's, of its checkpoints."""
 
@@ -35,43 +39,70 @@ def build_classifier(settings: Mapping, driver: Driver = "auto") -> SequenceClas
     """The model that the settings of a run describe, newly drawn.
 
     Args:
-      settings: cell, hidden_size, forget_bias (for an LSTM), input_size, projection_size,
-        num_classes, readout and seed.
+      settings: cell, hidden_size, forget_bias, input_size, projection_size, num_classes, readout
+        and seed; init and dtype, if they are not the defaults.
       driver: how the scan is run, see `unroll`.
 
     Raises:
       InputError: a setting that is missing, or a cell that is not known.
     """
-    try:
-        if settings["cell"] not in list(CELLS):
-            raise InputError(f"cell must be one of {', '.join(CELLS)}; got {settings['cell']!r}.")
-        options = {"forget_bias": settings["forget_bias"]} if settings["cell"] == "lstm" else {}
-        return SequenceClassifier(
-            CELLS[settings["cell"]](settings["hidden_size"], **options),
+    return _build(
+        settings,
+        lambda cell, options: SequenceClassifier(
+            cell,
             settings["input_size"],
             settings["num_classes"],
             projection_size=settings["projection_size"],
             readout=settings["readout"],
             driver=driver,
-            rngs=nnx.Rngs(settings["seed"]),
-        )
+            **options,
+        ),
+    )
+
+
+def build_sequence_model(settings: Mapping) -> SequenceModel:
+    """The model that settings describe: cell, hidden_size, input_size, output_size and seed."""
+    sizes = "input_size", "output_size"
+    return _build(
+        settings, lambda cell, options: SequenceModel(cell, *map(settings.get, sizes), **options)
+    )
+
+
+def _build(settings, make):
+    try:
+        cell = find_cell(settings["cell"], settings["hidden_size"])
+        if "forget_bias" in settings and takes(cell, "forget_bias"):
+            cell = dataclasses.replace(cell, forget_bias=settings["forget_bias"])
+        dtype = DTYPES[settings.get("dtype", "float32")]
+        options = {"init": settings.get("init", "default"), "dtype": dtype}
+        return make(cell, options | {"rngs": nnx.Rngs(settings["seed"])})
     except KeyError as error:
         raise InputError(f"the settings of a run must name {error.args[0]}.") from error
 
 
+def deciding(settings: Mapping) -> dict:
+    """The settings that decide what comes out of a run, as its config.json holds them."""
+    held = json.loads(json.dumps(dict(settings), default=str))
+    return {name: value for name, value in held.items() if name not in FREE}
+
+
 def differences(settings: Mapping, saved: Mapping) -> list[str]:
     """The settings that decide what comes out and are not the same, each as `name (now, saved)`."""
-    now = json.loads(json.dumps(dict(settings), default=str))
-    fields = [name for name in now | dict(saved) if name not in FREE]
+    now, then = deciding(settings), deciding(saved)
     return [
-        f"{name} ({now.get(name)} now, {saved.get(name)} then)"
-        for name in fields
-        if now.get(name) != saved.get(name)
+        f"{name} ({now.get(name)} now, {then.get(name)} then)"
+        for name in now | then
+        if now.get(name) != then.get(name)
     ]
 
 
-def load_run(path: Path) -> tuple[SequenceClassifier, dict]:
+def load_run(
+    path: Path, build: Callable[[Mapping], nnx.Module] = build_classifier
+) -> tuple[nnx.Module, dict]:
     """The model and the settings of a run in the folder `path`, from its newest valid checkpoint.
+
+    `build` makes a new model from the settings; that of another experiment than mnist_lstm.py is
+    the `build` of its file.
 
     Raises:
       InputError: no run there, no checkpoint, damaged ones, or a config.json that was changed.
@@ -80,7 +111,7 @@ def load_run(path: Path) -> tuple[SequenceClassifier, dict]:
     settings = read_json(path / "config.json")
     if settings is None:
         raise InputError(f"{path} holds no run: it has no config.json.")
-    model = build_classifier(settings)
+    model = build(settings)
     params = nnx.state(model, nnx.Param)
     restored = Checkpoints(path / CHECKPOINTS).restore({"params": params}, subset=True)
     if restored is None:

@@ -1,4 +1,4 @@
-"""Training a classifier of sequences: state, batches, and the jitted steps.
+"""Training of any model by any loss function: state, gradient, and the jitted steps.
 
 One code path for one device and for many: parameters are held whole on every device of the mesh,
 a batch is split over its axis `data`, and each step ends in one all-reduce of the gradients.
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax.flatten_util import ravel_pytree
@@ -18,14 +19,22 @@ from jax.sharding import PartitionSpec as P
 
 from rnn_jax.mesh import replicated
 from rnn_jax.numerics import all_finite, global_norm
-from rnn_jax.typing import Array, Float, Int
+from rnn_jax.typing import Array, Bool, Data, Float, Int, Key, Memory, Params
+
+Loss = Callable[..., tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], Memory]]]
+"""`loss(model, batch, keys, memory) -> (loss, (metrics, memory))`, a mean over the batch.
+
+`batch` is the data of the step's examples [B, ...], `keys` [B] a random key for each of them, which
+does not depend on the number of devices; `metrics` are more means over the batch, by name, and
+`memory` is what the next step is to find as its memory.
+"""
 
 
 class TrainState(NamedTuple):
     """All that a run needs to go on, beside its settings and its data.
 
-    A step whose loss, gradient or update is not finite is skipped: it counts in `step`, and changes
-    neither parameters nor the optimizer's state.
+    A step whose loss, gradient, update or memory is not finite is skipped: it counts in `step`, and
+    changes neither parameters nor the optimizer's state nor the memory.
 
     Attributes:
       step: training steps done, the skipped ones among them.
@@ -33,6 +42,7 @@ class TrainState(NamedTuple):
         drawn from `fold_in(key, s)`.
       skipped: steps skipped in all.
       skipped_in_row: steps skipped since the last good one.
+      memory: what the last good step left for the next, arrays [B, ...], e.g. a recurrent carry.
     """
 
     step: Int[Array, ""]
@@ -41,14 +51,7 @@ class TrainState(NamedTuple):
     key: Int[Array, " 2"]
     skipped: Int[Array, ""]
     skipped_in_row: Int[Array, ""]
-
-
-class Metrics(NamedTuple):
-    """Of a batch before its update: mean loss [nats], accuracy 0-1, norm of the mean gradient."""
-
-    loss: Float[Array, ""]
-    accuracy: Float[Array, ""]
-    grad_norm: Float[Array, ""]
+    memory: Memory = ()
 
 
 def init_state(
@@ -56,8 +59,11 @@ def init_state(
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     seed: int = 0,
+    memory: Memory = (),
 ) -> tuple[nnx.GraphDef, TrainState]:
     """The static definition of the model that `create` makes, and its state on every device.
+
+    `memory` is what the first step finds as its memory.
 
     All of it is one compiled call, which starts in a third of the time of one call an array.
     """
@@ -70,54 +76,83 @@ def init_state(
     graphdef = nnx.graphdef(nnx.eval_shape(create))
     # On one device, then copied: split over CPU devices, this has been seen to wait for itself.
     state = jax.block_until_ready(jax.jit(start)())
+    # What is donated later must not be one buffer twice, as an initial carry's zeros may be.
+    state = state._replace(memory=jax.tree.map(jnp.array, memory))
     return graphdef, jax.device_put(state, replicated(mesh))
 
 
-def loss_and_logits(
-    graphdef: nnx.GraphDef,
-    params: nnx.State,
-    xs: Float[Array, "T B D"],
-    labels: Int[Array, " B"],
-) -> tuple[Float[Array, ""], Float[Array, "B C"]]:
-    """Mean cross-entropy [nats] of a batch, and its logits."""
-    logits = nnx.merge(graphdef, params)(xs)
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), logits
+def make_gradient(graphdef: nnx.GraphDef, loss: Loss) -> Callable:
+    """`gradient(params, batch, keys, memory) -> ((loss, (metrics, memory)), grads)`; see `Loss`."""
+
+    def of_params(params, *args):
+        return loss(nnx.merge(graphdef, params), *args)
+
+    return jax.value_and_grad(of_params, has_aux=True)
+
+
+def batch_of(data: Data, indices: Int[Array | np.ndarray, " B"]) -> Data:
+    """The examples `indices` of every array of a data set."""
+    return jax.tree.map(lambda leaf: leaf[indices], data)
+
+
+def example_keys(state: TrainState, places: Int[Array, " B"]) -> Key[Array, " B"]:
+    """A random key for each of the places in the batch of the step that comes next."""
+    key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, places)
+
+
+def cleared(memory: Memory, begins: Bool[Array, " B"]) -> Memory:
+    """The memory, with zeros in the rows of streams that begin anew."""
+
+    def clear(begins, own):
+        return jax.tree.map(lambda leaf: jnp.where(begins, 0, leaf), own)
+
+    return jax.vmap(clear)(begins, memory)
 
 
 def make_train_interval(
-    graphdef: nnx.GraphDef,
+    gradient: Callable,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     max_bad_steps: int = 10,
-) -> Callable[..., tuple[TrainState, Metrics]]:
+) -> Callable[..., tuple[TrainState, dict[str, Float[Array, ""]]]]:
     """The jitted function that trains for a whole logging interval in one call.
 
+    Args:
+      gradient: that of the loss function, see `make_gradient`.
+      optimizer: what makes an update of the mean gradient.
+      mesh: the devices.
+      max_bad_steps: how many steps in a row may be skipped before training ends.
+
     Returns:
-      `interval(state, xs, labels, indices, steps) -> (state, metrics)`: train `steps` steps on
-      xs [N, T, D] with labels [N], step s on the examples `indices[s]`, indices [S, B], steps <= S,
-      or until `max_bad_steps` in a row were skipped; `metrics` are those of the last step. `state`
-      is donated. The number of steps is no constant, so an interval of another length compiles
-      nothing.
+      `interval(state, data, indices, steps) -> (state, metrics)`: train `steps` steps on a pytree
+      of arrays [N, ...], step s on the examples `indices[s]`, indices [S, B], steps <= S, or until
+      `max_bad_steps` in a row were skipped. `metrics` are those of the last step's batch before its
+      update: loss, what the loss function adds, and grad_norm, the norm of the mean gradient.
+      `state` is donated. The number of steps is no constant, so an interval of another length
+      compiles nothing.
     """
-    loss_function = functools.partial(loss_and_logits, graphdef)
 
-    def train_step(state, xs, labels):
-        (loss, logits), grads = jax.value_and_grad(loss_function, has_aux=True)(
-            state.params, xs, labels
+    def train_step(state, data, indices):
+        places = jax.lax.axis_index("data") * len(indices) + jnp.arange(len(indices))
+        keys = example_keys(state, places)
+        (loss, (metrics, memory)), grads = gradient(
+            state.params, batch_of(data, indices), keys, state.memory
         )
-        accuracy = (logits.argmax(-1) == labels).mean()
         # One vector, so one rendezvous of the devices a step.
-        flat, unravel = ravel_pytree((grads, loss, accuracy))
-        grads, loss, accuracy = unravel(jax.lax.pmean(flat, "data"))
+        whole = all_finite(memory).astype(loss.dtype)
+        flat, unravel = ravel_pytree((grads, loss, metrics, whole))
+        grads, loss, metrics, whole = unravel(jax.lax.pmean(flat, "data"))
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        new = optax.apply_updates(state.params, updates), opt_state
-        good = all_finite((loss, grads, new))
-        new = jax.tree.map(functools.partial(jnp.where, good), new, (state.params, state.opt_state))
+        params = optax.apply_updates(state.params, updates)
+        good = all_finite((loss, grads, params, opt_state)) & (whole == 1)
+        new, old = (params, opt_state, memory), (state.params, state.opt_state, state.memory)
+        params, opt_state, memory = jax.tree.map(functools.partial(jnp.where, good), new, old)
         skips = state.skipped + ~good, jnp.where(good, 0, state.skipped_in_row + 1)
-        metrics = Metrics(loss, accuracy, global_norm(grads))
-        return TrainState(state.step + 1, *new, state.key, *skips), metrics
+        state = TrainState(state.step + 1, params, opt_state, state.key, *skips, memory)
+        return state, {"loss": loss, **metrics, "grad_norm": global_norm(grads)}
 
-    def interval(state, xs, labels, indices, steps):
+    def interval(state, data, indices, steps):
         start = state.step
 
         def goes_on(carry):
@@ -125,47 +160,63 @@ def make_train_interval(
             return (state.step < start + steps) & (state.skipped_in_row < max_bad_steps)
 
         def body(carry):
-            batch = indices[carry[0].step - start]
-            return train_step(carry[0], jnp.moveaxis(xs[batch], 0, 1), labels[batch])
+            return train_step(carry[0], data, indices[carry[0].step - start])
 
-        return jax.lax.while_loop(goes_on, body, (state, Metrics(*jnp.zeros(3))))
+        _, shapes = jax.eval_shape(train_step, state, data, indices[0])
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        return jax.lax.while_loop(goes_on, body, (state, nothing))
 
+    # Outside of the call the memory too is whole on every device: any process can save it alone.
+    whole = TrainState(*[P()] * len(TrainState._fields))
+    split = whole._replace(memory=P("data"))
     return jax.jit(
         jax.shard_map(
             interval,
             mesh=mesh,
-            in_specs=(P(), P(), P(), P(None, "data"), P()),
-            out_specs=P(),
+            in_specs=(split, P(), P(None, "data"), P()),
+            out_specs=(split, P()),
             check_vma=False,
         ),
+        out_shardings=replicated(mesh),
         donate_argnums=0,
     )
 
 
 def make_predict(
-    graphdef: nnx.GraphDef, mesh: Mesh, batch_size: int = 500
-) -> Callable[[nnx.State, Float[Array, "N T D"]], Float[Array, "N C"]]:
-    """The jitted function `predict(params, xs [N, T, D]) -> logits [N, C]`, for any N.
+    graphdef: nnx.GraphDef,
+    predict: Callable[[nnx.Module, Data], Data],
+    mesh: Mesh,
+    batch_size: int = 500,
+) -> Callable[[Params, Data], Data]:
+    """The jitted function that lets a model work through all of a data set.
 
-    It works through `batch_size` examples at a time on each device.
+    Args:
+      graphdef: the static definition of the model.
+      predict: `predict(model, batch) -> outputs`, arrays [B, ...] from arrays [B, ...].
+      mesh: the devices.
+      batch_size: examples to work through at a time on each device.
+
+    Returns:
+      `(params, data) -> outputs`, arrays [N, ...] from arrays [N, ...], for any N.
     """
 
-    def local(params, xs):
+    def local(params, data):
         model = nnx.merge(graphdef, params)
-        share = -(-len(xs) // (batch_size * mesh.size)) * batch_size
-        padded = jnp.pad(xs, ((0, share * mesh.size - len(xs)), (0, 0), (0, 0)))
-        own = jax.lax.dynamic_slice_in_dim(padded, jax.lax.axis_index("data") * share, share)
-        batches = own.reshape(-1, batch_size, *xs.shape[1:])
-        logits = jax.lax.map(lambda batch: model(jnp.moveaxis(batch, 0, 1)), batches)
-        logits = logits.reshape(share, -1)
-        return jax.lax.all_gather(logits, "data", tiled=True)[: len(xs)]
+        count = len(jax.tree.leaves(data)[0])
+        share = -(-count // (batch_size * mesh.size)) * batch_size
+
+        def own_batches(leaf):
+            padding = [(0, share * mesh.size - count)] + [(0, 0)] * (leaf.ndim - 1)
+            start = jax.lax.axis_index("data") * share
+            own = jax.lax.dynamic_slice_in_dim(jnp.pad(leaf, padding), start, share)
+            return own.reshape(-1, batch_size, *leaf.shape[1:])
+
+        def gathered(leaf):
+            leaf = leaf.reshape(share, *leaf.shape[2:])
+            return jax.lax.all_gather(leaf, "data", tiled=True)[:count]
+
+        batches = jax.tree.map(own_batches, data)
+        outputs = jax.lax.map(lambda batch: predict(model, batch), batches)
+        return jax.tree.map(gathered, outputs)
 
     return jax.jit(jax.shard_map(local, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False))
-
-
-def evaluate(
-    logits: Float[Array, "N C"], labels: Int[Array, " N"]
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean cross-entropy [nats] and accuracy 0-1 of logits."""
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return losses.mean(), (logits.argmax(-1) == labels).mean()

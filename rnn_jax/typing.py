@@ -24,4 +24,23 @@ Carry = Any
 Inputs = Any
 """x [..., D] or xs [T, ..., D]; a cell around a cell may take it together with masks and noise."""
 
-__all__ = ["Array", "Bool", "Carry", "Float", "Inexact", "Inputs", "Int", "Key", "Params", "Shaped"]
+Data = Any
+"""A pytree of arrays that have one example, or one row of a batch, for each index of axis 0."""
+
+Memory = Any
+"""A pytree of arrays [B, ...]: what one training step hands to the next; mostly an empty tuple."""
+
+__all__ = [
+    "Array",
+    "Bool",
+    "Carry",
+    "Data",
+    "Float",
+    "Inexact",
+    "Inputs",
+    "Int",
+    "Key",
+    "Memory",
+    "Params",
+    "Shaped",
+]

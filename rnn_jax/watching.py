@@ -1,5 +1,7 @@
 """What goes on inside a cell as it runs: every carry, and the values of the gates."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 
@@ -64,3 +66,20 @@ def gate_activations(
 
     _, values = jax.lax.scan(step, run.carry, run.xs)
     return dict(zip(cell.gates, values, strict=True))
+
+
+def has_activations(cell: Cell) -> bool:
+    """Whether the cell tells the values of its gates."""
+    return isinstance(cell, GatedCell) and type(cell).activations is not GatedCell.activations
+
+
+def open_and_shut(
+    cell: GatedCell, values: Mapping[str, Float[Array, "T ... H"]]
+) -> dict[str, Float[Array, "T ... H"]]:
+    """The gates of `gate_activations` whose values are all in 0 to 1, by what they do: keep (f)."""
+    roles = {cell.keep_gate: "keep", cell.write_gate: "write", "o": "read", "r": "reset"}
+    return {
+        f"{roles[name]} ({name})" if name in roles else name: value
+        for name, value in values.items()
+        if value.size and value.min() >= 0 and value.max() <= 1
+    }

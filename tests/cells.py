@@ -112,7 +112,7 @@ CELLS = {
     "rglru": Row(RGLRUCell(H), ("associative",)),
     "zoneout": Row(zoneout(LSTMCell(H), 0.1, 0.4), FAST),
     "zoneout_of_a_step": Row(zoneout(ResetBeforeGRUCell(H), 0.2), SLOW),
-    "normed": Row(layer_norm(learned_carry(LSTMCell(H))), FAST),
+    "normed": Row(layer_norm(learned_carry(LSTMCell(5))), FAST),
     "learned_carry_of_a_step": Row(learned_carry(ResetBeforeGRUCell(H)), SLOW),
 }
 

@@ -18,7 +18,7 @@ from rnn_jax import (
     gate_activations,
     unroll,
 )
-from rnn_jax.batches import BatchOrder
+from rnn_jax.batches import BatchOrder, StreamOrder
 from rnn_jax.data import check_sequences, to_sequences
 from rnn_jax.gradient_flow import (
     adjoint_norms,
@@ -89,6 +89,7 @@ RIGHT = {
     to_sequences: {"images": IMAGES},
     check_sequences: {"xs": zeros(3, 5, 2), "labels": [0, 1, 2], "num_classes": 3},
     BatchOrder: {"seed": 0, "num_examples": 8, "batch_size": 4},
+    StreamOrder: {"num_windows": 3, "batch_size": 4},
 }
 
 
@@ -222,6 +223,10 @@ TABLE = {
         told("a batch of 9", "at most 8", "data set of 8", batch_size=9),
         told("batch", "got 0", batch_size=0),
         told("batch", "got -1", batch_size=-1),
+    ],
+    StreamOrder: [
+        told("batch_size", "got 0", batch_size=0),
+        told("num_windows", "got 2.5", num_windows=2.5),
     ],
 }
 

@@ -17,9 +17,10 @@ from rnn_jax.checkpoint import DamageWarning
 from rnn_jax.config import TrainConfig
 from rnn_jax.errors import Stopped
 from rnn_jax.loop import METRICS, Loop
+from rnn_jax.losses import classification_loss
 from rnn_jax.mesh import data_mesh
 from rnn_jax.rundir import RunDir
-from rnn_jax.train import init_state, make_train_interval
+from rnn_jax.train import init_state, make_gradient, make_train_interval
 
 CLASSES, N, T, D, STEPS = 3, 40, 5, 4, 12
 
@@ -36,7 +37,8 @@ class Run:
     def __init__(self, cell="lstm", devices=1):
         self.cell, self.mesh, self.optimizer = cell, data_mesh(8, devices), optax.adam(0.01)
         self.graphdef, self.first = init_state(self.create, self.optimizer, self.mesh)
-        self.interval = make_train_interval(self.graphdef, self.optimizer, self.mesh)
+        self.gradient = make_gradient(self.graphdef, classification_loss)
+        self.interval = make_train_interval(self.gradient, self.optimizer, self.mesh)
 
     def create(self):
         sizes = {"projection_size": 0, "rngs": nnx.Rngs(0)}
@@ -50,7 +52,7 @@ class Run:
             return summary
         state = loop.start(jax.tree.map(jnp.copy, self.first), self.mesh)
         order = BatchOrder(0, N, 8)
-        return loop.train(self.graphdef, self.interval, state, *examples, order)
+        return loop.train(self.interval, self.gradient, state, examples, order)
 
 
 @pytest.fixture(scope="module", params=["lstm", "gru", "rnn"])
@@ -173,7 +175,7 @@ def test_bad_steps_stop_the_run_and_name_step_loss_and_parameter(lstm, examples,
 def test_debugging_names_the_operation_of_the_first_bad_number(examples, tmp_path):
     xs, labels = examples
     run = Run()
-    run.interval = make_train_interval(run.graphdef, run.optimizer, run.mesh, 1)
+    run.interval = make_train_interval(run.gradient, run.optimizer, run.mesh, 1)
     with pytest.raises(RunError, match=r"step 1 was skipped.*first bad number: .*encountered in"):
         run(tmp_path, (xs.at[:, 0].set(np.inf), labels), debug_nans=True)
 

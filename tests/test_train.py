@@ -12,9 +12,10 @@ from flax import nnx
 from rnn_jax import LSTMCell, RNNCell, SequenceClassifier
 from rnn_jax.batches import BatchOrder
 from rnn_jax.fit import fit
+from rnn_jax.losses import classification_loss, evaluate, read
 from rnn_jax.mesh import data_mesh
 from rnn_jax.numerics import all_finite, clip_by_global_norm
-from rnn_jax.train import evaluate, init_state, make_predict, make_train_interval
+from rnn_jax.train import init_state, make_gradient, make_predict, make_train_interval
 
 CLASSES, N, T, D = 3, 40, 5, 4
 LSTM, RELU = LSTMCell(6), RNNCell(6, "relu")
@@ -37,10 +38,11 @@ def trained(examples, *, devices=1, steps=12, log_every=5, clip_norm=0, max_bad_
     if clip_norm:
         optimizer = optax.chain(clip_by_global_norm(clip_norm), optimizer)
     graphdef, state = init_state(functools.partial(create, **model), optimizer, mesh)
-    interval = make_train_interval(graphdef, optimizer, mesh, max_bad_steps)
+    gradient = make_gradient(graphdef, classification_loss)
+    interval = make_train_interval(gradient, optimizer, mesh, max_bad_steps)
     order = BatchOrder(0, N, 8)
     rows = []
-    for latest, row in fit(interval, state, *examples, order, steps=steps, log_every=log_every):
+    for latest, row in fit(interval, state, examples, order, steps=steps, log_every=log_every):
         state = latest
         rows += [row] if row else []
     return graphdef, state, rows
@@ -127,7 +129,7 @@ def test_an_overflow_in_bfloat16_is_a_bad_step(examples):
 def test_predictions_do_not_depend_on_how_many_are_asked_for(examples, count):
     mesh = data_mesh(8, 8)
     graphdef, params = nnx.split(create(), nnx.Param)
-    predict = make_predict(graphdef, mesh, batch_size=4)
+    predict = make_predict(graphdef, read, mesh, batch_size=4)
     xs = examples[0]
     alone = create()(jnp.moveaxis(jnp.asarray(xs[:count]), 0, 1))
     np.testing.assert_allclose(predict(params, xs[:count]), alone, atol=1e-6)

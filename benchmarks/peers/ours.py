@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from peers import jax_layer
 from peers.problem import GATES, Prepared, Problem, Sizes, Unsupported
-from rnn_jax import CELLS, GatedCell, mesh, runs, train, unroll
+from rnn_jax import CELLS, GatedCell, losses, mesh, runs, train, unroll
 from rnn_jax.errors import InputError
 from rnn_jax.lookup import find_cell
 from rnn_jax.lyapunov import lyapunov_spectrum
@@ -106,18 +106,17 @@ def job(sizes: Sizes, driver: str, devices: int):
     create = functools.partial(runs.build_classifier, settings, driver)
     split, optimizer = mesh.data_mesh(sizes.batch, devices), optax.adam(sizes.learning_rate)
     graphdef, state = train.init_state(create, optimizer, split)
-    interval = train.make_train_interval(graphdef, optimizer, split)
+    gradient = train.make_gradient(graphdef, losses.classification_loss)
+    interval = train.make_train_interval(gradient, optimizer, split)
     held = {}
 
     def fit(images, labels, indices):
         if not held:
             arrays = jax.device_put((images, labels), mesh.replicated(split))
-            held.update(zip(("xs", "labels"), arrays, strict=True), state=state)
-            held["steps"] = len(indices)
+            held.update(data=arrays, state=state, steps=len(indices))
         # Fewer steps than at first are padded: the number of steps to take is no constant.
         padded = np.resize(indices, (held["steps"], sizes.batch))
-        arguments = held["state"], held["xs"], held["labels"], padded, len(indices)
-        held["state"], metrics = interval(*arguments)
-        return float(metrics.loss)
+        held["state"], metrics = interval(held["state"], held["data"], padded, len(indices))
+        return float(metrics["loss"])
 
     return fit

@@ -1,4 +1,4 @@
-"""One class for a whole sequence: input layer, recurrent layer, output layer."""
+"""Models around a recurrent layer: one class for a whole sequence, or an answer at every step."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ from rnn_jax.folding import folding_pays
 from rnn_jax.inputs import as_sequence
 from rnn_jax.modules import RNN
 from rnn_jax.scan import Driver, unroll
-from rnn_jax.typing import Array, Float, Int, Key
+from rnn_jax.typing import Array, Carry, Float, Int, Key
 from rnn_jax.watching import gate_activations
 
 
@@ -100,3 +100,36 @@ class SequenceClassifier(nnx.Module):
         if fold and isinstance(cell, GatedCell) and folding_pays(cell, kernel):
             return *folded(cell, params, kernel, bias), xs
         return cell, params, dot(xs, kernel) + bias
+
+
+class SequenceModel(nnx.Module):
+    """A recurrent layer, and a linear layer on each of its outputs.
+
+    Args:
+      cell: any `Cell`.
+      input_size: D, the number of input features.
+      output_size: C, the number of output features.
+      init, dtype, driver: as in `RNN`.
+      rngs: where the parameters' keys come from.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        input_size: int,
+        output_size: int,
+        *,
+        init: str = "default",
+        dtype=None,
+        driver: Driver = "auto",
+        rngs: nnx.Rngs,
+    ):
+        self.rnn = RNN(cell, input_size, init=init, dtype=dtype, driver=driver, rngs=rngs)
+        self.output = nnx.Linear(cell.output_size, output_size, rngs=rngs)
+
+    def __call__(
+        self, xs: Float[Array, "T ... D"], carry: Carry | None = None, **options
+    ) -> tuple[Carry, Float[Array, "T ... C"]]:
+        """The final carry and the outputs [T, ..., C] for xs [T, ..., D]; `options` of `unroll`."""
+        carry, ys = self.rnn(xs, carry, **options)
+        return carry, self.output(ys)

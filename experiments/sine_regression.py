@@ -1,0 +1,149 @@
+"""Follow cosines from sines: many to many, the recurrent state carried from window to window."""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Literal
+
+from rnn_jax.cli import check_at_least, run
+from rnn_jax.config import TrainConfig
+
+PERIODS = 12.0, 60.0
+"""Steps that the shortest and the longest period of a tone take."""
+TONES = 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(TrainConfig):
+    """Give the sum of the cosines of two tones from that of their sines, step by step.
+
+    Amplitudes, periods and phases differ from stream to stream, and the network is told none of
+    them: one sine leaves open where its cosine is, and one short window which tones there are. The
+    streams are read in windows; the state goes on from window to window, the gradient does not.
+    """
+
+    cell: Literal["lstm", "rnn", "gru"] = "lstm"
+    """The recurrent cell."""
+    hidden_size: int = 64
+    """Hidden units of the cell."""
+    window: int = 20
+    """Steps through which a gradient goes back."""
+    windows: int = 50
+    """Windows of a stream to train on; as many more are held out."""
+    steps: int = 4000
+    """Training steps, of one window of each stream."""
+    reset_state: bool = False
+    """Begin each window with an empty state."""
+    batch_size: int = 64
+    """Streams, over all devices together."""
+    learning_rate: float = 3e-3
+    """Adam's learning rate."""
+    log_every: int = 200
+    """Steps between two rows of metrics; the steps between run as one compiled call."""
+    out_dir: Path = Path("runs/sine_regression")
+    """Folder for results; where the default holds a run, the next free one: -2, -3, ..."""
+
+    def check(self) -> None:
+        """Raise InputError, naming the flag, unless every setting is in its range."""
+        super().check()
+        check_at_least(self, hidden_size=1, window=1, windows=1, steps=1)
+
+
+def main(config: Config) -> dict:
+    """Train, evaluate on the continuation, write the results, and return the summary."""
+    config.check()
+    from rnn_jax.experiment import perform
+
+    return perform(config, prepare)
+
+
+def prepare(config: Config):
+    """The experiment that the flags describe."""
+    import numpy as np
+
+    from rnn_jax.batches import StreamOrder
+    from rnn_jax.cells import CELLS
+    from rnn_jax.experiment import Experiment
+    from rnn_jax.runs import build_sequence_model
+
+    length = config.window * config.windows
+    sines, cosines = streams(config.seed, config.batch_size, 2 * length)
+    xs, targets = (part[:, :length].reshape(-1, config.window) for part in (sines, cosines))
+    begins = np.tile(np.arange(config.windows) == 0, config.batch_size) | config.reset_state
+    return Experiment(
+        build=build_sequence_model,
+        facts={"input_size": 1, "output_size": 1},
+        source=f"{config.batch_size} streams of {TONES} tones, {length} steps and as many held out",
+        loss=loss,
+        data=(xs, targets, begins),
+        order=StreamOrder(config.windows, config.batch_size),
+        memory=CELLS[config.cell](config.hidden_size).initial_carry((config.batch_size,)),
+        predict=predict,
+        test_data=sines.reshape(-1, config.window) if config.reset_state else sines,
+        evaluate=functools.partial(_evaluate, cosines),
+        verdict="mean squared error {test_mse:.2e} on the continuation",
+        draw=functools.partial(_draw, sines, cosines, config.window),
+    )
+
+
+def streams(seed: int, count: int, length: int):
+    """Sums of sines and the sums of their cosines, [count, length] each, of mean square 1/2."""
+    import numpy as np
+
+    random = np.random.default_rng(seed)
+    period = np.exp(random.uniform(*np.log(PERIODS), (TONES, count, 1)))
+    angle = random.uniform(0, 2 * np.pi, (TONES, count, 1)) + 2 * np.pi / period * np.arange(length)
+    weight = random.dirichlet(np.ones(TONES), count).T[..., None] ** 0.5
+    return tuple((weight * wave(angle)).sum(0).astype(np.float32) for wave in (np.sin, np.cos))
+
+
+def loss(model, batch, keys, memory):
+    """Mean squared error of a window of each stream, begun where the window before it ended."""
+    del keys
+    from rnn_jax.train import cleared
+
+    xs, targets, begins = batch
+    carry, ys = model(xs.T[..., None], cleared(memory, begins))
+    return ((ys[..., 0] - targets.T) ** 2).mean(), ({}, carry)
+
+
+def predict(model, xs):
+    """The outputs [B, T] for streams [B, T]."""
+    _, ys = model(xs.T[..., None])
+    return ys[..., 0].T
+
+
+def _evaluate(cosines, outputs):
+    errors = (outputs.reshape(cosines.shape) - cosines)[:, cosines.shape[1] // 2 :]
+    return {"test_mse": float((errors**2).mean())}
+
+
+def _draw(sines, cosines, window, result):
+    import numpy as np
+
+    from rnn_jax import figures, style
+
+    summary, outputs = result.summary, result.outputs.reshape(cosines.shape)
+    first = cosines.shape[1] // 2
+    steps = np.arange(first, min(first + 8 * window, cosines.shape[1]))
+    memory = "state reset" if summary["reset_state"] else "state carried"
+    title = f"{summary['cell'].upper()} on {TONES} tones, {memory}, seed {summary['seed']}"
+    with style.house_style():
+        figure = style.new_figure(4.6, f"{title}: squared error {summary['test_mse']:.1e}")
+        panels = figure.subplots(min(2, len(sines)), 1, sharex=True, squeeze=False)[:, 0]
+        for number, axes in enumerate(panels):
+            axes.plot(steps, sines[number, steps], color=style.LINE, lw=2, label="input")
+            axes.plot(steps, cosines[number, steps], color=style.BLUE, lw=3, label="target")
+            output = {"color": style.VERMILLION, "lw": 1.2, "label": "output"}
+            axes.plot(steps, outputs[number, steps], **output)
+            axes.set_xticks(steps[::window])
+            axes.grid(axis="x")
+            style.name_axes(axes, "", f"stream {number + 1}")
+        axes.set_xlabel("held-out step; a window lies between two lines")
+        panels[0].legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
+    training = figures.training_figure(result.rows, title, loss_name="squared error")
+    return {"training.png": training, "signals.png": figure}
+
+
+if __name__ == "__main__":
+    run(main, Config)

@@ -1,0 +1,178 @@
+"""An experiment from its flags to its figures: all that every one of them does in the same way.
+
+The file of an experiment imports this room, and JAX, once its flags are known to be good: `--help`
+stays immediate, and the number of devices is set before JAX starts.
+"""
+
+import contextlib
+import dataclasses
+import io
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+from matplotlib.figure import Figure
+
+from rnn_jax import mesh, rundir, runs, style, train
+from rnn_jax.batches import Order
+from rnn_jax.config import TrainConfig
+from rnn_jax.fit import compile_timed
+from rnn_jax.loop import METRICS, Loop
+from rnn_jax.numerics import clip_by_global_norm
+from rnn_jax.rundir import RunDir
+from rnn_jax.typing import Data, Memory
+
+
+class Result(NamedTuple):
+    """What a run has come to, for its figures.
+
+    Attributes:
+      model: as it was trained.
+      outputs: what `predict` made of the test data, NumPy arrays.
+      rows: those of metrics.jsonl.
+      summary: all that summary.json will hold.
+    """
+
+    model: nnx.Module
+    outputs: Data
+    rows: list[dict]
+    summary: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """What there is to train, on what, and what is to be found out.
+
+    Attributes:
+      build: the model, newly drawn, from the settings of a run; what `load_run` takes as well.
+      facts: what belongs to the settings beside the flags, such as input_size.
+      source: where the data come from, in words.
+      loss: the loss function, see `rnn_jax.train.Loss`.
+      data: a pytree of arrays [N, ...] to train on.
+      order: which of its examples each step sees.
+      memory: what the first step finds as its memory, see `rnn_jax.train.TrainState`.
+      predict: what the trained model is asked, see `make_predict`.
+      test_data: a pytree of arrays [N, ...] to ask it on.
+      evaluate: numbers for the summary, from the outputs of `predict` as NumPy arrays.
+      verdict: what is printed of the summary, e.g. "accuracy {test_accuracy:.4f}".
+      draw: the figures of a run, by the names of their files.
+    """
+
+    build: Callable[[Mapping], nnx.Module]
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    source: str
+    loss: train.Loss
+    data: Data
+    order: Order
+    memory: Memory = ()
+    predict: Callable[[nnx.Module, Data], Data]
+    test_data: Data
+    evaluate: Callable[[Data], dict[str, float]]
+    verdict: str
+    draw: Callable[[Result], dict[str, Figure]]
+
+
+def perform(config: TrainConfig, prepare: Callable[..., Experiment]) -> dict[str, Any]:
+    """Run the experiment that `prepare(config)` makes, in a folder of its own; its summary."""
+    with opened(config) as (config, devices, out):
+        return conduct(config, prepare(config), devices, out)
+
+
+@contextlib.contextmanager
+def opened(config: TrainConfig) -> Iterator[tuple[TrainConfig, Mesh, RunDir]]:
+    """The devices and the folder of a command, and its config with that folder in it.
+
+    Within, only the first process of a run prints, and the loss of another one is a RunError.
+    """
+    mesh.start_devices(config.devices, config.coordinator, config.num_processes, config.process_id)
+    devices = mesh.data_mesh(config.batch_size, config.devices)
+    with mesh.all_present():
+        folder = rundir.choose_folder(config.out_dir, type(config).out_dir, config.resume)
+        out = RunDir(folder)
+        with contextlib.redirect_stdout(sys.stdout if out.writes else io.StringIO()):
+            yield dataclasses.replace(config, out_dir=folder), devices, out
+
+
+def conduct(
+    config: TrainConfig, experiment: Experiment, devices: Mesh, out: RunDir
+) -> dict[str, Any]:
+    """Train, evaluate, draw, write all of it to `out`, and return the summary.
+
+    Raises:
+      InputError, RunError, Stopped: see `Loop`.
+    """
+    settings = dataclasses.asdict(config) | dict(experiment.facts)
+    facts = runs.environment() | {"device_count": devices.size, "data_source": experiment.source}
+    _print_start(settings, facts)
+    training = Loop(out, config, settings, config.steps)
+    if summary := training.finished():
+        print(f"finished {experiment.verdict.format(**summary)}; nothing is left to do")
+        return summary
+
+    optimizer = optax.adam(config.learning_rate)
+    if config.clip_norm:
+        optimizer = optax.chain(clip_by_global_norm(config.clip_norm), optimizer)
+    graphdef, state = train.init_state(
+        lambda: experiment.build(settings), optimizer, devices, config.seed, experiment.memory
+    )
+    state = training.start(state, devices)
+    data, test_data = jax.device_put(
+        (experiment.data, experiment.test_data), mesh.replicated(devices)
+    )
+    gradient, order = train.make_gradient(graphdef, experiment.loss), experiment.order
+    interval, interval_seconds = compile_timed(
+        train.make_train_interval(gradient, optimizer, devices, config.bad_steps_allowed),
+        *(state, data, order.indices(0, config.log_every), 0),
+    )
+    predict, predict_seconds = compile_timed(
+        train.make_predict(graphdef, experiment.predict, devices), state.params, test_data
+    )
+
+    state = training.train(interval, gradient, state, data, order)
+    params, outputs = jax.device_get((state.params, predict(state.params, test_data)))
+    examples = config.steps * config.batch_size
+    summary = {
+        **experiment.evaluate(outputs),
+        "steps": config.steps,
+        "examples": examples,
+        "skipped_steps": int(state.skipped),
+        "train_seconds": training.seconds,
+        "compile_seconds": interval_seconds + predict_seconds,
+        "step_ms": 1e3 * training.seconds / config.steps,
+        "examples_per_second": examples / training.seconds,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+    }
+    summary = summary | runs.deciding(settings) | summary | facts
+    written = ["config.json", METRICS, runs.CHECKPOINTS, "summary.json"]
+    if out.writes:
+        model = nnx.merge(graphdef, jax.device_put(params))
+        figures = experiment.draw(Result(model, outputs, training.rows, summary))
+        for name, figure in figures.items():
+            with rundir.writing(out.path / name) as path:
+                style.save(figure, path)
+        written += figures
+    out.write("summary.json", summary)
+    _print_end(experiment.verdict, summary)
+    for name in written:
+        print(f"wrote    {out.path / name}")
+    return summary
+
+
+def _print_start(settings, facts):
+    shown = "  ".join(f"{name}={value}" for name, value in settings.items())
+    print(textwrap.fill(f"config   {shown}", 100, subsequent_indent=" " * 9))
+    print("device   {device_count} x {device}, jax {jax}, Python {python}".format(**facts))
+    print(f"data     {facts['data_source']}")
+
+
+def _print_end(verdict, summary):
+    print(
+        f"test     {verdict}\n"
+        "time     compiling {compile_seconds:.1f} s, training {train_seconds:.1f} s: "
+        "{step_ms:.2f} ms a step, {examples_per_second:,.0f} examples/s".format(**summary)
+    )
