@@ -18,9 +18,9 @@ class Config(TrainConfig):
     """Classify images of digits by reading each as a sequence, row by row, with an LSTM."""
 
     cell: str = "lstm"
-    """The recurrent cell: a name of rnn_jax.CELLS (lstm, gru, rnn, irnn, peephole, projected, coupled,
-    slstm, gru-reset-before, minimal, ugrnn, antisymmetric, cornn, lru, mingru, minlstm, rglru), or
-    my_module:MyCell of the current folder."""
+    """The recurrent cell: lstm, gru, rnn, irnn, peephole, projected, coupled, slstm,
+    gru-reset-before, minimal, ugrnn, antisymmetric, cornn, lru, mingru, minlstm, rglru; or one of
+    your own, my_module:MyCell, looked for in the current folder too."""
     hidden_size: int = 128
     """Hidden units of the cell."""
     projection_size: int = 128
