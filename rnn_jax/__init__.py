@@ -15,7 +15,7 @@ _ROOMS = {
     "modules": ("RNN", "Bidirectional", "Stacked"),
     "runs": ("load_run",),
     "scan": ("pick_driver", "unroll"),
-    "wrappers": ("drop_connect", "dropout", "layer_norm", "learned_carry", "zoneout"),
+    "wrappers": ("drop_connect", "dropout", "layer_norm", "learned_carry", "unbiased", "zoneout"),
     "watching": ("gate_activations", "unroll_carries"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}

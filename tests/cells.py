@@ -32,6 +32,7 @@ from rnn_jax import (
     UGRNNCell,
     layer_norm,
     learned_carry,
+    unbiased,
     zoneout,
 )
 from rnn_jax.typing import Array
@@ -113,6 +114,7 @@ CELLS = {
     "zoneout": Row(zoneout(LSTMCell(H), 0.1, 0.4), FAST),
     "zoneout_of_a_step": Row(zoneout(ResetBeforeGRUCell(H), 0.2), SLOW),
     "normed": Row(layer_norm(learned_carry(LSTMCell(5))), FAST),
+    "unbiased": Row(unbiased(GRUCell(H)), FAST),
     "learned_carry_of_a_step": Row(learned_carry(ResetBeforeGRUCell(H)), SLOW),
 }
 

@@ -98,3 +98,13 @@ def test_no_file_names_a_place_on_one_machine():
         path = ROOT / name
         if path.suffix not in (".png", ".gz"):
             assert not homes.search(path.read_bytes()), name
+
+
+def test_the_cell_of_the_readme_trains_on_mnist(tmp_path):
+    block = next(block for block in blocks("python") if "class JANETCell" in block)
+    (tmp_path / "janet.py").write_text(block)
+    script, out = ROOT / "experiments" / "mnist_lstm.py", tmp_path / "run"
+    flags = "--cell janet:JANETCell --init chrono=28 --examples 512 --hidden-size 8 --devices 1"
+    command = [sys.executable, script, *flags.split(), "--out-dir", out]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert json.loads((out / "summary.json").read_text())["cell"] == "janet:JANETCell"

@@ -13,15 +13,19 @@ from rnn_jax.initializers import check_key, gate_bias
 from rnn_jax.typing import Array, Float
 
 
-def convolve(x: Float[Array, "... D"], w: Float[Array, "K K D N"]) -> Float[Array, "... N"]:
-    """x [..., height, width, D] convolved with w, zeros beyond the edge: [..., height, width, N].
+def convolve(x: Float[Array, "... D"], w: Float[Array, "*K D N"]) -> Float[Array, "... N"]:
+    """x [..., *places, D] convolved with w [*K, D, N], zeros beyond the edge: [..., *places, N].
 
-    Rounded to the dtype of w where that is narrower, and summed in float32 or wider.
+    There is an axis of places for each of K, one to three. Rounded to the dtype of w where that is
+    narrower, and summed in float32 or wider.
     """
     wide = jnp.promote_types(jnp.promote_types(x.dtype, w.dtype), jnp.float32)
-    pictures = x.astype(w.dtype).astype(wide).reshape(-1, *x.shape[-3:])
+    places = "HWX"[: w.ndim - 2]
+    rows = x.astype(w.dtype).astype(wide).reshape(-1, *x.shape[1 - w.ndim :])
+    letters = f"N{places}C", f"{places}IO", f"N{places}C"
+    strides = (1,) * len(places)
     y = jax.lax.conv_general_dilated(
-        pictures, w.astype(wide), (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        rows, w.astype(wide), strides, "SAME", dimension_numbers=letters
     )
     return y.reshape(*x.shape[:-1], w.shape[-1])
 
@@ -35,28 +39,31 @@ class ConvLSTMCell(LSTMCell):
         h' = o tanh(c')            where * is convolution, at every place
 
     Carry: h, c [..., height, width, H], H the channels. Params: w_x [K, K, D, 4H],
-    w_h [K, K, H, 4H], b [4H]. There are no peepholes.
+    w_h [K, K, H, 4H], b [4H], K = `kernel_size`. There are no peepholes. With `spatial_axes` 1 or 3
+    it runs over lines or volumes.
 
     Raises:
-      InputError: a kernel_size that is not a positive odd number.
+      InputError: a kernel_size that is not a positive odd number, other than 1 to 3 spatial_axes.
     Reference: Shi, Chen, Wang, Yeung, Wong, Woo (2015), "Convolutional LSTM network: a machine
     learning approach for precipitation nowcasting".
     """
 
     kernel_size: int = 3
-    spatial_axes = 2
+    spatial_axes: int = 2
 
     def __post_init__(self):
         super().__post_init__()
         check_size("kernel_size", self.kernel_size)
         if self.kernel_size % 2 == 0:
             raise InputError(f"kernel_size must be odd, got {self.kernel_size}.")
+        if self.spatial_axes not in (1, 2, 3):
+            raise InputError(f"spatial_axes must be 1, 2 or 3, got {self.spatial_axes!r}.")
 
     def init(self, key, input_size):
         """Kernels LeCun normal; b as in an LSTM."""
         check_size("input_size", input_size)
         check_key(key)
-        size, sides = self.hidden_size, (self.kernel_size, self.kernel_size)
+        size, sides = self.hidden_size, (self.kernel_size,) * self.spatial_axes
         keys = jax.random.split(key)
         w_x, w_h = (
             lecun_normal()(k, (*sides, rows, 4 * size), jnp.float32)

@@ -1,0 +1,38 @@
+"""A cell without a bias."""
+
+import jax.numpy as jnp
+
+from rnn_jax.cell import GatedCell
+from rnn_jax.errors import InputError
+from rnn_jax.initializers import require
+from rnn_jax.wrappers.base import GatedWrapper
+
+
+def unbiased(cell: GatedCell) -> GatedCell:
+    """The cell with b = 0 for ever: `params.b` is None. A forget bias goes with it.
+
+    Raises:
+      InputError: a cell that is no GatedCell; in use, params without b.
+    """
+    if not isinstance(cell, GatedCell):
+        raise InputError(f"unbiased needs a GatedCell, {type(cell).__name__} is none.")
+    return UnbiasedCell(cell)
+
+
+class UnbiasedCell(GatedWrapper):
+    """What `unbiased` returns."""
+
+    def init(self, key, input_size):
+        """The inner parameters but b."""
+        params = self.inner.init(key, input_size)
+        require(params, "b")
+        return params._replace(b=None)
+
+    def inner_params(self, params):
+        """The inner parameters with b = 0."""
+        zeros = jnp.zeros(len(self.gates) * self.hidden_size, params.w_x.dtype)
+        return params._replace(b=zeros)
+
+    def sampled(self, params, xs, key):
+        """The inner cell with b = 0, for one run."""
+        return self.inner.sampled(self.inner_params(params), xs, key)
