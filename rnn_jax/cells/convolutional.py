@@ -35,7 +35,8 @@ class ConvLSTMCell(LSTMCell):
         h' = o tanh(c')            where * is convolution, at every place
 
     Carry: h, c [..., height, width, H], H the channels. Params: w_x [K, K, D, 4H],
-    w_h [K, K, H, 4H], b [4H]. There are no peepholes.
+    w_h [K, K, H, 4H], b [4H].
+    Departs from the paper: there are no peepholes.
 
     Raises:
       InputError: a kernel_size that is not a positive odd number.
