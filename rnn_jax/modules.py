@@ -162,7 +162,7 @@ class Stacked(nnx.Module):
         for n, (below, above) in enumerate(pairwise(layers)):
             if above.input_size != below.output_size:
                 raise InputError(
-                    f"layer {n + 1} takes {above.input_size} features and layer {n} gives "
+                    f"layers[{n + 1}] takes {above.input_size} features and layers[{n}] gives "
                     f"{below.output_size}; make them equal."
                 )
         check_rates(dropout=dropout)

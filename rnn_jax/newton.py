@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.cell import Cell
+from rnn_jax.chunks import at
 from rnn_jax.errors import InputError, RunError, check_size
 from rnn_jax.inputs import prepare
 from rnn_jax.typing import Array, Bool, Carry, Float, Inputs, Int, Params
@@ -52,7 +53,11 @@ def unroll_newton(
     """
     check_size("max_iterations", max_iterations)
     run = prepare(cell, params, xs, carry, **options)
-    carry, ys, report = newton(run.cell, run.params, run.carry, run.xs, max_iterations)
+    if len(xs):
+        carry, ys, report = newton(run.cell, run.params, run.carry, run.xs, max_iterations)
+    else:
+        carry, ys = jax.lax.scan(partial(run.cell.step, run.params), run.carry, run.xs)
+        report = NewtonReport(jnp.zeros(()), jnp.zeros((), jnp.int32), jnp.array(True))
     return *run.finish(carry, ys), report
 
 
@@ -60,7 +65,7 @@ def unroll_newton(
 def newton(
     cell: Cell, params: Params, carry: Carry, xs: Inputs, max_iterations: int = 100
 ) -> tuple[Carry, Float[Array, "T ... O"], NewtonReport]:
-    """The driver: final carry, outputs and report.
+    """The driver: final carry, outputs and report for T > 0.
 
     Raises:
       InputError: a cell whose steps mix places, as convolutions do.
@@ -73,8 +78,7 @@ def newton(
     states, report = _solve(cell, max_iterations, params, carry, xs)
     past = jax.tree.map(lambda c, s: jnp.concatenate([c[None], s[:-1]]), carry, states)
     carries, ys = jax.vmap(partial(cell.step, params))(past, xs)
-    last = jax.tree.map(lambda first, c: jnp.concatenate([first[None], c])[-1], carry, carries)
-    return last, ys, report
+    return at(carries, -1), ys, report
 
 
 def check_converged(report: NewtonReport) -> None:

@@ -92,12 +92,16 @@ def test_residual_layers_add_what_goes_in_where_widths_agree():
 
 
 @pytest.mark.parametrize(
-    "counts", [{"lengths": LENGTHS}, {"mask": jnp.arange(T)[:, None] < LENGTHS}], ids=lambda c: [*c]
+    "counts",
+    [{"lengths": LENGTHS}, {"mask": jnp.arange(T)[:, None] < LENGTHS}],
+    ids=["lengths", "mask"],
 )
 def test_residual_layers_pass_nothing_on_where_a_step_does_not_count(counts):
     padding = np.arange(T)[:, None] >= LENGTHS
     layer = RNN(GRUCell(D), D, rngs=nnx.Rngs(0))
-    _, ys = Stacked([layer, layer], residual=True)(jnp.where(padding[..., None], jnp.nan, XS), **counts)
+    _, ys = Stacked([layer, layer], residual=True)(
+        jnp.where(padding[..., None], jnp.nan, XS), **counts
+    )
     assert not np.any(ys[padding])
     assert np.all(np.isfinite(ys))
 
@@ -125,7 +129,7 @@ def test_a_stack_drops_the_same_units_at_every_step_and_keeps_the_mean():
     Stacked([below, Watch()], dropout=0.25)(XS, key=KEY)
     scale = np.asarray(seen[0] / below(XS)[1])
     np.testing.assert_allclose(scale, np.broadcast_to(scale[0], scale.shape), rtol=1e-5)
-    assert set(np.round(np.unique(scale), 3)) == {0, 1.333}
+    assert np.all((scale == 0) | (np.abs(scale - 4 / 3) < 1e-5))
     np.testing.assert_allclose(scale[0].mean(), 1, atol=0.05)
 
 
@@ -169,8 +173,8 @@ def test_bfloat16_products_keep_carries_of_float32():
     "make, words",
     [
         (lambda: Stacked([]), "at least one layer, got none"),
-        (lambda: Stacked([LSTM, LSTM]), "layer 2 takes 2 features and layer 1 gives 4"),
-        (lambda: Stacked([BOTH, GRU]), "layer 2 takes 4 features and layer 1 gives 8"),
+        (lambda: Stacked([LSTM, LSTM]), "layers[1] takes 2 features and layers[0] gives 4"),
+        (lambda: Stacked([BOTH, GRU]), "layers[1] takes 4 features and layers[0] gives 8"),
         (lambda: Stacked([LSTM], dropout=1.0), "dropout must be at least 0 and below 1, got 1.0"),
         (lambda: Stacked([LSTM, GRU])(XS, [None]), "carry must hold 2 carries, got 1"),
         (lambda: Stacked([LSTM, GRU])(XS[..., :1]), "xs has 1 features, the cell was made for 2"),

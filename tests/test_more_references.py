@@ -32,7 +32,7 @@ def chang(params, xs, carry):
     matrix = w.T - w - gamma * np.eye(H)
     (h,), hs = carry, []
     for x in xs:
-        h = np.array([row + epsilon * np.tanh(matrix @ row + u) for row, u in zip(h, x @ w_x + b)])
+        h = h + epsilon * np.tanh((matrix @ h.T).T + x @ w_x + b)
         hs.append(h)
     return HiddenCarry(h), np.array(hs)
 

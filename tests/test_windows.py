@@ -97,7 +97,9 @@ def test_windows_start_at_the_end_of_what_is_read_backward():
     assert_close(got, ((last, ys[::-1]), (d_params, d_xs[::-1], d_carry)))
 
 
-@pytest.mark.parametrize("options", [{"truncate": 2}, {"reverse": True}], ids=lambda o: [*o][0])
+@pytest.mark.parametrize(
+    "options", [{"truncate": 2}, {"reverse": True}], ids=["truncate", "reverse"]
+)
 def test_no_steps_are_a_sequence_like_any_other(options):
     cell = LSTMCell(2)
     params, xs, carry, _ = problem(cell, steps=0)
