@@ -41,9 +41,10 @@ def unroll_newton(
     max_iterations: int = 100,
     **options,
 ) -> tuple[Carry, Float[Array, "T ... O"], NewtonReport]:
-    """`unroll` by Newton's iteration, and how that went; all values are NaN if it did not converge.
+    """`unroll` by Newton's iteration, and how that went.
 
-    The gradient is that of the solution, by one more linear recurrence, not of the iteration.
+    Where it did not converge, all values after the first step are NaN. The gradient is that of the
+    solution, by one more linear recurrence, not of the iteration.
     `options` are those of `unroll` but for how it is run: lengths, mask, resets, reverse, key.
 
     Raises:

@@ -70,10 +70,10 @@ def test_a_stack_goes_on_from_its_carries():
 
 
 def test_both_ways_start_from_both_carries():
-    given, _ = BOTH(XS[:2])
-    carry, ys = BOTH(XS[2:], given)
-    assert_close((carry.forward, ys[..., :H]), by_hand(BOTH.forward, XS[2:], given.forward), 1e-6)
-    back = by_hand(BOTH.backward, XS[2:], given.backward, reverse=True)
+    given, _ = BOTH(XS)
+    carry, ys = BOTH(XS, given)
+    assert_close((carry.forward, ys[..., :H]), by_hand(BOTH.forward, XS, given.forward), 1e-6)
+    back = by_hand(BOTH.backward, XS, given.backward, reverse=True)
     assert_close((carry.backward, ys[..., H:]), back, 1e-6)
 
 
