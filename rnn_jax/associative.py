@@ -14,13 +14,15 @@ from rnn_jax.typing import Array, Carry, Float, Inexact, Inputs, Params
 def associative(
     cell: GatedCell, params: Params, carry: Carry, xs: Inputs
 ) -> tuple[Carry, Float[Array, "T ... O"]]:
-    """`scan.plain` for T > 0 in about log2 T rounds, each over all steps at once.
+    """`scan.plain` for a linear cell and T > 0 in about log2 T rounds, each over all steps at once.
 
     Reference: Blelloch (1990), "Prefix sums and their applications"; Martin, Cundy (2018),
     "Parallelizing linear recurrent neural nets over sequence length".
     """
     a, b = cell.coefficients(params, cell.project(params, xs))
-    carries = cell.carry(linear_scan(jnp.broadcast_to(a, b.shape), b, cell.state(carry)))
+    start = cell.state(carry)
+    b = b.astype(jnp.promote_types(b.dtype, start.dtype))
+    carries = cell.carry(linear_scan(jnp.broadcast_to(a, b.shape).astype(b.dtype), b, start))
     return at(carries, -1), cell.readout(params, carries)
 
 

@@ -176,7 +176,7 @@ def initialize(cell, key: Key[Array, ""], input_size: int, init: str = "default"
 
 def parse_init(init: str) -> tuple[str, float | None]:
     """The name and the number of an `init`; InputError unless it is one of `INITS`."""
-    name, equals, number = init.partition("=")
+    name, equals, number = str(init).partition("=")
     if init in INITS and not equals:
         return name, None
     try:

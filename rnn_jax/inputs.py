@@ -54,6 +54,8 @@ def prepare(
     carry = _starting_carry(cell, params, xs, carry)
     keep = _keep(lengths, mask, shape)
     ends = None if resets is None else _as_mask("resets", resets, shape)
+    if ends is not None and keep is not None:
+        ends = ends * keep
     if ends is not None and not reverse:
         if shape[0]:
             start = cell.start(params, xs.shape[1:-1], jax.tree.leaves(carry)[0].dtype)
@@ -62,11 +64,14 @@ def prepare(
     if key is not None:
         check_key(key)
         cell, params, xs = cell.sampled(params, xs, key)
-    if keep is not None:
-        keep = _spread(keep, cell)
-        cell, xs = masked(cell), (xs, keep)
+    keep, ends = (None if mask is None else _spread(mask, cell) for mask in (keep, ends))
     if ends is not None:
-        cell, xs, carry = episodic(cell), (xs, _spread(ends, cell)), EpisodeCarry(carry, carry)
+        ends, carry = ends[..., None], EpisodeCarry(carry, carry)
+    # Forward, the step that ends an episode may not count; backward it does, and others may follow.
+    around = ((masked, keep), (episodic, ends))
+    for wrap, told in reversed(around) if reverse else around:
+        if told is not None:
+            cell, xs = wrap(cell), (xs, told)
     if reverse:
         xs = _flip(xs)
     return Prepared(cell, params, xs, carry, partial(_finish, keep, reverse))
@@ -152,11 +157,21 @@ def _keep(lengths, mask, shape):
     return keep_mask(jnp.asarray(lengths), shape[0])
 
 
+def cleared(xs: Float[Array, "T ..."], lengths, mask) -> Float[Array, "T ..."]:
+    """xs with zeros where a step does not count, as the outputs of `unroll` have them."""
+    counts = lengths if mask is None else mask
+    if counts is None:
+        return xs
+    keep = _keep(lengths, mask, xs.shape[: np.ndim(counts) + (mask is None)])
+    return jnp.where(keep.reshape(*keep.shape, *(1,) * (xs.ndim - keep.ndim)) > 0, xs, 0)
+
+
 def _as_mask(name, mask, shape):
-    if jnp.shape(mask) != shape or jnp.result_type(mask) != jnp.bool_:
+    mask = mask if isinstance(mask, jax.Array) else np.asarray(mask)
+    if mask.shape != shape or mask.dtype != bool:
         raise InputError(
             f"{name} must be true or false for each step of each sequence, shape {shape}, "
-            f"got {jnp.result_type(mask)} of shape {jnp.shape(mask)}."
+            f"got {mask.dtype} of shape {mask.shape}."
         )
     return jnp.asarray(mask, jnp.float32)
 

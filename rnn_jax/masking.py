@@ -85,7 +85,7 @@ class EpisodeCarry(NamedTuple):
 
 
 def episodic(cell: Cell) -> Cell:
-    """The cell that takes (x, ends) and starts anew after each step with `ends`.
+    """The cell that takes (x, ends) and starts anew after each step with `ends` [..., 1].
 
     Its carry is an `EpisodeCarry`. Both are kept, since what a step left is still read out, and
     must reach neither the matrix product of the next step nor its gradient where an episode ended.
@@ -96,7 +96,7 @@ def episodic(cell: Cell) -> Cell:
 def _next(cell, params, ends, left):
     batch_shape = jax.tree.leaves(left)[0].shape[:-1]
     fresh = cell.start(params, batch_shape, jax.tree.leaves(left)[0].dtype)
-    return EpisodeCarry(left, hold(ends, fresh, left))
+    return EpisodeCarry(left, hold(ends[..., 0], fresh, left))
 
 
 class EpisodicCell(Wrapper):

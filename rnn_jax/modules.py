@@ -11,6 +11,7 @@ from flax import nnx
 from rnn_jax.cell import Cell
 from rnn_jax.errors import InputError
 from rnn_jax.initializers import initialize
+from rnn_jax.inputs import cleared
 from rnn_jax.scan import Driver, unroll
 from rnn_jax.typing import Array, Carry, Float, Key, Params
 from rnn_jax.watching import gate_activations
@@ -161,7 +162,7 @@ class Stacked(nnx.Module):
         for n, (below, above) in enumerate(pairwise(layers)):
             if above.input_size != below.output_size:
                 raise InputError(
-                    f"layer {n + 1} takes {above.input_size} features and layer {n} gives "
+                    f"layers[{n + 1}] takes {above.input_size} features and layers[{n}] gives "
                     f"{below.output_size}; make them equal."
                 )
         check_rates(dropout=dropout)
@@ -180,6 +181,8 @@ class Stacked(nnx.Module):
         """The final carry of each layer, and the outputs of the last; `options` as in `unroll`."""
         if carry is not None and len(carry) != len(self.layers):
             raise InputError(f"carry must hold {len(self.layers)} carries, got {len(carry)}.")
+        if self.residual:
+            xs = cleared(xs, options.get("lengths"), options.get("mask"))
         carries, keys = [], [(None, None)] * len(self.layers)
         if key is not None:
             keys = jax.random.split(key, (len(self.layers), 2))

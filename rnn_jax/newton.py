@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.cell import Cell
-from rnn_jax.errors import RunError, check_size
+from rnn_jax.chunks import at
+from rnn_jax.errors import InputError, RunError, check_size
 from rnn_jax.inputs import prepare
 from rnn_jax.typing import Array, Bool, Carry, Float, Inputs, Int, Params
 
@@ -20,8 +21,8 @@ from rnn_jax.typing import Array, Bool, Carry, Float, Inputs, Int, Params
 class NewtonReport(NamedTuple):
     """How the iteration ended.
 
-    residual: the largest |carry_t - step(carry_t-1, x_t)| over all steps, fields and examples,
-      divided by 1 + the largest |carry|.
+    residual: the largest |carry_t - step(carry_t-1, x_t)| / (1 + |carry_t|) of all numbers in all
+      carries.
     iterations: rounds taken.
     converged: whether the residual is within the tolerance.
     """
@@ -38,10 +39,13 @@ def unroll_newton(
     carry: Carry | None = None,
     *,
     max_iterations: int = 100,
+    **options,
 ) -> tuple[Carry, Float[Array, "T ... O"], NewtonReport]:
-    """`unroll` by Newton's iteration, and how that went; values are NaN where it did not converge.
+    """`unroll` by Newton's iteration, and how that went.
 
-    The gradient is that of the solution, by one more linear recurrence, not of the iteration.
+    Where it did not converge, all values after the first step are NaN. The gradient is that of the
+    solution, by one more linear recurrence, not of the iteration.
+    `options` are those of `unroll` but for how it is run: lengths, mask, resets, reverse, key.
 
     Raises:
       InputError: as `unroll`; `max_iterations` that is not a positive whole number.
@@ -49,8 +53,12 @@ def unroll_newton(
     the sequence length".
     """
     check_size("max_iterations", max_iterations)
-    run = prepare(cell, params, xs, carry)
-    carry, ys, report = newton(run.cell, run.params, run.carry, run.xs, max_iterations)
+    run = prepare(cell, params, xs, carry, **options)
+    if len(xs):
+        carry, ys, report = newton(run.cell, run.params, run.carry, run.xs, max_iterations)
+    else:
+        carry, ys = jax.lax.scan(partial(run.cell.step, run.params), run.carry, run.xs)
+        report = NewtonReport(jnp.zeros(()), jnp.zeros((), jnp.int32), jnp.array(True))
     return *run.finish(carry, ys), report
 
 
@@ -58,11 +66,20 @@ def unroll_newton(
 def newton(
     cell: Cell, params: Params, carry: Carry, xs: Inputs, max_iterations: int = 100
 ) -> tuple[Carry, Float[Array, "T ... O"], NewtonReport]:
-    """The driver: final carry, outputs and report for T > 0."""
+    """The driver: final carry, outputs and report for T > 0.
+
+    Raises:
+      InputError: a cell whose steps mix places, as convolutions do.
+    """
+    if cell.spatial_axes:
+        raise InputError(
+            "the newton driver needs a cell without spatial axes: a convolution joins all places "
+            "of a picture; use driver='auto'."
+        )
     states, report = _solve(cell, max_iterations, params, carry, xs)
     past = jax.tree.map(lambda c, s: jnp.concatenate([c[None], s[:-1]]), carry, states)
     carries, ys = jax.vmap(partial(cell.step, params))(past, xs)
-    return jax.tree.map(lambda c: c[-1], carries), ys, report
+    return at(carries, -1), ys, report
 
 
 def check_converged(report: NewtonReport) -> None:
@@ -124,8 +141,8 @@ def _solve(cell, max_iterations, params, carry, xs):
         states = _linear_scan(a, b.at[0].add(jnp.einsum("...i,...ij->...j", start, a[0])))
         past = jnp.concatenate([start[None], states[:-1]])
         moved = jax.vmap(lambda c, x: _join(cell.step(params, _part(c, carry), x)[0]))(past, xs)
-        scale = 1 + jnp.max(jnp.abs(states), initial=0)
-        return states, jnp.max(jnp.abs(moved - states), initial=0) / scale, count + 1
+        off = jnp.abs(moved - states) / (1 + jnp.abs(states))
+        return states, jnp.max(off, initial=0), count + 1
 
     def goes_on(state):
         _, residual, count = state

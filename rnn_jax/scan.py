@@ -47,15 +47,16 @@ def unroll(
       mask: the same for any steps, [T, ...], true where a step counts. What xs holds elsewhere, NaN
         included, reaches neither values nor gradients.
       resets: [T, ...], true where an episode starts: the carry is `cell.start(params, ...)` before
-        that step, whatever it was, and no gradient flows across.
+        that step, whatever it was, and no gradient flows across. A step that does not count resets
+        nothing.
       reverse: run from the last step to the first; ys stay in the order of xs. With lengths each
         sequence starts at its own end, and with resets each episode.
       key: what a cell draws its noise from, as dropout does; without, it draws none.
       truncate: cut the gradient every so many steps: truncated back-propagation through time.
       driver: how the scan is run; all give the same values. "plain" is `jax.lax.scan` over the
         cell's step; "chunked" is faster and takes any GatedCell, but no forward-mode derivatives;
-        "associative" runs time in parallel and takes linear cells; "newton" does so for any cell,
-        see `rnn_jax.newton`; "auto" is what `pick_driver` says.
+        "associative" runs time in parallel and takes linear cells; "newton" does so for
+        any cell but one that convolves, see `rnn_jax.newton`; "auto" is what `pick_driver` says.
       chunk: K, the steps that "chunked" takes at a time; by default `chunk_length`.
       remat: let "chunked" keep every K-th carry only and compute the others again going back.
 

@@ -50,7 +50,7 @@ def gate_activations(
 ) -> dict[str, Float[Array, "T ... H"]]:
     """The value of each gate of `cell` at each step, by name; zero where a step does not count.
 
-    `options` are those of `unroll` that say which steps count: lengths, mask, resets.
+    `options` are those of `unroll` but for how it is run: lengths, mask, resets, reverse, key.
 
     Raises:
       InputError: as `unroll`; a cell that has no gates or does not tell their values.
@@ -62,10 +62,11 @@ def gate_activations(
     def step(carry, x):
         x_gates, h_gates = run.cell.project(run.params, x), run.cell.mix(run.params, carry)
         values = run.cell.activations(run.params, carry, x_gates, h_gates)
-        return run.cell.update(run.params, carry, x_gates, h_gates), values
+        after = run.cell.update(run.params, carry, x_gates, h_gates)
+        return after, jnp.concatenate(values, axis=-1)
 
-    _, values = jax.lax.scan(step, run.carry, run.xs)
-    return dict(zip(cell.gates, values, strict=True))
+    _, joined = run.finish(*jax.lax.scan(step, run.carry, run.xs))
+    return dict(zip(cell.gates, jnp.split(joined, len(cell.gates), axis=-1), strict=True))
 
 
 def has_activations(cell: Cell) -> bool:

@@ -39,8 +39,9 @@ class ConvLSTMCell(LSTMCell):
         h' = o tanh(c')            where * is convolution, at every place
 
     Carry: h, c [..., height, width, H], H the channels. Params: w_x [K, K, D, 4H],
-    w_h [K, K, H, 4H], b [4H], K = `kernel_size`. There are no peepholes. With `spatial_axes` 1 or 3
-    it runs over lines or volumes.
+    w_h [K, K, H, 4H], b [4H], K = `kernel_size`. With `spatial_axes` 1 or 3 it runs over lines or
+    volumes.
+    Departs from the paper: there are no peepholes.
 
     Raises:
       InputError: a kernel_size that is not a positive odd number, other than 1 to 3 spatial_axes.

@@ -19,6 +19,7 @@ class CoupledLSTMCell(GatedCell):
         h' = o tanh(c')
 
     Carry: h, c [..., H]. Params: w_x [D, 3H], w_h [H, 3H], b [3H].
+    Departs from the paper: there are no peepholes.
 
     Reference: Greff, Srivastava, Koutnik, Steunebrink, Schmidhuber (2017), "LSTM: a search space
     odyssey" (CIFG).

@@ -1,4 +1,4 @@
-"""Recurrent networks made of differential equations whose gradients neither vanish nor explode."""
+"""Steps of differential equations, made so that gradients last."""
 
 import dataclasses
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from rnn_jax.typing import Array, Float
 class AntisymmetricRNNCell(GatedCell):
     """Antisymmetric recurrent network: an Euler step of a stable differential equation.
 
-        h' = h + step tanh(x w_x + b + h (w_h - w_h^T) - damping h)
+        h' = h + step_size tanh(x w_x + b + h (w_h - w_h^T) - damping h)
 
     Carry: h [..., H]. Params: w_x [D, H], w_h [H, H], b [H].
 
@@ -48,10 +48,11 @@ class OscillatorCarry(NamedTuple):
 class CoRNNCell(GatedCell):
     """Coupled oscillatory recurrent network.
 
-        v' = v + step (tanh(x w_x + b + [h, v] w_h) - stiffness h - damping v)
-        h' = h + step v'
+        v' = v + step_size (tanh(x w_x + b + [h, v] w_h) - stiffness h - damping v)
+        h' = h + step_size v'
 
     Carry: h, v [..., H]. Params: w_x [D, H], w_h [2H, H], b [H].
+    Of the two schemes of the paper, the one that damps by the old velocity.
 
     Reference: Rusch, Mishra (2021), "Coupled oscillatory recurrent neural network (coRNN): an
     accurate and (gradient) stable architecture for learning long time dependencies".

@@ -34,6 +34,7 @@ class SLSTMCell(GatedCell):
 
     c and n are kept divided by exp(m), m' = max(log f + m, log i), which leaves h as it is and no
     number to overflow.
+    Only together do they say something: of this carry, zone out h alone.
     Carry: h, c, n, m [..., H]. Params: w_x [D, 4H], w_h [H, 4H], b [4H].
 
     Reference: Beck et al. (2024), "xLSTM: extended long short-term memory" (one head).

@@ -160,14 +160,18 @@ class LRUCell(LinearCell):
             raise InputError(f"radii must be 0 <= low < high <= 1, got {self.radii}.")
 
     def init(self, key, input_size):
-        """Eigenvalues uniform in a ring; inputs scaled so that states start with norm 1."""
+        """Eigenvalues uniform in a ring; inputs scaled so that white noise makes states of norm 1.
+
+        What is complex is normal, its parts each with half the variance of LeCun's.
+        """
         key, key_nu, key_theta, key_y = jax.random.split(key, 4)
         size, (low, high) = self.hidden_size, self.radii
         squared = jax.random.uniform(key_nu, (size,), jnp.float32, low**2, high**2)
         theta = jax.random.uniform(key_theta, (size,), jnp.float32, 1e-3, self.largest_angle)
+        w_x, b = super().init(key, input_size)
         w_y = lecun_normal()(key_y, (2 * size, size), jnp.float32)
         nu, gamma = log(-0.5 * log(squared)), 0.5 * jnp.log1p(-squared)
-        return LRUParams(*super().init(key, input_size), nu, log(theta), gamma, w_y)
+        return LRUParams(sqrt(0.5) * w_x, b, nu, log(theta), gamma, sqrt(2) * w_y)
 
     def coefficients(self, params, x_gates):
         """lambda [H] and the scaled input."""

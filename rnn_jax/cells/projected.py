@@ -34,6 +34,7 @@ class ProjectedLSTMCell(LSTMCell):
     Carry: h, c [..., H]. Params: w_x [D, 4H], w_h [O, 4H], b [4H], w_p [H, O]. Outputs [..., O],
     O = `projection`, half of H if not given.
     The carry holds h, of which y is made anew: one more small product a step.
+    Departs from the paper: there are no peepholes, and no outputs that are not fed back.
 
     Reference: Sak, Senior, Beaufays (2014), "Long short-term memory recurrent neural network
     architectures for large scale acoustic modeling".

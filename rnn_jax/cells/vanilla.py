@@ -46,6 +46,7 @@ class IRNNCell(RNNCell):
         h' = relu(x w_x + b + h w_h),   w_h = 1 at the start
 
     Carry: h [..., H]. Params: w_x [D, H], w_h [H, H], b [H].
+    Departs from the paper: w_x starts at a tenth of LeCun normal, not at a deviation of 0.001.
 
     Reference: Le, Jaitly, Hinton (2015), "A simple way to initialize recurrent networks of
     rectified linear units".

@@ -21,6 +21,7 @@ DRIVERS = {
     "chunked": {"driver": "chunked", "chunk": 2},
     "remat": {"driver": "chunked", "chunk": 2, "remat": True},
     "associative": {"driver": "associative"},
+    "newton": {"driver": "newton"},
 }
 """What `unroll` is told, by name; a new driver is a row here and a word in `drivers_for`."""
 
@@ -70,11 +71,14 @@ def fetched(function):
     return lambda *args, **options: jax.device_get(function(*args, **options))
 
 
+compiled = partial(jax.jit, static_argnames=("cell", "driver", "reverse", "truncate"))
+
+
 @fetched
-@partial(jax.jit, static_argnames=("cell", "driver"))
-def run(cell, params, xs, carry=None, *, lengths=None, driver="auto"):
-    """`unroll`, compiled: the final carry and the outputs."""
-    return unroll(cell, params, xs, carry, lengths=lengths, **DRIVERS[driver])
+@compiled
+def run(cell, params, xs, carry=None, *, driver="auto", **options):
+    """`unroll` with any of its options, compiled: the final carry and the outputs."""
+    return unroll(cell, params, xs, carry, **DRIVERS[driver], **options)
 
 
 def pull_back(f, cotangents, *arguments):
@@ -84,10 +88,10 @@ def pull_back(f, cotangents, *arguments):
 
 
 @fetched
-@partial(jax.jit, static_argnames=("cell", "driver"))
-def run_back(cell, params, xs, carry, cotangents, *, lengths=None, driver="auto"):
+@compiled
+def run_back(cell, params, xs, carry, cotangents, *, driver="auto", **options):
     """The values of `run`, and its gradients by params, xs and carry."""
-    unrolled = partial(unroll, cell, lengths=lengths, **DRIVERS[driver])
+    unrolled = partial(unroll, cell, **DRIVERS[driver], **options)
     return pull_back(unrolled, cotangents, params, xs, carry)
 
 

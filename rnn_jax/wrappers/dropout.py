@@ -1,13 +1,13 @@
 """Dropout around any cell: what is dropped is drawn once for a run, and the same at every step."""
 
 import dataclasses
+import numbers
 from typing import NamedTuple
 
 import jax
 
 from rnn_jax.cell import Cell, GatedCell
 from rnn_jax.errors import InputError
-from rnn_jax.initializers import require
 from rnn_jax.typing import Array, Float, Key, Params
 from rnn_jax.wrappers.base import GatedWrapper, Wrapper, first_leaf, on_first_leaf, wrapper_for
 
@@ -53,8 +53,8 @@ def dropout_mask(key: Key[Array, ""], rate: float, shape: tuple[int, ...], dtype
 def check_rates(**rates: float) -> None:
     """Raise InputError, naming the rate, unless each is at least 0 and below 1."""
     for name, rate in rates.items():
-        if not 0 <= rate < 1:
-            raise InputError(f"{name} must be at least 0 and below 1, got {rate}.")
+        if not isinstance(rate, numbers.Real) or not 0 <= rate < 1:
+            raise InputError(f"{name} must be at least 0 and below 1, got {rate!r}.")
 
 
 class DropoutParams(NamedTuple):
@@ -130,11 +130,14 @@ class _DropConnected:
         """The mask drawn, one for the batch, and multiplied into w_h."""
         if key is None:
             return super().sampled(params, xs, key)
+        if not hasattr(params, "w_h"):
+            raise InputError(
+                f"drop_connect needs params with w_h, {type(params).__name__} has none; put it "
+                "inside layer_norm and learned_carry, around a cell with a recurrent matrix."
+            )
         key, key_w = jax.random.split(key)
-        cell, params, xs = super().sampled(params, xs, key)
-        require(params, "w_h")
         mask = dropout_mask(key_w, self.rate, params.w_h.shape, params.w_h.dtype)
-        return cell, params._replace(w_h=params.w_h * mask), xs
+        return super().sampled(params._replace(w_h=params.w_h * mask), xs, key)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,11 +22,11 @@ def layer_norm(cell: GatedCell) -> GatedCell:
 
     Params: `LayerNormParams`; the shift starts as the inner bias, e.g. the forget bias, of which a
     norm would leave nothing.
+    Departs from the paper: gates are normalised one by one, the memory cell of an LSTM not at all.
 
     Raises:
       InputError: a cell that is no GatedCell.
-    Reference: Ba, Kiros, Hinton (2016), "Layer normalization". The memory cell of an LSTM is not
-    normalised.
+    Reference: Ba, Kiros, Hinton (2016), "Layer normalization".
     """
     if not isinstance(cell, GatedCell):
         raise InputError(f"layer_norm needs a GatedCell, {type(cell).__name__} is none.")

@@ -31,7 +31,7 @@ def zoneout(cell: Cell, *rates: float) -> Cell:
             f"zoneout needs 1 rate or {fields}, one for every field of the carry of "
             f"{type(cell).__name__}, got {len(rates)}."
         )
-    check_rates(**{f"rate {n}": rate for n, rate in enumerate(rates)})
+    check_rates(**{f"rates[{n}]": rate for n, rate in enumerate(rates)})
     rates = rates if len(rates) == fields else rates * fields
     return wrapper_for(cell, ZoneoutCell, ZoneoutGatedCell)(cell, rates)
 

@@ -1,0 +1,120 @@
+"""A mistake in what a run is asked for beyond its inputs is answered as any other."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cells import H
+from test_bad_inputs import KEY, RUN, XS, assert_told, call, told
+
+from rnn_jax import (
+    CELLS,
+    ConvLSTMCell,
+    LRUCell,
+    LSTMCell,
+    MinGRUCell,
+    RNNCell,
+    gate_activations,
+    unroll,
+    unroll_carries,
+)
+from rnn_jax.initializers import initialize
+from rnn_jax.testing.oracle import B, D, T, problem
+
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+EVERY = np.ones((T, B), bool)
+MINGRU = {"cell": MinGRUCell(H), "params": problem(MinGRUCell(H), dtype=np.float32).params}
+CONV = {"cell": ConvLSTMCell(H), "params": problem(ConvLSTMCell(H), dtype=np.float32).params}
+
+TABLE = {
+    unroll: [
+        told("mask must be true or false", "(7, 4)", "bool of shape (4,)", mask=EVERY[0]),
+        told("mask must be true or false", "float32 of shape (7, 4)", mask=XS[..., 0]),
+        told("mask must be true or false", "int64 of shape (7, 4)", mask=(EVERY * 1).tolist()),
+        told("mask must be true or false", "of shape (7, 4, 1)", mask=EVERY[..., None]),
+        told("mask must be true or false", "got <U1 of shape ()", mask="1"),
+        told("lengths and mask", "give one of them", mask=EVERY, lengths=[T] * B),
+        told("resets must be true or false", "(7, 4)", "of shape (4, 7)", resets=EVERY.T),
+        told("resets must be true or false", "got int32", resets=EVERY.astype(np.int32)),
+        told("resets must be true or false", "of shape ()", resets=True),
+        told("key must be one key", "got 0", key=0),
+        told("key must be one key", "got 'a'", key="a"),
+        told("key must be one key", "key<fry>[2]", key=jax.random.split(KEY)),
+        told("truncate must be", "got 0", truncate=0),
+        told("truncate must be", "got 2.5", truncate=2.5),
+        told("truncate must be", "got True", truncate=True),
+        told("plain, chunked, associative, newton", "got 'Newton'", driver="Newton"),
+        told("associative driver needs a linear cell", "LSTMCell is not", driver="associative"),
+        told(
+            "MinGRUCell cannot start anew within a run",
+            "driver='auto'",
+            **MINGRU,
+            resets=EVERY,
+            driver="associative",
+        ),
+        told("leave them out with newton", driver="newton", chunk=4),
+        told("leave them out with associative", **MINGRU, driver="associative", remat=True),
+        told("ConvLSTMCell must have 2 axes of places", "(7, 4, 2)", **CONV),
+        told("must be [T, ..., D]", **CONV, xs=XS[:, 0, 0]),
+    ],
+    gate_activations: [
+        told("mask must be true or false", "of shape (4,)", mask=EVERY[0]),
+        told("resets must be true or false", "of shape (4,)", resets=EVERY[0]),
+    ],
+    unroll_carries: [
+        told("has 5 features", xs=np.zeros((T, B, 5), np.float32)),
+        told("lengths and mask", mask=EVERY, lengths=[T] * B),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    "function, words, changes",
+    [
+        pytest.param(function, *row, id=f"{function.__name__}-{row[0][-1]}-{n}")
+        for function, rows in TABLE.items()
+        for n, row in enumerate(rows)
+    ],
+)
+def test_a_mistake_is_answered_in_words(function, words, changes):
+    assert_told(words, function, **RUN | changes)
+
+
+@pytest.mark.parametrize(
+    "cell, init, words",
+    [
+        (LSTMCell(H), "gain", ["init must be one of", "e.g. gain=0.9", "got 'gain'"]),
+        (LSTMCell(H), "chrono=2", ["longest must be at least 3 steps", "got 2"]),
+        (RNNCell(H), "forget=1", ["forget=1 sets the bias", "RNNCell names none"]),
+        (RNNCell(H), "chrono=9", ["chrono sets the bias", "RNNCell names none"]),
+        (LRUCell(H), "orthogonal", ["sets w_h", "LRUParams does not have", "choose another"]),
+        (MinGRUCell(H), "uniform", ["sets w_h", "LinearParams does not have"]),
+    ],
+)
+def test_an_init_that_does_not_suit_a_cell_is_told_so(cell, init, words):
+    assert_told(words, initialize, cell, KEY, D, init)
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: LRUCell(H, radii=(0.9, 0.5)), "0 <= low < high <= 1, got (0.9, 0.5)"),
+        (lambda: LRUCell(H, radii=(0.9, 1.5)), "got (0.9, 1.5)"),
+        (lambda: ConvLSTMCell(H, kernel_size=2), "kernel_size must be odd, got 2"),
+        (lambda: ConvLSTMCell(H, kernel_size=0), "kernel_size must be a positive whole number"),
+        (lambda: CELLS["projected"](H, projection=0), "projection must be a positive whole number"),
+    ],
+)
+def test_a_cell_that_cannot_be_is_told_so(make, words):
+    assert_told([words], make)
+
+
+def test_masks_may_be_lists():
+    last, ys = call(unroll, mask=EVERY.tolist(), resets=(~EVERY).tolist())
+    want, want_ys = call(unroll)
+    jax.tree.map(np.testing.assert_array_equal, (last, ys), (want, want_ys))
+
+
+def test_a_key_of_the_old_kind_is_a_key():
+    assert jnp.all(jnp.isfinite(call(unroll, key=jax.random.PRNGKey(0))[1]))

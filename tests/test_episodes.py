@@ -1,0 +1,114 @@
+"""Steps that do not count, and episodes within a sequence: each as if it ran apart."""
+
+import jax
+import numpy as np
+import pytest
+from apart import MASK, RESETS, each_apart
+
+from rnn_jax import (
+    ConvLSTMCell,
+    LSTMCell,
+    MinGRUCell,
+    ResetBeforeGRUCell,
+    learned_carry,
+)
+from rnn_jax.testing.oracle import assert_close, assert_same, problem, run_back
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+LSTM = LSTMCell(2)
+STEP = learned_carry(ResetBeforeGRUCell(2))
+BOTH = {"mask": MASK, "resets": RESETS}
+each_way = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+each_driver = pytest.mark.parametrize("driver", ["plain", "chunked"])
+
+
+def assert_apart(cell, driver, **options):
+    point = problem(cell, features=1)
+    got = run_back(cell, *point, driver=driver, **options)
+    assert_close(got, each_apart(cell, *point, **options))
+
+
+@each_way
+@pytest.mark.parametrize(
+    "cell, driver",
+    [(LSTM, "plain"), (LSTM, "chunked"), (STEP, "plain"), (ConvLSTMCell(1), "chunked")],
+    ids=["lstm-plain", "lstm-chunked", "step-plain", "conv-chunked"],
+)
+def test_each_episode_runs_apart_without_the_steps_that_do_not_count(cell, driver, reverse):
+    assert_apart(cell, driver, **BOTH, reverse=reverse)
+
+
+def test_a_mask_alone_cuts_steps_out():
+    assert_apart(LSTM, "chunked", mask=MASK, reverse=True)
+
+
+@each_driver
+def test_resets_alone_part_episodes(driver):
+    assert_apart(LSTM, driver, resets=RESETS)
+
+
+def test_episodes_start_from_a_learned_carry_and_it_hears_of_all():
+    assert_apart(learned_carry(LSTM), "chunked", resets=RESETS)
+
+
+@each_way
+def test_the_associative_driver_masks(reverse):
+    assert_apart(MinGRUCell(2), "associative", mask=MASK, reverse=reverse)
+
+
+@each_way
+def test_resets_past_the_end_of_a_sequence_reset_nothing(reverse):
+    point, lengths = problem(LSTM, features=1), np.array([4, 0, 7, 3], np.int32)
+    how = {"driver": "chunked", "reverse": reverse, "resets": RESETS}
+    got = run_back(LSTM, *point, lengths=lengths, **how)
+    within = np.arange(len(RESETS))[:, None] < lengths
+    want = each_apart(LSTM, *point, mask=within, resets=RESETS, reverse=reverse)
+    assert_close(got, want)
+
+
+@each_driver
+def test_a_nan_carry_that_is_reset_at_the_first_step_reaches_nothing(driver):
+    params, xs, carry, cotangents = problem(LSTM, features=1)
+    resets = RESETS.copy()
+    resets[0] = True
+
+    def started(value):
+        changed = jax.tree.map(lambda c: c * 0 + value, carry)
+        given = params, xs, changed, cotangents
+        return run_back(LSTM, *given, driver=driver, resets=resets)
+
+    got = started(np.nan)
+    assert_same(got, started(0.0))
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(got[1][2]))
+
+
+@each_driver
+def test_nan_in_one_episode_reaches_neither_values_nor_gradients_of_the_others(driver):
+    params, xs, carry, (d_last, d_ys) = jax.device_get(problem(LSTM, features=1))
+    resets = np.zeros_like(RESETS)
+    resets[[2, 4]] = True
+    poisoned = xs.copy()
+    poisoned[2:4] = np.nan
+    (last, ys), (_, d_xs, d_carry) = run_back(
+        LSTM, params, xs, carry, (d_last, d_ys), driver=driver, resets=resets
+    )
+    (got_last, got_ys), (_, got_xs, got_carry) = run_back(
+        LSTM, params, poisoned, carry, (d_last, d_ys), driver=driver, resets=resets
+    )
+    others = [0, 1, 4, 5, 6]
+    assert_same(
+        (got_last, got_ys[others], got_xs[others], got_carry),
+        (last, ys[others], d_xs[others], d_carry),
+    )
+
+
+def test_nan_where_a_step_does_not_count_reaches_nothing():
+    params, xs, carry, (d_last, d_ys) = jax.device_get(problem(LSTM, features=1))
+    gaps = ~MASK[..., None]
+
+    def filled(value):
+        given = params, np.where(gaps, value, xs), carry, (d_last, np.where(gaps, value, d_ys))
+        return run_back(LSTM, *given, driver="chunked", reverse=False, **BOTH)
+
+    assert_same(filled(np.nan), filled(0.0))

@@ -1,0 +1,190 @@
+"""Layers upon layers, and layers that read both ways: what they are by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from rnn_jax import (
+    RNN,
+    Bidirectional,
+    ConvLSTMCell,
+    GRUCell,
+    InputError,
+    LSTMCell,
+    Stacked,
+    dropout,
+    unroll,
+)
+from rnn_jax.testing.oracle import assert_close, assert_same
+
+T, B, D, H = 5, 3, 2, 4
+XS = jax.random.normal(jax.random.key(1), (T, B, D))
+LENGTHS = jnp.array([5, 0, 3])
+KEY = jax.random.key(2)
+RNGS = nnx.Rngs(0)
+LSTM, GRU = RNN(LSTMCell(H), D, rngs=RNGS), RNN(GRUCell(H), H, rngs=RNGS)
+BOTH = Bidirectional(GRUCell(H), D, rngs=RNGS)
+lengths_or_none = pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "lengths"])
+
+
+def by_hand(layer, xs, carry=None, **options):
+    return unroll(layer.cell, layer.weights(), xs, carry, **options)
+
+
+def flipped(xs, lengths):
+    t = np.arange(T)[:, None]
+    ends = np.full(B, T) if lengths is None else np.asarray(lengths)
+    return xs[np.where(t < ends, ends - 1 - t, t), np.arange(B)]
+
+
+@lengths_or_none
+def test_a_stack_feeds_each_layer_the_outputs_of_the_one_below(lengths):
+    first, ys = by_hand(LSTM, XS, lengths=lengths)
+    second, ys = by_hand(GRU, ys, lengths=lengths)
+    assert_close(Stacked([LSTM, GRU])(XS, lengths=lengths), ((first, second), ys), 1e-6)
+
+
+@lengths_or_none
+def test_both_ways_is_one_forward_and_one_on_the_flipped_inputs(lengths):
+    (ahead, back), ys = BOTH(XS, lengths=lengths)
+    assert_close((ahead, ys[..., :H]), by_hand(BOTH.forward, XS, lengths=lengths), 1e-6)
+    last, out = by_hand(BOTH.backward, flipped(XS, lengths), lengths=lengths)
+    assert_close((back, ys[..., H:]), (last, flipped(out, lengths)), 1e-6)
+
+
+def test_both_ways_can_be_added_up():
+    layer = Bidirectional(GRUCell(H), D, merge="sum", rngs=nnx.Rngs(0))
+    _, ys = layer(XS)
+    (_, ahead), (_, back) = by_hand(layer.forward, XS), by_hand(layer.backward, XS, reverse=True)
+    assert layer.output_size == H
+    assert_close(ys, ahead + back, 1e-6)
+
+
+def test_a_stack_goes_on_from_its_carries():
+    stack = Stacked([LSTM, GRU])
+    carry, head = stack(XS[:2])
+    carry, tail = stack(XS[2:], carry)
+    assert_close((carry, jnp.concatenate([head, tail])), stack(XS), 1e-6)
+
+
+def test_both_ways_start_from_both_carries():
+    given, _ = BOTH(XS)
+    carry, ys = BOTH(XS, given)
+    assert_close((carry.forward, ys[..., :H]), by_hand(BOTH.forward, XS, given.forward), 1e-6)
+    back = by_hand(BOTH.backward, XS, given.backward, reverse=True)
+    assert_close((carry.backward, ys[..., H:]), back, 1e-6)
+
+
+def test_layers_that_read_both_ways_can_be_stacked():
+    above = RNN(LSTMCell(3), 2 * H, rngs=RNGS)
+    carry, ys = Stacked([BOTH, above])(XS, lengths=LENGTHS)
+    below = BOTH(XS, lengths=LENGTHS)
+    assert_close((carry[0], (carry[1], ys)), (below[0], above(below[1], lengths=LENGTHS)), 1e-6)
+
+
+def test_residual_layers_add_what_goes_in_where_widths_agree():
+    _, low = by_hand(LSTM, XS)
+    _, high = by_hand(GRU, low)
+    _, ys = Stacked([LSTM, GRU], residual=True)(XS)
+    assert_close(ys, high + low, 1e-6)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [{"lengths": LENGTHS}, {"mask": jnp.arange(T)[:, None] < LENGTHS}],
+    ids=["lengths", "mask"],
+)
+def test_residual_layers_pass_nothing_on_where_a_step_does_not_count(counts):
+    padding = np.arange(T)[:, None] >= LENGTHS
+    layer = RNN(GRUCell(D), D, rngs=nnx.Rngs(0))
+    _, ys = Stacked([layer, layer], residual=True)(
+        jnp.where(padding[..., None], jnp.nan, XS), **counts
+    )
+    assert not np.any(ys[padding])
+    assert np.all(np.isfinite(ys))
+
+
+def test_a_stack_drops_between_layers_with_a_key_only():
+    stack, plain = Stacked([LSTM, GRU], dropout=0.5), Stacked([LSTM, GRU])
+    assert_same(stack(XS), plain(XS))
+    _, ys = stack(XS, key=KEY)
+    assert_same(stack(XS, key=KEY)[1], ys)
+    assert np.any(ys != stack(XS, key=jax.random.key(3))[1])
+    assert_same(plain(XS, key=KEY), plain(XS))
+
+
+def test_a_stack_drops_the_same_units_at_every_step_and_keeps_the_mean():
+    below = RNN(LSTMCell(400), D, rngs=nnx.Rngs(0))
+    seen = []
+
+    class Watch(nnx.Module):
+        input_size = output_size = 400
+
+        def __call__(self, xs, carry, **options):
+            seen.append(xs)
+            return carry, xs
+
+    Stacked([below, Watch()], dropout=0.25)(XS, key=KEY)
+    scale = np.asarray(seen[0] / below(XS)[1])
+    np.testing.assert_allclose(scale, np.broadcast_to(scale[0], scale.shape), rtol=1e-5)
+    assert np.all((scale == 0) | (np.abs(scale - 4 / 3) < 1e-5))
+    np.testing.assert_allclose(scale[0].mean(), 1, atol=0.05)
+
+
+def test_a_key_reaches_each_layer_and_each_direction_as_another():
+    noisy = dropout(GRUCell(H), inputs=0.5)
+    layer = Bidirectional(noisy, D, rngs=nnx.Rngs(0))
+    layer.backward = layer.forward
+    xs = jnp.ones((1, 50, D))
+    (ahead, back), _ = layer(xs, key=KEY)
+    assert np.any(ahead.h != back.h)
+    same = RNN(noisy, H, rngs=nnx.Rngs(0))
+    ys = Stacked([same, same])(jnp.ones((1, 50, H)), key=KEY)[0]
+    assert np.any(ys[0].h != ys[1].h)
+
+
+def test_streaming_step_by_step_is_the_whole():
+    carry, ys = None, []
+    for x in XS:
+        carry, y = LSTM.step(x, carry)
+        ys.append(y)
+    assert_close((carry, jnp.stack(ys)), LSTM(XS), 1e-6)
+
+
+def test_a_layer_of_pictures_streams_too():
+    layer = RNN(ConvLSTMCell(2), 1, rngs=nnx.Rngs(0))
+    carry, y = layer.step(jnp.ones((B, 4, 4, 1)))
+    assert y.shape == carry.c.shape == (B, 4, 4, 2)
+
+
+def test_bfloat16_products_keep_carries_of_float32():
+    layers = [
+        RNN(LSTMCell(H), D, dtype=jnp.bfloat16, rngs=nnx.Rngs(0)),
+        Bidirectional(GRUCell(H), H, dtype=jnp.bfloat16, rngs=nnx.Rngs(1)),
+    ]
+    results = Stacked(layers)(XS)
+    assert {leaf.dtype for leaf in jax.tree.leaves(results)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: Stacked([]), "at least one layer, got none"),
+        (lambda: Stacked([LSTM, LSTM]), "layers[1] takes 2 features and layers[0] gives 4"),
+        (lambda: Stacked([BOTH, GRU]), "layers[1] takes 4 features and layers[0] gives 8"),
+        (lambda: Stacked([LSTM], dropout=1.0), "dropout must be at least 0 and below 1, got 1.0"),
+        (lambda: Stacked([LSTM, GRU])(XS, [None]), "carry must hold 2 carries, got 1"),
+        (lambda: Stacked([LSTM, GRU])(XS[..., :1]), "xs has 1 features, the cell was made for 2"),
+        (lambda: Bidirectional(GRUCell(H), D, merge="mean", rngs=RNGS), "'sum', got 'mean'"),
+        (lambda: RNN(LSTMCell(H), D, init="gain", rngs=RNGS), "init must be one of default"),
+        (lambda: RNN(LSTMCell(H), D, init="chrono=2", rngs=RNGS), "at least 3 steps, got 2.0"),
+        (lambda: RNN(LSTMCell(H), D, init=None, rngs=RNGS), "got None"),
+    ],
+)
+def test_a_mistake_is_one_sentence(make, words):
+    with pytest.raises(InputError) as error:
+        make()
+    assert words in str(error.value)

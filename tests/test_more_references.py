@@ -1,0 +1,180 @@
+"""Cells of linear, of dynamical and of spatial systems against equations written from papers."""
+
+import jax
+import numpy as np
+import pytest
+from cells import H
+from test_references import named, sigmoid
+
+from rnn_jax import (
+    AntisymmetricRNNCell,
+    ConvLSTMCell,
+    CoRNNCell,
+    HiddenCarry,
+    LRUCell,
+    LSTMCarry,
+    MinGRUCell,
+    MinLSTMCell,
+    RGLRUCell,
+    gate_activations,
+)
+from rnn_jax.cells.dynamical import OscillatorCarry
+from rnn_jax.cells.linear import ComplexCarry
+from rnn_jax.testing.oracle import assert_close, problem, run
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def chang(params, xs, carry):
+    """Chang et al. (2019): forward Euler, the recurrent matrix antisymmetric but for diffusion."""
+    epsilon, gamma = 0.2, 0.03
+    w_x, w, b = params
+    matrix = w.T - w - gamma * np.eye(H)
+    (h,), hs = carry, []
+    for x in xs:
+        h = h + epsilon * np.tanh((matrix @ h.T).T + x @ w_x + b)
+        hs.append(h)
+    return HiddenCarry(h), np.array(hs)
+
+
+def rusch(params, xs, carry):
+    """Rusch, Mishra (2021): y'' = sigma(W y + U y' + V u + b) - gamma y - epsilon y'.
+
+    The velocity z moves first, by old values; the position y moves by the new velocity.
+    """
+    dt, gamma, epsilon = 0.2, 1.5, 0.7
+    v, (w, u), b = params.w_x, np.split(params.w_h, 2), params.b
+    (y, z), ys = carry, []
+    for x in xs:
+        z = z + dt * np.tanh(y @ w + z @ u + x @ v + b) - dt * gamma * y - dt * epsilon * z
+        y = y + dt * z
+        ys.append(y)
+    return OscillatorCarry(y, z), np.array(ys)
+
+
+def convolved(pictures, kernel):
+    """Every pixel: the sum over the offsets around it, where there is something at an offset."""
+    count, height, width, _ = pictures.shape
+    around = kernel.shape[0] // 2
+    out = np.zeros((count, height, width, kernel.shape[-1]))
+    for i, j, di, dj in np.ndindex(height, width, *kernel.shape[:2]):
+        row, column = i + di - around, j + dj - around
+        if 0 <= row < height and 0 <= column < width:
+            out[:, i, j] += pictures[:, row, column] @ kernel[di, dj]
+    return out
+
+
+def shi(params, xs, carry):
+    """Shi et al. (2015) without peepholes."""
+    (h, c), hs = carry, []
+    for x in xs:
+        net = convolved(x, params.w_x) + convolved(h, params.w_h) + params.b
+        i, f, g, o = np.split(net, 4, axis=-1)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+        hs.append(h)
+    return LSTMCarry(h, c), np.array(hs)
+
+
+def orvieto(params, xs, carry):
+    """Orvieto et al. (2023): x' = Lambda x + gamma B u, y = Re(C x), all complex."""
+    eigenvalues = np.exp(-np.exp(params.nu) + 1j * np.exp(params.theta))
+    matrix = np.split(params.w_x, 2, axis=1)[0] + 1j * np.split(params.w_x, 2, axis=1)[1]
+    bias = params.b[:H] + 1j * params.b[H:]
+    out = params.w_y[:H] - 1j * params.w_y[H:]
+    state, ys = carry.re + 1j * carry.im, []
+    for x in xs:
+        state = eigenvalues * state + np.exp(params.gamma) * (x @ matrix + bias)
+        ys.append((state @ out).real)
+    return ComplexCarry(state.real, state.imag), np.array(ys)
+
+
+def feng_gru(params, xs, carry):
+    """Feng et al. (2024), minGRU, not in logarithms."""
+    w_x, b = params
+    (h,), hs, seen = carry, [], []
+    for x in xs:
+        z, n = np.split(x @ w_x + b, 2, axis=-1)
+        z = sigmoid(z)
+        h = (1 - z) * h + z * n
+        hs.append(h)
+        seen.append((z, n))
+    return HiddenCarry(h), np.array(hs), named("zn", seen)
+
+
+def feng_lstm(params, xs, carry):
+    """Feng et al. (2024), minLSTM with gates that sum to one, not in logarithms."""
+    w_x, b = params
+    (h,), hs, seen = carry, [], []
+    for x in xs:
+        i, f, n = np.split(x @ w_x + b, 3, axis=-1)
+        i, f = sigmoid(i), sigmoid(f)
+        i, f = i / (i + f), f / (i + f)
+        h = f * h + i * n
+        hs.append(h)
+        seen.append((i, f, n))
+    return HiddenCarry(h), np.array(hs), named("ifn", seen)
+
+
+def griffin(params, xs, carry):
+    """De et al. (2024): a_t = a^(c r_t), a = sigmoid(Lambda), c = 8."""
+    (w_r, w_i, w_n), (b_r, b_i, b_n) = np.split(params.w_x, 3, axis=1), np.split(params.b, 3)
+    a, (h,), hs, seen = sigmoid(params.decay), carry, [], []
+    for x in xs:
+        r, i, n = sigmoid(x @ w_r + b_r), sigmoid(x @ w_i + b_i), x @ w_n + b_n
+        a_t = a ** (8 * r)
+        h = a_t * h + np.sqrt(1 - a_t**2) * (i * n)
+        hs.append(h)
+        seen.append((r, i, n))
+    return HiddenCarry(h), np.array(hs), named("rin", seen)
+
+
+OSCILLATORS = CoRNNCell(H, step_size=0.2, stiffness=1.5, damping=0.7)
+REFERENCES = [
+    pytest.param(AntisymmetricRNNCell(H, step_size=0.2, damping=0.03), chang, id="antisymmetric"),
+    pytest.param(OSCILLATORS, rusch, id="cornn"),
+    pytest.param(ConvLSTMCell(H), shi, id="conv_lstm"),
+    pytest.param(ConvLSTMCell(2, kernel_size=1), shi, id="conv_lstm_of_one_place"),
+    pytest.param(LRUCell(H), orvieto, id="lru"),
+    pytest.param(MinGRUCell(H), feng_gru, id="mingru"),
+    pytest.param(MinLSTMCell(H), feng_lstm, id="minlstm"),
+    pytest.param(RGLRUCell(H), griffin, id="rglru"),
+]
+
+
+@pytest.mark.parametrize("cell, reference", REFERENCES)
+def test_a_cell_equals_the_equations_of_its_paper(cell, reference):
+    params, xs, carry, _ = jax.device_get(problem(cell))
+    assert_close(run(cell, params, xs, carry), reference(params, xs, carry)[:2])
+
+
+@pytest.mark.parametrize("cell, reference", REFERENCES[5:])
+def test_gate_activations_are_the_gates_in_the_equations(cell, reference):
+    params, xs, carry, _ = given = problem(cell)
+    got = gate_activations(cell, params, xs, carry)
+    assert tuple(got) == cell.gates
+    assert_close(got, reference(*jax.device_get(given[:3]))[2])
+
+
+def test_a_convolution_sees_as_far_as_its_kernel_and_no_further():
+    cell = ConvLSTMCell(1, kernel_size=3)
+    params = problem(cell, features=1).params
+    xs = np.zeros((1, 1, 5, 5, 1))
+    xs[0, 0, 2, 2] = 1
+    ys = run(cell, params, xs)[1] - run(cell, params, 0 * xs)[1]
+    seen = np.zeros((5, 5), bool)
+    seen[1:4, 1:4] = True
+    np.testing.assert_array_equal(ys[0, 0, :, :, 0] != 0, seen)
+
+
+def test_the_antisymmetric_matrix_of_an_undamped_cell_turns_h_and_no_more():
+    cell = AntisymmetricRNNCell(H, damping=0.0)
+    params, _, carry, _ = problem(cell)
+    pushed = cell.mix(params, carry)
+    np.testing.assert_allclose((pushed * carry.h).sum(-1), 0, atol=1e-15)
+
+
+@pytest.mark.parametrize("cell", [MinGRUCell(H), MinLSTMCell(H), RGLRUCell(H)])
+def test_a_linear_cell_is_finite_however_large_its_inputs(cell):
+    params, xs, carry, _ = jax.device_get(problem(cell))
+    assert np.all(np.isfinite(run(cell, params, 1e5 * xs, carry)[1]))

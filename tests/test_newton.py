@@ -1,0 +1,106 @@
+"""All carries at once, by Newton's iteration: the values of the recurrence or an error."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cells import H, LinearRNNCell
+
+from rnn_jax import (
+    ConvLSTMCell,
+    GRUCell,
+    InputError,
+    LSTMCell,
+    ResetBeforeGRUCell,
+    RNNCell,
+    RunError,
+    SLSTMCell,
+    UGRNNCell,
+    unroll,
+)
+from rnn_jax.newton import unroll_newton
+from rnn_jax.testing.oracle import B, assert_close, assert_same, problem, run, run_back
+
+LENGTHS = np.array([0, 3, 7, 5], np.int32)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [LSTMCell(2), GRUCell(2), ResetBeforeGRUCell(2), UGRNNCell(2)],
+    ids=["lstm", "gru", "step", "ugrnn"],
+)
+def test_values_and_gradients_are_those_of_plain(cell, float64):
+    point = problem(cell, features=1)
+    got, want = (run_back(cell, *point, driver=d, lengths=LENGTHS) for d in ("newton", "plain"))
+    assert_close(got, want, 1e-10)
+
+
+def test_a_huge_number_in_one_carry_hides_no_error_in_another(float64):
+    cell = SLSTMCell(2)
+    params, xs, *_ = problem(cell, features=1)
+    got, want = (run(cell, params, xs, driver=d, lengths=LENGTHS) for d in ("newton", "plain"))
+    assert_close(got, want, 1e-10)
+
+
+def test_a_linear_recurrence_is_solved_in_one_round_and_its_residual_told(float64):
+    cell = LinearRNNCell(H)
+    params, xs, carry, _ = problem(cell)
+    last, ys, report = unroll_newton(cell, params, xs, carry)
+    assert int(report.iterations) == 1
+    assert report.converged
+    assert float(report.residual) < 1e-15
+    assert_close((last, ys), run(cell, params, xs, carry), 1e-10)
+
+
+def test_the_residual_is_how_far_the_carries_are_from_a_run(float64):
+    cell = LSTMCell(H)
+    params, xs, carry, _ = problem(cell)
+    rounds = [unroll_newton(cell, params, xs, carry, max_iterations=n)[2] for n in (1, 2, 100)]
+    first, second, whole = (float(report.residual) for report in rounds)
+    assert first > second > whole
+    assert [bool(report.converged) for report in rounds] == [False, False, True]
+    assert 2 < int(rounds[2].iterations) <= 7
+
+
+def test_what_did_not_converge_is_nan(float64):
+    cell = LSTMCell(H)
+    params, xs, carry, _ = problem(cell)
+    last, ys, _ = unroll_newton(cell, params, xs, carry, max_iterations=1)
+    assert all(np.all(np.isnan(leaf)) for leaf in jax.tree.leaves((last.c[:], ys[1:])))
+
+
+def diverging():
+    """A recurrence so steep that what the iteration passes on the way overflows."""
+    cell = RNNCell(2, activation="relu")
+    params, xs, carry, _ = problem(cell, steps=200, features=1, dtype=jnp.float32)
+    return cell, params._replace(w_h=5 * params.w_h), xs, carry
+
+
+def test_a_run_that_does_not_converge_is_an_error_outside_jit_and_nan_inside():
+    cell, *given = diverging()
+    with pytest.raises(RunError, match=r"did not converge: its residual .* driver='plain'"):
+        unroll(cell, *given, driver="newton")
+    last, ys = run(cell, *given, driver="newton")
+    assert np.all(np.isnan(last.h))
+    assert np.any(np.isnan(ys))
+
+
+def test_no_steps_return_the_carry_given(float64):
+    cell = LSTMCell(H)
+    params, xs, carry, _ = problem(cell, steps=0)
+    want = carry, jnp.zeros((0, B, H))
+    assert_same(jax.device_get(unroll(cell, params, xs, carry, driver="newton")), want)
+    last, ys, report = unroll_newton(cell, params, xs, carry)
+    assert_same((last, ys), want)
+    assert report.converged
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_newton_cannot_do_is_one_sentence():
+    cell = ConvLSTMCell(1)
+    params, xs, carry, _ = problem(cell, dtype=jnp.float32)
+    with pytest.raises(InputError, match="needs a cell without spatial axes"):
+        unroll(cell, params, xs, carry, driver="newton")
+    params, xs, carry, _ = problem(LSTMCell(H), dtype=jnp.float32)
+    with pytest.raises(InputError, match="max_iterations must be a positive whole number, got 0"):
+        unroll_newton(LSTMCell(H), params, xs, carry, max_iterations=0)

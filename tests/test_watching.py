@@ -1,0 +1,49 @@
+"""What goes on inside a cell as it runs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from apart import MASK, RESETS
+
+from rnn_jax import (
+    ConvLSTMCell,
+    LSTMCell,
+    MinGRUCell,
+    ResetBeforeGRUCell,
+    gate_activations,
+    unroll_carries,
+)
+from rnn_jax.testing.oracle import assert_close, problem, run
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+each_way = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+
+
+@each_way
+@pytest.mark.parametrize(
+    "cell",
+    [LSTMCell(2), ResetBeforeGRUCell(2), ConvLSTMCell(1)],
+    ids=["lstm", "step", "conv"],
+)
+def test_the_carries_are_those_of_runs_of_every_length(cell, reverse):
+    params, xs, carry, _ = problem(cell, features=1)
+    given = {"mask": jnp.asarray(MASK), "resets": jnp.asarray(RESETS), "reverse": reverse}
+    got = jax.device_get(unroll_carries(cell, params, xs, carry, **given))
+    times = np.arange(len(xs))[:, None]
+    for t in range(len(xs)):
+        so_far = MASK & (times >= t if reverse else times <= t)
+        last, _ = run(cell, params, xs, carry, driver="plain", **given | {"mask": so_far})
+        counts = MASK[t].reshape(-1, *(1,) * (xs.ndim - 2))
+        here = jax.tree.map(lambda c, t=t: c[t], got)
+        assert_close(here, jax.tree.map(lambda c, counts=counts: counts * c, last))
+
+
+@each_way
+def test_gate_activations_are_in_the_order_of_the_inputs(reverse):
+    cell = MinGRUCell(2)
+    params, xs, *_ = problem(cell)
+    whole = gate_activations(cell, params, xs)
+    got = gate_activations(cell, params, xs, mask=jnp.asarray(MASK), reverse=reverse)
+    assert_close(got, jax.tree.map(lambda gate: gate * MASK[..., None], whole))

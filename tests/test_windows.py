@@ -1,0 +1,107 @@
+"""Running backward in time, and gradients cut into windows."""
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+from rnn_jax import ConvLSTMCell, LSTMCell, MinGRUCell, ResetBeforeGRUCell
+from rnn_jax.testing.oracle import (
+    B,
+    T,
+    assert_close,
+    assert_same,
+    loop_back,
+    problem,
+    run,
+    run_back,
+)
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+LENGTHS = np.array([0, 3, 7, 5], np.int32)
+EVERY = [
+    pytest.param(LSTMCell(2), "plain", id="lstm-plain"),
+    pytest.param(LSTMCell(2), "chunked", id="lstm-chunked"),
+    pytest.param(ResetBeforeGRUCell(2), "plain", id="step-plain"),
+    pytest.param(ConvLSTMCell(1), "chunked", id="conv-chunked"),
+    pytest.param(MinGRUCell(2), "associative", id="linear-associative"),
+]
+every_cell_and_driver = pytest.mark.parametrize("cell, driver", EVERY)
+
+
+def flipped(sequences):
+    """Each sequence of `LENGTHS` from its end, the padding where it was."""
+    t = np.arange(T)[:, None]
+    return np.asarray(sequences)[np.where(t < LENGTHS, LENGTHS - 1 - t, t), np.arange(B)]
+
+
+@every_cell_and_driver
+def test_reverse_is_forward_on_each_sequence_flipped(cell, driver):
+    params, xs, carry, (d_last, d_ys) = problem(cell, features=1)
+    how = {"driver": driver, "lengths": LENGTHS}
+    got = run_back(cell, params, xs, carry, (d_last, d_ys), reverse=True, **how)
+    given = params, flipped(xs), carry, (d_last, flipped(d_ys))
+    (last, ys), (d_params, d_xs, d_carry) = run_back(cell, *given, reverse=False, **how)
+    assert_close(got, ((last, flipped(ys)), (d_params, flipped(d_xs), d_carry)))
+
+
+def windowed(cell, params, xs, carry, cotangents, window):
+    """Windows run one after the other; each window's gradients are its own."""
+    d_last, d_ys = cotangents
+    ys, d_params, d_xs = [], [], []
+    for start in range(0, len(xs), window):
+        end = start + window
+        d_end = d_last if end >= len(xs) else jax.tree.map(np.zeros_like, d_last)
+        given = params, xs[start:end], carry, (d_end, d_ys[start:end])
+        (carry, out), (of_params, of_xs, of_carry) = loop_back(cell, *given)
+        ys.append(out)
+        d_params.append(of_params)
+        d_xs.append(of_xs)
+        d_carry = d_carry if start else of_carry
+    total = jax.tree.map(lambda *parts: sum(parts), *d_params)
+    return (carry, np.concatenate(ys)), (total, np.concatenate(d_xs), d_carry)
+
+
+@every_cell_and_driver
+def test_truncation_gives_the_gradients_of_each_window_and_the_values_of_the_whole(cell, driver):
+    given = jax.device_get(problem(cell, features=1))
+    got = run_back(cell, *given, driver=driver, truncate=3)
+    assert_close(got, windowed(cell, *given, 3))
+    assert_close(got[0], loop_back(cell, *given)[0])
+
+
+@pytest.mark.parametrize("window", [1, 5, T])
+def test_any_window_is_truncated(window):
+    cell = LSTMCell(2)
+    given = jax.device_get(problem(cell, features=1))
+    got = run_back(cell, *given, driver="chunked", truncate=window)
+    assert_close(got, windowed(cell, *given, window))
+
+
+def test_a_window_of_more_than_all_steps_truncates_nothing():
+    cell = LSTMCell(2)
+    given = problem(cell, features=1)
+    got, want = (run_back(cell, *given, driver="chunked", truncate=n) for n in (9 * T, None))
+    assert_same(got, want)
+
+
+def test_windows_start_at_the_end_of_what_is_read_backward():
+    cell = LSTMCell(2)
+    params, xs, carry, (d_last, d_ys) = jax.device_get(problem(cell, features=1))
+    given = params, xs, carry, (d_last, d_ys)
+    got = run_back(cell, *given, driver="chunked", truncate=3, reverse=True)
+    turned = params, xs[::-1], carry, (d_last, d_ys[::-1])
+    (last, ys), (d_params, d_xs, d_carry) = windowed(cell, *turned, 3)
+    assert_close(got, ((last, ys[::-1]), (d_params, d_xs[::-1], d_carry)))
+
+
+@pytest.mark.parametrize(
+    "options", [{"truncate": 2}, {"reverse": True}], ids=["truncate", "reverse"]
+)
+def test_no_steps_are_a_sequence_like_any_other(options):
+    cell = LSTMCell(2)
+    params, xs, carry, _ = problem(cell, steps=0)
+    last, ys = partial(run, cell, driver="plain")(params, xs, carry, **options)
+    assert_same((last, ys), jax.device_get((carry, np.zeros((0, B, 2)))))
