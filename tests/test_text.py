@@ -55,7 +55,7 @@ def test_a_text_comes_back_from_its_codes():
     vocabulary = "".join(sorted(set(text)))
     ids = encode(text, vocabulary)
     assert "".join(vocabulary[i] for i in ids) == text
-    with pytest.raises(InputError, match="'q' is none of the 11 characters"):
+    with pytest.raises(InputError, match="'q' is none of the 10 characters"):
         encode("query", vocabulary)
 
 
