@@ -89,7 +89,7 @@ def prepare(config: Config):
     name = config.text.name if config.text else "Python source"
     return Experiment(
         build=build_sequence_model,
-        facts={**sizes, "text_sha256": digest, "vocabulary": vocabulary},
+        facts={"text_sha256": digest, **sizes, "vocabulary": vocabulary},
         source=f"{name}, {len(ids):,} characters, SHA-256 {digest}",
         loss=language.next_character_loss,
         data=data,

@@ -122,9 +122,9 @@ def unigram_bits(ids: Int[np.ndarray, " N"]) -> float:
 def bigram_bits(ids: Int[np.ndarray, " N"]) -> float:
     """Entropy [bits] of a character given the one before it, over the pairs of the text itself."""
     pairs = np.unique(np.stack([ids[:-1], ids[1:]]), axis=1, return_counts=True)[1]
-    return _entropy(pairs) - unigram_bits(ids[:-1])
+    return max(0.0, _entropy(pairs) - unigram_bits(ids[:-1]))
 
 
 def _entropy(counts):
     shares = counts / counts.sum()
-    return float(-(shares * np.log2(shares)).sum())
+    return float(0 - (shares * np.log2(shares)).sum())

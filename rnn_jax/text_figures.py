@@ -52,7 +52,7 @@ def bits_figure(rows: Sequence[Mapping[str, Any]], summary: Mapping, title: str)
         axes.plot(end, test, "D", color=VERMILLION, mec="white", ms=9, clip_on=False, zorder=5)
         place = {"xytext": (0, 9), "textcoords": "offset points"}
         axes.annotate(f"held-out {test:.2f}", (end, test), **place, **look)
-        axes.set_ylim(0, 1.05 * np.nanmax([*bits, test, summary["unigram_bits"]]))
+        axes.set_ylim(0, 1.05 * np.nanmax([*bits, test, summary["unigram_bits"], 0.1]))
         axes.legend(loc="lower left")
     return figure
 

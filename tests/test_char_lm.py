@@ -44,8 +44,11 @@ def test_it_learns_the_words_and_writes_them(text, tmp_path):
     assert sum(word in WORDS for word in words) > 0.9 * len(words)
 
 
-def test_a_run_writes_what_it_promises_and_tells_its_text(text, tmp_path, capsys):
-    summary = main(Config(**BRIEF, text=text, out_dir=tmp_path / "run"))
+def test_a_run_keeps_what_it_promises_and_writes_anew_at_another_temperature(
+    text, tmp_path, capsys
+):
+    config = BRIEF | {"text": text, "out_dir": tmp_path / "run"}
+    summary = main(Config(**config))
     out = tmp_path / "run"
     assert json.loads((out / "summary.json").read_text()) == summary
     assert len(summary["text_sha256"]) == 64 and summary["text_sha256"] in summary["data_source"]
@@ -55,16 +58,15 @@ def test_a_run_writes_what_it_promises_and_tells_its_text(text, tmp_path, capsys
         assert (out / name).read_bytes().startswith(b"\x89PNG")
     sample = (out / "samples.txt").read_text()
     assert len(sample) == 20 and sample in capsys.readouterr().out
-
-
-def test_a_finished_run_writes_anew_at_another_temperature(text, tmp_path):
-    config = BRIEF | {"text": text, "out_dir": tmp_path / "run"}
-    summary = main(Config(**config))
     anew = Config(**config | {"sample_length": 7}, resume=True, temperature=0.01, prompt="three ")
     assert main(anew) == summary
-    sample = (tmp_path / "run" / "samples.txt").read_text()
+    sample = (out / "samples.txt").read_text()
     assert sample.startswith("three ") and len(sample) == 6 + 7
-    assert write(tmp_path / "run", anew) == sample
+    assert write(out, anew) == sample
+    text.write_text("another text, of other letters; " * 99)
+    with pytest.raises(InputError, match=r"other settings: .*text_sha256") as error:
+        main(Config(**config, resume=True))
+    assert "\n" not in str(error.value)
 
 
 def test_a_run_cut_in_two_reads_on_where_it_was(text, tmp_path, monkeypatch):
