@@ -38,7 +38,7 @@ class Config(TrainConfig):
     """How freely to write: 1 as the network says, less for likelier characters."""
     prompt: str = ""
     """What the writing begins with."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     """Adam's learning rate."""
     clip_norm: float = 1.0
     """Scale gradients of a larger global norm down to this one; 0 leaves them."""
