@@ -16,7 +16,7 @@ from rnn_jax.style import INK, MARGIN, MUTED, VERMILLION, WIDTH, house_style, ne
 FONT = "DejaVu Sans Mono"
 ADVANCE = 1233 / 2048
 """How far apart the letters of FONT stand, in sizes of the font."""
-COLUMNS, LINES, LINE_HEIGHT = 84, 28, 0.18
+COLUMNS, LINES, LINE_HEIGHT = 84, 26, 0.18
 MOST_BITS = 8
 SURPRISE = LinearSegmentedColormap.from_list("surprise", ["white", "#F6C59B", "#EE8A45"])
 STANDS_FOR = {"\n": "↵", "\t": "→"}
