@@ -8,8 +8,9 @@ from rnn_jax.cli import check_at_least, check_positive
 FREE = (
     *("devices", "coordinator", "num_processes", "process_id", "data_dir", "out_dir", "resume"),
     *("checkpoint_every", "keep", "max_bad_steps", "debug_nans"),
+    *("text", "prompt", "sample_length", "temperature"),
 )
-"""The settings that a resumed run may change: where and how it runs, not what comes out."""
+"""The settings that a resumed run may change: where and how it runs, not what it trains."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -55,6 +55,7 @@ class Experiment:
       loss: the loss function, see `rnn_jax.train.Loss`.
       data: a pytree of arrays [N, ...] to train on.
       order: which of its examples each step sees.
+      counts: what else an example counts as in the summary, e.g. {"characters": 64}.
       memory: what the first step finds as its memory, see `rnn_jax.train.TrainState`.
       predict: what the trained model is asked, see `make_predict`.
       test_data: a pytree of arrays [N, ...] to ask it on.
@@ -69,6 +70,7 @@ class Experiment:
     loss: train.Loss
     data: Data
     order: Order
+    counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     memory: Memory = ()
     predict: Callable[[nnx.Module, Data], Data]
     test_data: Data
@@ -108,7 +110,7 @@ def conduct(
     """
     settings = dataclasses.asdict(config) | dict(experiment.facts)
     facts = runs.environment() | {"device_count": devices.size, "data_source": experiment.source}
-    _print_start(settings, facts)
+    _print_start(config, facts)
     training = Loop(out, config, settings, config.steps)
     if summary := training.finished():
         print(f"finished {experiment.verdict.format(**summary)}; nothing is left to do")
@@ -135,16 +137,19 @@ def conduct(
 
     state = training.train(interval, gradient, state, data, order)
     params, outputs = jax.device_get((state.params, predict(state.params, test_data)))
-    examples = config.steps * config.batch_size
+    counts = {
+        name: config.steps * config.batch_size * number
+        for name, number in {"examples": 1, **experiment.counts}.items()
+    }
     summary = {
         **experiment.evaluate(outputs),
         "steps": config.steps,
-        "examples": examples,
+        **counts,
         "skipped_steps": int(state.skipped),
         "train_seconds": training.seconds,
         "compile_seconds": interval_seconds + predict_seconds,
         "step_ms": 1e3 * training.seconds / config.steps,
-        "examples_per_second": examples / training.seconds,
+        **{f"{name}_per_second": count / training.seconds for name, count in counts.items()},
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
     }
     summary = summary | runs.deciding(settings) | summary | facts
@@ -163,8 +168,8 @@ def conduct(
     return summary
 
 
-def _print_start(settings, facts):
-    shown = "  ".join(f"{name}={value}" for name, value in settings.items())
+def _print_start(config, facts):
+    shown = "  ".join(f"{name}={value}" for name, value in dataclasses.asdict(config).items())
     print(textwrap.fill(f"config   {shown}", 100, subsequent_indent=" " * 9))
     print("device   {device_count} x {device}, jax {jax}, Python {python}".format(**facts))
     print(f"data     {facts['data_source']}")

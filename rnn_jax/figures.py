@@ -54,7 +54,7 @@ def training_figure(
     with house_style():
         figure = new_figure(3.2, title)
         left, *right = figure.subplots(1, 1 + judged, squeeze=False)[0]
-        _draw_curve(left, examples, loss, f"{loss_name}, log scale")
+        draw_curve(left, examples, loss, f"{loss_name}, log scale")
         left.set(yscale="log", ylim=(low / 1.3, high * 1.3))
         ticks = LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,))
         left.yaxis.set(major_locator=ticks, minor_locator=NullLocator(), major_formatter="{x:g}")
@@ -66,7 +66,7 @@ def training_figure(
 
 
 def _draw_accuracy(axes, examples, accuracy, test_accuracy):
-    _draw_curve(axes, examples, accuracy, "accuracy")
+    draw_curve(axes, examples, accuracy, "accuracy")
     test = np.nan if test_accuracy is None else test_accuracy
     lowest = np.nanmin([0.9, test, *accuracy])
     axes.set_ylim(max(0, np.floor(lowest * 10 - 0.3) / 10), 1.01)
@@ -79,7 +79,8 @@ def _draw_accuracy(axes, examples, accuracy, test_accuracy):
         axes.annotate(f"test {test:.2%}", end, place, textcoords="offset points", **look)
 
 
-def _draw_curve(axes: Axes, examples: np.ndarray, values: np.ndarray, name: str) -> None:
+def draw_curve(axes: Axes, examples: np.ndarray, values: np.ndarray, name: str) -> None:
+    """Values [N], one batch each, over the examples seen, and their running median."""
     missing, window = np.isnan(values), len(values) // 8 | 1
     color, size = (SKY, 5 if window < 20 else 2) if window > 1 else (BLUE, 10)
     axes.plot(examples, values, ".-", color=color, lw=0.8, ms=size, label="one batch")

@@ -45,9 +45,18 @@ class RunDir:
         Raises:
           RunError: it cannot be written.
         """
+        return self.write_text(name, json.dumps(content, indent=2, default=str) + "\n")
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a file of UTF-8 text, whole or not at all.
+
+        Raises:
+          RunError: it cannot be written.
+        """
         path = self.path / name
         if self.writes:
-            self._replace(path, json.dumps(content, indent=2, default=str) + "\n")
+            with writing(path), replacing(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
         return path
 
     def append(self, name: str, row: Mapping) -> None:
@@ -73,13 +82,8 @@ class RunDir:
             if row["step"] > step:
                 break
             rows.append(row)
-        if self.writes:
-            self._replace(path, "".join(json.dumps(row) + "\n" for row in rows))
+        self.write_text(name, "".join(json.dumps(row) + "\n" for row in rows))
         return rows
-
-    def _replace(self, path, text):
-        with writing(path), replacing(path) as temporary:
-            temporary.write_text(text)
 
 
 def read_json(path: Path) -> dict | None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import platform
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -90,10 +91,14 @@ def differences(settings: Mapping, saved: Mapping) -> list[str]:
     """The settings that decide what comes out and are not the same, each as `name (now, saved)`."""
     now, then = deciding(settings), deciding(saved)
     return [
-        f"{name} ({now.get(name)} now, {then.get(name)} then)"
+        f"{name} ({_brief(now.get(name))} now, {_brief(then.get(name))} then)"
         for name in now | then
         if now.get(name) != then.get(name)
     ]
+
+
+def _brief(value):
+    return textwrap.shorten(str(value), 80, placeholder="...")
 
 
 def load_run(

@@ -194,7 +194,7 @@ def make_predict(
       graphdef: the static definition of the model.
       predict: `predict(model, batch) -> outputs`, arrays [B, ...] from arrays [B, ...].
       mesh: the devices.
-      batch_size: examples to work through at a time on each device.
+      batch_size: examples to work through at a time on each device, fewer if there are fewer.
 
     Returns:
       `(params, data) -> outputs`, arrays [N, ...] from arrays [N, ...], for any N.
@@ -203,13 +203,14 @@ def make_predict(
     def local(params, data):
         model = nnx.merge(graphdef, params)
         count = len(jax.tree.leaves(data)[0])
-        share = -(-count // (batch_size * mesh.size)) * batch_size
+        size = min(batch_size, -(-count // mesh.size))
+        share = -(-count // (size * mesh.size)) * size
 
         def own_batches(leaf):
             padding = [(0, share * mesh.size - count)] + [(0, 0)] * (leaf.ndim - 1)
             start = jax.lax.axis_index("data") * share
             own = jax.lax.dynamic_slice_in_dim(jnp.pad(leaf, padding), start, share)
-            return own.reshape(-1, batch_size, *leaf.shape[1:])
+            return own.reshape(-1, size, *leaf.shape[1:])
 
         def gathered(leaf):
             leaf = leaf.reshape(share, *leaf.shape[2:])

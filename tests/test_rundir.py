@@ -85,7 +85,7 @@ def test_a_write_that_fails_says_what_to_do_and_keeps_what_was_there(tmp_path, m
     out = RunDir(tmp_path)
     path = out.write("summary.json", {"accuracy": 1})
 
-    def full(*args):
+    def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(type(path), "write_text", full)

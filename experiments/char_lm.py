@@ -1,0 +1,147 @@
+"""Learn to write: a network reads a text and tells each next character."""
+
+import dataclasses
+import functools
+import hashlib
+from pathlib import Path
+
+from rnn_jax.cli import check_at_least, check_positive, run
+from rnn_jax.config import TrainConfig
+from rnn_jax.errors import InputError
+
+HELD_OUT = 0.1
+"""The share of the text, at its end, that is not trained on."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(TrainConfig):
+    """Learn a text character by character, tell how well one can be told, and write on.
+
+    The first nine tenths are cut into one stream for each example of a batch, and the streams into
+    windows; the state goes on from window to window, the gradient does not. The last tenth is held
+    out, and read as one stream.
+    """
+
+    text: Path | None = None
+    """A UTF-8 text file; by default source code out of Python's own standard library."""
+    cell: str = "lstm"
+    """The recurrent cell, by its name."""
+    hidden_size: int = 128
+    """Hidden units of the cell."""
+    window: int = 64
+    """Characters through which a gradient goes back."""
+    steps: int = 2000
+    """Training steps, of one window of each stream."""
+    sample_length: int = 1000
+    """Characters to write after training; a finished run writes anew on --resume."""
+    temperature: float = 0.7
+    """How freely to write: 1 as the network says, less for likelier characters."""
+    prompt: str = ""
+    """What the writing begins with."""
+    learning_rate: float = 1e-2
+    """Adam's learning rate."""
+    clip_norm: float = 1.0
+    """Scale gradients of a larger global norm down to this one; 0 leaves them."""
+    batch_size: int = 32
+    """Streams that are read side by side, over all devices together."""
+    out_dir: Path = Path("runs/char_lm")
+    """Folder for results; where the default holds a run, the next free one: -2, -3, ..."""
+
+    def check(self) -> None:
+        """Raise InputError, naming the flag, unless every setting is in its range."""
+        super().check()
+        check_at_least(self, hidden_size=1, window=1, steps=1, sample_length=1)
+        check_positive(self, "temperature")
+
+
+def main(config: Config) -> dict:
+    """Train, evaluate on the held-out text, write results and a sample; return the summary."""
+    config.check()
+    from rnn_jax.experiment import conduct, opened
+
+    with opened(config) as (config, devices, out):
+        summary = conduct(config, prepare(config), devices, out)
+        if out.writes:
+            sample = write(out.path, config)
+            print(f"\n{sample}\n\nwrote    {out.write_text('samples.txt', sample)}")
+    return summary
+
+
+def prepare(config: Config):
+    """The experiment that the flags describe."""
+    from rnn_jax import language, text
+    from rnn_jax.batches import StreamOrder
+    from rnn_jax.cells import CELLS
+    from rnn_jax.experiment import Experiment
+    from rnn_jax.models import build_sequence_model
+
+    if config.cell not in CELLS:
+        raise InputError(f"--cell must be one of {', '.join(CELLS)}, got {config.cell}.")
+    content = text.read_text(config.text) if config.text else text.python_source()
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    vocabulary = "".join(sorted(set(content)))
+    text.encode(config.prompt, vocabulary)
+    ids = text.encode(content, vocabulary)
+    kept = len(ids) - max(1, round(HELD_OUT * len(ids)))
+    held_out = ids[kept:]
+    data = text.windows(ids[:kept], config.batch_size, config.window)
+    sizes = dict.fromkeys(("input_size", "output_size"), len(vocabulary))
+    name = config.text.name if config.text else "Python source"
+    return Experiment(
+        build=build_sequence_model,
+        facts={"text_sha256": digest, **sizes, "vocabulary": vocabulary},
+        source=f"{name}, {len(ids):,} characters, SHA-256 {digest}",
+        loss=language.next_character_loss,
+        data=data,
+        order=StreamOrder(len(data[0]) // config.batch_size, config.batch_size),
+        counts={"characters": config.window},
+        memory=CELLS[config.cell](config.hidden_size).initial_carry((config.batch_size,)),
+        predict=language.surprise,
+        test_data=(text.shifted(held_out[None]), held_out[None]),
+        evaluate=functools.partial(_evaluate, held_out),
+        verdict="{test_bits:.3f} bits per character of the held-out text, whose unigram entropy is "
+        "{unigram_bits:.3f} and bigram entropy {bigram_bits:.3f}",
+        draw=functools.partial(_draw, name, content[kept:]),
+    )
+
+
+def write(run_dir: Path, config: Config) -> str:
+    """What a run writes, trained as far as it is: the prompt, and `sample_length` characters."""
+    import jax
+
+    from rnn_jax import language, load_run
+    from rnn_jax.models import build_sequence_model
+    from rnn_jax.text import encode
+
+    model, settings = load_run(run_dir, build_sequence_model)
+    key, prompt = jax.random.key(config.seed), encode(config.prompt, settings["vocabulary"])
+    ids = language.write_on(model, key, prompt, config.sample_length, config.temperature)
+    return config.prompt + "".join(settings["vocabulary"][i] for i in ids.tolist())
+
+
+def _evaluate(held_out, bits):
+    from rnn_jax.text import bigram_bits, unigram_bits
+
+    return {
+        "test_bits": float(bits.mean(dtype=float)),
+        "unigram_bits": unigram_bits(held_out),
+        "bigram_bits": bigram_bits(held_out),
+        "test_characters": len(held_out),
+    }
+
+
+def _draw(name, held_out, result):
+    from rnn_jax.text_figures import bits_figure, surprise_figure
+
+    summary = result.summary
+    title = f"{summary['cell'].upper()}-{summary['hidden_size']} on {name}, seed {summary['seed']}"
+    return {
+        "training.png": bits_figure(result.rows, summary, title),
+        "surprise.png": surprise_figure(
+            held_out, result.outputs[0], f"{title}: {summary['test_bits']:.2f} bits per character"
+        ),
+    }
+
+
+if __name__ == "__main__":
+    run(main, Config)

@@ -1,0 +1,78 @@
+"""A sequence model as a model of language: it tells the next character, and so it can write."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from rnn_jax.models import SequenceModel
+from rnn_jax.sampling import sample_logits
+from rnn_jax.text import NOTHING
+from rnn_jax.train import cleared
+from rnn_jax.typing import Array, Bool, Carry, Float, Int, Key
+
+STRETCH = 1000
+"""Characters that `surprise` reads at a time, for memory's sake; the carry goes on."""
+
+
+def next_logits(
+    model: SequenceModel, ids: Int[Array, "T ..."], carry: Carry | None = None
+) -> tuple[Carry, Float[Array, "T ... C"]]:
+    """The carry after reading characters [T, ...], and what is told to follow each of them."""
+    return model(jax.nn.one_hot(ids, model.output.out_features), carry)
+
+
+def next_character_loss(
+    model: SequenceModel,
+    batch: tuple[Int[Array, "B T"], Int[Array, "B T"], Bool[Array, " B"]],
+    keys: Key[Array, " B"],
+    memory: Carry,
+) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], Carry]]:
+    """Mean cross-entropy [nats] of a window of each stream, read on from where the last one ended.
+
+    `batch` is what `rnn_jax.text.windows` cuts: what is read, what follows, which streams begin.
+    """
+    del keys
+    xs, targets, begins = batch
+    carry, logits = next_logits(model, xs.T, cleared(memory, begins))
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets.T).mean()
+    return loss, ({"bits_per_character": loss / np.log(2)}, carry)
+
+
+def surprise(
+    model: SequenceModel, batch: tuple[Int[Array, "B N"], Int[Array, "B N"]]
+) -> Float[Array, "B N"]:
+    """Bits that each character of whole streams takes, from what is read and what follows it."""
+    count = batch[0].shape[1]
+
+    def cut(ids):
+        padded = jnp.pad(ids, ((0, 0), (0, -count % STRETCH)))
+        return padded.reshape(len(ids), -1, STRETCH).transpose(1, 2, 0)
+
+    def read(carry, stretch):
+        xs, targets = stretch
+        carry, logits = next_logits(model, xs, carry)
+        return carry, optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+
+    carry = model.rnn.cell.initial_carry((len(batch[0]),))
+    _, nats = jax.lax.scan(read, carry, jax.tree.map(cut, batch))
+    return nats.reshape(-1, len(batch[0])).T[:, :count] / np.log(2)
+
+
+def write_on(
+    model: SequenceModel,
+    key: Key[Array, ""],
+    prompt: Int[Array | np.ndarray, " T"],
+    length: int,
+    temperature: float = 1.0,
+) -> Int[Array, " {length}"]:
+    """`length` characters that follow a prompt, which may be empty, each drawn and then read."""
+
+    def draw(state, key):
+        carry, logits = state
+        drawn = sample_logits(key, logits, temperature)
+        carry, ys = next_logits(model, drawn[None], carry)
+        return (carry, ys[-1]), drawn
+
+    carry, ys = next_logits(model, jnp.pad(jnp.asarray(prompt), (1, 0), constant_values=NOTHING))
+    return jax.lax.scan(draw, (carry, ys[-1]), jax.random.split(key, length))[1]

@@ -1,0 +1,99 @@
+"""The model of text end to end: what it learns, that it is saved, and that it can write."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_loop import stop_at
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "experiments"))
+from char_lm import Config, main, write  # noqa: E402
+
+from rnn_jax import InputError, load_run  # noqa: E402
+from rnn_jax.errors import Stopped  # noqa: E402
+from rnn_jax.models import build_sequence_model  # noqa: E402
+
+WORDS = "one", "three", "five", "seven"
+SMALL = {"hidden_size": 16, "batch_size": 8, "window": 16, "learning_rate": 0.02, "devices": 1}
+BRIEF = SMALL | {"steps": 6, "log_every": 4, "sample_length": 20}
+
+
+@pytest.fixture
+def text(tmp_path):
+    """Four words over and over, in an order that only the next first letter tells."""
+    order = np.random.default_rng(0).integers(len(WORDS), size=1500)
+    path = tmp_path / "words.txt"
+    path.write_text(" ".join(WORDS[i] for i in order))
+    return path
+
+
+def rows(folder):
+    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: row[name] for name in row if name != "examples_per_second"} for row in found]
+
+
+def test_it_learns_the_words_and_writes_them(text, tmp_path):
+    """One of four words takes 2 bits and, with its space, 5 letters on average: 0.4 bits each."""
+    more = {"steps": 250, "log_every": 125, "sample_length": 300, "temperature": 0.3}
+    summary = main(Config(**SMALL | more, text=text, out_dir=tmp_path / "run"))
+    assert 0.38 < summary["test_bits"] < 0.6 < summary["bigram_bits"] < summary["unigram_bits"]
+    words = (tmp_path / "run" / "samples.txt").read_text().split()[1:-1]
+    assert sum(word in WORDS for word in words) > 0.9 * len(words)
+
+
+def test_a_run_keeps_what_it_promises_and_writes_anew_at_another_temperature(
+    text, tmp_path, capsys
+):
+    config = BRIEF | {"text": text, "out_dir": tmp_path / "run"}
+    summary = main(Config(**config))
+    out = tmp_path / "run"
+    assert json.loads((out / "summary.json").read_text()) == summary
+    assert len(summary["text_sha256"]) == 64 and summary["text_sha256"] in summary["data_source"]
+    assert summary["characters"] == 6 * 8 * 16 and summary["characters_per_second"] > 0
+    assert summary["test_characters"] == round(len(text.read_text()) / 10)
+    for name in ("training.png", "surprise.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+    sample = (out / "samples.txt").read_text()
+    assert len(sample) == 20 and sample in capsys.readouterr().out
+    anew = Config(**config | {"sample_length": 7}, resume=True, temperature=0.01, prompt="three ")
+    assert main(anew) == summary
+    sample = (out / "samples.txt").read_text()
+    assert sample.startswith("three ") and len(sample) == 6 + 7
+    assert write(out, anew) == sample
+    text.write_text("another text, of other letters; " * 99)
+    with pytest.raises(InputError, match=r"other settings: .*text_sha256") as error:
+        main(Config(**config, resume=True))
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_cut_in_two_reads_on_where_it_was(text, tmp_path, monkeypatch):
+    brief = BRIEF | {"text": text}
+    whole = main(Config(**brief, out_dir=tmp_path / "whole"))
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_at(patch, 3)
+        main(Config(**brief, out_dir=tmp_path / "cut", checkpoint_every=3))
+    cut = main(Config(**brief, out_dir=tmp_path / "cut", resume=True))
+    assert cut["test_bits"] == whole["test_bits"]
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+    model, settings = load_run(tmp_path / "cut", build_sequence_model)
+    assert model.output.out_features == len(settings["vocabulary"])
+
+
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        ({"window": 0}, "--window must be at least 1, got 0"),
+        ({"temperature": 0.0}, "--temperature must be above 0, got 0.0"),
+        ({"cell": "tape"}, "--cell must be one of lstm, .*got tape"),
+        ({"prompt": "ONE"}, "'O' is none of the 11 characters of the text.*--prompt"),
+        ({"window": 9999}, r"characters to train on and 8 streams.* need 79,992.*--window"),
+        ({"text": Path("gone.txt")}, "gone.txt cannot be read .No such file.*--text"),
+    ],
+)
+def test_a_mistake_is_one_sentence(text, tmp_path, change, sentence):
+    with pytest.raises(InputError, match=sentence) as error:
+        main(Config(**BRIEF | {"text": text, "out_dir": tmp_path / "run"} | change))
+    assert "\n" not in str(error.value)
