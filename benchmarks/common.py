@@ -1,80 +1,10 @@
-"""What every benchmark needs: facts of a run, its rows, and cells of the user's own."""
+"""Cells of the user's own, for every benchmark."""
 
 import importlib
-import json
 import os
-import platform
-import shlex
-import subprocess
 import sys
-from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from rnn_jax.errors import InputError
-
-
-def facts() -> dict[str, str | int | None]:
-    """What the figures of a run depend on: versions, device, processor, commit and command."""
-    from rnn_jax.runs import environment
-
-    return environment() | {
-        "processor": _processor(),
-        "cores": cores(),
-        "git_commit": _git_commit(),
-        "command": command(),
-    }
-
-
-def command() -> str:
-    """What was typed to start this process."""
-    return shlex.join(["python", *sys.argv])
-
-
-def cores() -> int:
-    """The processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
-
-
-def _git_commit() -> str | None:
-    """The commit of this working tree, `-dirty` where files differ from it."""
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    try:
-        found = subprocess.run(
-            describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip()
-
-
-def read_rows(path: Path) -> list[dict]:
-    """The rows of a file of JSON lines; an unfinished last line, of a run cut off, is left out.
-
-    Raises:
-      InputError: no such file, or a line in it that is no row.
-    """
-    try:
-        lines = path.read_text().splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as rows ({error}).") from error
-
-
-def append_rows(path: Path, rows: Iterable[Mapping]) -> None:
-    """Add rows to a file of JSON lines; they are on disk when this returns."""
-    with open(path, "a") as file:
-        file.write("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def load_cell(name: str, hidden_size: int):

@@ -119,6 +119,23 @@ def chrono_biases(
     return params._replace(b=b)
 
 
+def initialize(cell, key: Key[Array, ""], input_size: int, init: str = "default") -> Params:
+    """Parameters of a cell, drawn as `cell.init` does, or with `chrono_biases` by "chrono=T".
+
+    Raises:
+      InputError: another `init`, or one that does not suit the cell.
+    """
+    params = cell.init(key, input_size)
+    if init == "default":
+        return params
+    name, _, number = init.partition("=")
+    if name != "chrono" or not number.isdigit():
+        raise InputError(f"init must be default or chrono=T, e.g. chrono=200; got {init!r}.")
+    keep, write = ("f", "i") if "f" in cell.gates else ("z", None)
+    key = jax.random.fold_in(key, 1)
+    return chrono_biases(cell, params, key, longest=int(number), keep=keep, write=write)
+
+
 def _require(params, field):
     if not hasattr(params, field):
         raise InputError(
