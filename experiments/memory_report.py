@@ -17,7 +17,7 @@ TASKS = {
 }
 """Of each task its name, what its error is, and how large that is where nothing is remembered."""
 SHADES = LinearSegmentedColormap.from_list("solved", ["white", BLUE])
-LEFT, GAP, ROW, HEAD, FOOT = 1.25, 0.3, 0.5, 0.85, 0.4
+LEFT, GAP, ROW, WIDEST, HEAD, FOOT = 1.25, 0.3, 0.5, 1.1, 0.85, 0.55
 
 
 class Outcome(NamedTuple):
@@ -65,6 +65,14 @@ def _lengths(table):
     return sorted({T for _, T in table})
 
 
+def sentence(row: dict) -> str:
+    """What a row says."""
+    return (
+        "{task} T={T}, {cell}, seed {seed}: {outcome} after {steps:,} steps, error {error:.4f}, "
+        "{seconds:.0f} s"
+    ).format(outcome="solved" if row["solved"] else "not solved", error=row["errors"][-1], **row)
+
+
 def summary(rows: Sequence[dict]) -> list[str]:
     """A table in Markdown for each task: seeds that solved it of those that tried, and steps."""
     lines = []
@@ -99,7 +107,7 @@ def success_figure(rows: Sequence[dict]) -> Figure:
     tables = outcomes(rows)
     cells = _cells([point for table in tables.values() for point in table])
     columns = sum(len(_lengths(table)) for table in tables.values())
-    width = (WIDTH - MARGIN - LEFT - GAP * (len(tables) - 1)) / columns
+    width = min(WIDEST, (WIDTH - MARGIN - LEFT - GAP * (len(tables) - 1)) / columns)
     height, x = HEAD + ROW * len(cells) + FOOT, LEFT
     with house_style():
         figure = new_figure(height, "What a recurrent cell can learn to remember")
@@ -112,7 +120,7 @@ def success_figure(rows: Sequence[dict]) -> Figure:
             name, error, chance = TASKS[task]
             page.text(x, height - 0.2, name, weight="bold")
             note = f"{error}; {chance}"
-            page.text(x, height - 0.42, note, size=8.5, color=MUTED)
+            page.text(x, height - 0.4, note, size=8.5, color=MUTED)
             for T in _lengths(table):
                 page.text(x + width / 2, height - HEAD + 0.1, f"T = {T}", size=9, ha="center")
                 for number, cell in enumerate(cells):
@@ -121,10 +129,10 @@ def success_figure(rows: Sequence[dict]) -> Figure:
                 x += width
             x += GAP
         note = (
-            f"Blue: solved, error below {rows[0]['criterion']:g} on new examples, after so many "
-            f"training steps (at most {rows[0]['max_steps']:,}). White: not solved, last error."
+            f"Blue: training steps, of at most {rows[0]['max_steps']:,}, until the error on new "
+            f"examples was below {rows[0]['criterion']:g}.\nWhite: not solved; the last error."
         )
-        page.text(LEFT, 0.17, note, size=8.5, color=MUTED)
+        page.text(MARGIN, 0.14, note, size=8.5, color=MUTED, linespacing=1.4)
     return figure
 
 

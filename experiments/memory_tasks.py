@@ -98,6 +98,8 @@ def main(config: Config) -> list[dict]:
 
 
 def _train(config):
+    import memory_report
+
     from rnn_jax import mesh, solving, tasks
 
     mesh.start_devices(config.devices)
@@ -109,23 +111,19 @@ def _train(config):
         return solving.make_attempt(cell, tasks.TASKS[task], T, devices=devices, **settings)
 
     points = _points(config)
-    path, found = config.out_dir / ROWS, facts() | {"device_count": devices.size}
-    rows = resume_rows(path, settings | {"hidden_size": config.hidden_size}, found)
+    path, shared = config.out_dir / ROWS, settings | {"hidden_size": config.hidden_size}
+    found = facts() | {"device_count": devices.size}
+    rows = resume_rows(path, shared, found)
     done = {tuple(row[name] for name in Point._fields) for row in rows}
     for number, point in enumerate(points, 1):
         if point in done:
             continue
-        cell, init = _cell_and_init(config, point)
+        cell, init = solving.cell_and_init(point.cell, config.hidden_size, point.T)
         start = time.perf_counter()
         result = compiled(cell, point.task, point.T)(point.seed, init)
         row = point._asdict() | result._asdict() | {"seconds": time.perf_counter() - start}
-        append_rows(path, [row | settings | {"hidden_size": config.hidden_size} | found])
-        print(
-            f"{number:3d}/{len(points)}  {point.task} T={point.T}, {point.cell}, seed {point.seed}:"
-            f" {'solved' if result.solved else 'not solved'} after {result.steps:,} steps, "
-            f"error {result.errors[-1]:.4f}, {row['seconds']:.0f} s",
-            flush=True,
-        )
+        append_rows(path, [row | shared | found])
+        print(f"{number:3d}/{len(points)}  {memory_report.sentence(row)}", flush=True)
 
 
 def _points(config):
@@ -136,19 +134,9 @@ def _points(config):
     grid = [(task, T, cell) for task in lengths for T in lengths[task] for cell in config.cells]
     points = [Point(*place, seed) for place in grid for seed in range(config.seeds)]
     for point in points[:: config.seeds]:
-        cell, init = _cell_and_init(config, point)
+        cell, init = solving.cell_and_init(point.cell, config.hidden_size, point.T)
         solving.check(cell, tasks.TASKS[point.task], point.T, init)
     return points
-
-
-def _cell_and_init(config, point):
-    from rnn_jax.cells import CELLS
-
-    name, _, init = point.cell.partition(":")
-    if name not in CELLS:
-        raise InputError(f"--cells must be of {', '.join(CELLS)}; got {name!r}.")
-    init = f"chrono={point.T}" if init == "chrono" else init or "default"
-    return CELLS[name](config.hidden_size), init
 
 
 if __name__ == "__main__":

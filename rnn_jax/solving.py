@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from rnn_jax import train
 from rnn_jax.cell import Cell
+from rnn_jax.cells import CELLS
 from rnn_jax.errors import InputError
 from rnn_jax.initializers import initialize
 from rnn_jax.mesh import replicated
@@ -39,6 +40,21 @@ class Attempt(NamedTuple):
     steps: int
     errors: list[float]
     skipped_steps: int
+
+
+def cell_and_init(variant: str, hidden_size: int, length: int) -> tuple[Cell, str]:
+    """The cell and the init that a variant `name` or `name:init` stands for.
+
+    `chrono` without a number is for memories of 1 to `length` steps.
+
+    Raises:
+      InputError: there is no cell of this name.
+    """
+    name, _, init = variant.partition(":")
+    if name not in CELLS:
+        raise InputError(f"a cell must be one of {', '.join(CELLS)}; got {name!r}.")
+    init = f"chrono={length}" if init == "chrono" else init or "default"
+    return CELLS[name](hidden_size), init
 
 
 def task_model(cell: Cell, task: Task, init: str, key: Key[Array, ""]) -> SequenceModel:

@@ -73,7 +73,7 @@ def copy(key: Key[Array, ""], T: int) -> Batch:
 
 def batched(example: Callable[[Key[Array, ""], int], Batch]) -> Callable[..., Batch]:
     """The `draw` of a task from the function that draws one example, `(key, T) -> Batch`."""
-    return jax.vmap(example, (0, None), out_axes=1)
+    return jax.jit(jax.vmap(example, (0, None), out_axes=1), static_argnums=1)
 
 
 TASKS = {
