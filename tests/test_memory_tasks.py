@@ -40,7 +40,7 @@ def test_a_gru_learns_to_add_and_a_second_seed_compiles_nothing(compilations):
 
 
 def test_a_grid_that_was_cut_off_goes_on_as_if_it_had_not_been(tmp_path, capsys):
-    config = experiment.Config(**SMALL, copy=(), seeds=3, out_dir=tmp_path / "out")
+    config = experiment.Config(**SMALL, seeds=3, out_dir=tmp_path / "out")
     whole = experiment.main(config)
     assert [row["seed"] for row in whole] == [0, 1, 2]
     assert len({tuple(row["errors"]) for row in whole}) == 3
