@@ -9,17 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flow_nets import Net, Subject, memory_gates
+from flow_nets import Net, Subject
 from timing import interleave, spread, turn
 
 from rnn_jax import gradient_flow
 from rnn_jax.cell import Cell, GatedCell, dot
 from rnn_jax.lyapunov import lyapunov_spectrum
 from rnn_jax.probed import unroll_probed, zero_probe
-from rnn_jax.scan import gate_activations, unroll
+from rnn_jax.scan import unroll
 from rnn_jax.tasks import last_steps_loss
 from rnn_jax.time_scales import gate_statistics, half_life, time_constant
 from rnn_jax.typing import Array, Float, Shaped
+from rnn_jax.watching import gate_activations, has_activations
 
 OPTIMIZER = optax.adam(1e-3)
 WATCHED = 4
@@ -179,15 +180,15 @@ def _watch(cell, params, xs):
 
 def _gates(cell, params, xs):
     """Of gates in 0 to 1: mean and saturation over time; how long the units keep the past."""
-    if not isinstance(cell, GatedCell) or type(cell).activations is GatedCell.activations:
+    if not has_activations(cell):
         return {"gates": {}, "keep_gate": None, "time_constant": None}
     statistics, low, units = _watch(cell, params, xs)
-    keep, _ = memory_gates(cell)
     watched = {
         name: {part: np.mean(getattr(statistics[name], part)) for part in ("mean", "low", "high")}
         for name in cell.gates
         if low[name] >= 0
     }
+    keep = cell.keep_gate
     constants = None if keep is None else np.quantile(units[keep], (0.1, 0.5, 0.9))
     return {"gates": watched, "keep_gate": keep, "time_constant": constants}
 

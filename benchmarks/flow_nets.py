@@ -1,6 +1,5 @@
 """The networks to measure, each with its batch: newly drawn ones, or the trained one of a run."""
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -8,18 +7,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import load_cell
 from flow_tasks import BUNDLED
 from jax.nn.initializers import lecun_normal
 
 from rnn_jax import data, initializers, runs
 from rnn_jax.cell import Cell, dot
-from rnn_jax.cells import CELLS, GRUCell, LSTMCell
 from rnn_jax.errors import InputError
+from rnn_jax.lookup import find_cell
 from rnn_jax.tasks import Batch, Task
 from rnn_jax.typing import Array, Float, Params
 
-INITS = ("default", "orthogonal", "identity", "chrono", "gain=G", "forget=B")
 BEFORE, AFTER = "untrained", "trained"
 
 
@@ -46,13 +43,6 @@ class Subject(NamedTuple):
     cell: Cell
     net: Net
     batch: Batch
-
-
-def memory_gates(cell: Cell) -> tuple[str | None, str | None]:
-    """The gates that multiply the past and what is new, where they are known; else None."""
-    if isinstance(cell, LSTMCell):
-        return "f", "i"
-    return ("z", None) if isinstance(cell, GRUCell) else (None, None)
 
 
 class Drawn:
@@ -82,10 +72,7 @@ class Drawn:
                 "take longer ones or another --task."
             )
         self._task, self._batch_size = task, batch_size
-        self._cells = {
-            name: CELLS[name](hidden_size) if name in CELLS else load_cell(name, hidden_size)
-            for name in names
-        }
+        self._cells = {name: find_cell(name, hidden_size) for name in names}
         self.points, self.skipped = [], {}
         for name, cell in self._cells.items():
             for T in lengths:
@@ -142,56 +129,17 @@ class Trained:
 
 
 def _draw(key, cell, init, task, T):
-    key_cell, key_init, key_w = jax.random.split(key, 3)
-    params = _initialised(cell, init, key_cell, key_init, task.input_size, T)
-    w = lecun_normal()(key_w, (cell.hidden_size, task.outputs), jnp.float32)
+    key_cell, key_w = jax.random.split(key)
+    init = f"chrono={T}" if init == "chrono" else init
+    params = initializers.initialize(cell, key_cell, task.input_size, init)
+    w = lecun_normal()(key_w, (cell.output_size, task.outputs), jnp.float32)
     return Net(params, w, jnp.zeros(task.outputs))
-
-
-def _initialised(cell, init, key, key_init, input_size, T):
-    """Parameters of a cell, its defaults changed as `init`, one of INITS, says."""
-    name, value = _parse(init)
-    if name == "forget":
-        if not isinstance(cell, LSTMCell):
-            raise InputError(f"--init {init} is for an LSTM; {type(cell).__name__} is none.")
-        return dataclasses.replace(cell, forget_bias=value).init(key, input_size)
-    params = cell.init(key, input_size)
-    if name == "orthogonal":
-        return initializers.orthogonal_recurrence(cell, params, key_init)
-    if name == "identity":
-        return initializers.identity_recurrence(cell, params)
-    if name == "gain":
-        return initializers.scaled_recurrence(params, value)
-    if name == "chrono":
-        keep, write = memory_gates(cell)
-        if keep is None:
-            raise InputError(
-                f"--init chrono is for an LSTM or a GRU; of {type(cell).__name__} it is not known "
-                "which gate keeps the past."
-            )
-        biases = {"longest": T, "keep": keep, "write": write}
-        return initializers.chrono_biases(cell, params, key_init, **biases)
-    return params
-
-
-def _parse(init):
-    name, equals, number = init.partition("=")
-    if init in INITS and not equals:
-        return name, None
-    try:
-        if name in ("gain", "forget"):
-            return name, float(number)
-    except ValueError:
-        pass
-    raise InputError(
-        f"--init must be of {', '.join(INITS)} with numbers for G and B, e.g. gain=0.9; "
-        f"got {init!r}."
-    )
 
 
 def _misfit(cell, init, task, T):
     """Why this cell cannot be initialised so, or None; an init that none can be is an error."""
-    _parse(init)
+    if init != "chrono":
+        initializers.parse_init(init)
     try:
         jax.eval_shape(lambda key: _draw(key, cell, init, task, T), jax.random.key(0))
     except InputError as error:

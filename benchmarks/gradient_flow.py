@@ -28,7 +28,7 @@ class Config:
     cells: tuple[Literal["rnn", "lstm", "gru"], ...] = ("rnn", "lstm", "gru")
     """Cells to measure; none after the flag leaves them all out."""
     cell: str | None = None
-    """A cell of your own besides, my_module:MyCell, looked for in the current folder too."""
+    """Another cell besides: a name of rnn_jax.CELLS, or my_module:MyCell of the current folder."""
     lengths: tuple[int, ...] = (28, 128, 512, 2048)
     """Sequence lengths T."""
     hidden_size: int = 128

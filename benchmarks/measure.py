@@ -90,8 +90,8 @@ def _build(member: Implementation, problem: Problem) -> tuple[dict, dict]:
 
 
 def _fail_if_ours(member, reason):
-    if member.ours:
-        raise RuntimeError(f"{member.label} failed\n{reason.trace or reason}") from reason
+    if member.ours and reason.trace:
+        raise RuntimeError(f"{member.label} failed\n{reason.trace}") from reason
 
 
 def _turn(worker, key):

@@ -5,7 +5,6 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from common import load_cell
 from measure import measure_job, measure_layer
 from peers import PEERS
 from peers.problem import Problem
@@ -26,7 +25,7 @@ class Config:
     cells: tuple[Literal["lstm", "gru", "rnn"], ...] = ("lstm", "gru", "rnn")
     """Cells to measure; none after the flag leaves them all out."""
     cell: str | None = None
-    """A cell of your own besides, my_module:MyCell, looked for in the current folder too."""
+    """Another cell besides: a name of rnn_jax.CELLS, or my_module:MyCell of the current folder."""
     lengths: tuple[int, ...] = (28, 128, 784)
     """Sequence lengths T."""
     batch_size: int = 64
@@ -39,8 +38,9 @@ class Config:
     """Sizes T,B,D,H to measure instead of those, e.g. 784,64,1,128 512,32,128,256."""
     passes: tuple[Literal["forward", "train", "lyapunov"], ...] = ("forward", "train")
     """All outputs; the gradient of all parameters; or all Lyapunov exponents."""
-    drivers: tuple[Literal["plain", "chunked", "remat"], ...] = ("plain", "chunked")
-    """The ways of rnn_jax to run a cell; remat is chunked with less memory."""
+    drivers: tuple[Literal["plain", "chunked", "remat", "associative"], ...] = ("plain", "chunked")
+    """The ways of rnn_jax to run a cell; remat is chunked with less memory; associative is for
+    linear cells."""
     devices: int = 0
     """Devices rnn_jax splits a batch over, besides one; 0 takes the most that divide the batch."""
     peers: tuple[str, ...] = ("auto",)
@@ -100,12 +100,14 @@ def _problems(config) -> list[Problem]:
     check_at_least(config, devices=0)
     cells = [*config.cells, *([config.cell] if config.cell else [])]
     if config.cell:
-        load_cell(config.cell, config.hidden_size)
+        from rnn_jax.lookup import find_cell
+
+        find_cell(config.cell, config.hidden_size)
     for flag in ("passes", "drivers", "lengths"):
         if not getattr(config, flag):
             raise InputError(f"--{flag} needs at least one value.")
-    if config.job and "remat" in config.drivers:
-        raise InputError("--job measures --drivers plain and chunked; leave out remat.")
+    if config.job and not set(config.drivers) <= {"plain", "chunked"}:
+        raise InputError("--job measures --drivers plain and chunked; leave out the others.")
     if not cells:
         raise InputError("there is nothing to measure; give --cells or --cell.")
     sizes = (config.batch_size, config.input_size, config.hidden_size)

@@ -30,7 +30,8 @@ class Config:
     """
 
     cells: tuple[str, ...] = ("rnn", "gru", "lstm", "lstm:chrono")
-    """Cells by name, or name:init; in lstm:chrono gates begin with memories of 1 to T steps."""
+    """Names of rnn_jax.CELLS, name:init, or my_module:MyCell; with lstm:chrono, gates begin with
+    memories of 1 to T steps."""
     adding: tuple[int, ...] = (50, 100, 200, 400)
     """Lengths T of the adding problem; none after the flag leaves it out."""
     copy: tuple[int, ...] = (30, 50, 100)

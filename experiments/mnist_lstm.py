@@ -11,26 +11,27 @@ from rnn_jax.config import TrainConfig
 from rnn_jax.errors import InputError
 
 BUNDLED = Path(__file__).parent / "mnist_files"
-GATES = {
-    "lstm": {"i": "write (i)", "f": "keep (f)", "o": "read (o)"},
-    "gru": {"r": "reset (r)", "z": "keep (z)"},
-    "rnn": {},
-}
-"""The gates of each cell that the figure shows, and what they do."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(TrainConfig):
     """Classify images of digits by reading each as a sequence, row by row, with an LSTM."""
 
-    cell: Literal["lstm", "rnn", "gru"] = "lstm"
-    """The recurrent cell."""
+    cell: str = "lstm"
+    """The recurrent cell: a name of rnn_jax.CELLS (lstm, gru, rnn, irnn, peephole, projected, coupled,
+    slstm, gru-reset-before, minimal, ugrnn, antisymmetric, cornn, lru, mingru, minlstm, rglru), or
+    my_module:MyCell of the current folder."""
     hidden_size: int = 128
     """Hidden units of the cell."""
     projection_size: int = 128
     """Width of the linear layer between the pixels and the cell; 0 leaves it out."""
     forget_bias: float = 1.0
-    """Where the LSTM's forget bias starts."""
+    """Where the forget bias of an LSTM starts."""
+    init: str = "default"
+    """How the cell's parameters start: default, orthogonal, identity, uniform, chrono=T, gain=G or
+    forget=B, with numbers for T, G, B."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What matrix products are computed in; parameters and carry stay float32."""
     examples: int = 100_000
     """Training examples to see in all; 60,000 are one epoch of MNIST."""
     sequence: Literal["rows", "pixels", "permuted-pixels"] = "rows"
@@ -53,8 +54,6 @@ class Config(TrainConfig):
         """Raise InputError, naming the flag, unless every setting is in its range."""
         super().check()
         check_at_least(self, hidden_size=1, examples=1, projection_size=0)
-        if self.cell != "lstm" and self.forget_bias != Config.forget_bias:
-            raise InputError(f"--forget-bias is for --cell lstm; --cell {self.cell} has none.")
 
 
 def main(config: Config) -> dict:
@@ -67,9 +66,12 @@ def main(config: Config) -> dict:
 
 def prepare(config: Config):
     """The experiment that the flags describe."""
-    from rnn_jax import batches, data, losses, runs
+    from rnn_jax import batches, data, lookup, losses, runs
     from rnn_jax.experiment import Experiment
 
+    cell = lookup.find_cell(config.cell, config.hidden_size)
+    if config.forget_bias != Config.forget_bias and not lookup.takes(cell, "forget_bias"):
+        raise InputError(f"--forget-bias is for an LSTM; --cell {config.cell} has none.")
     images = data.load_images(config.dataset, config.data_dir, bundled=BUNDLED)
     xs = data.to_sequences(images.train_images, config.sequence)
     test_xs = data.to_sequences(images.test_images, config.sequence)
@@ -102,10 +104,11 @@ def _evaluate(labels, logits):
 def _draw(images, xs, result):
     import jax
 
-    from rnn_jax import figures
+    from rnn_jax import figures, watching
 
-    summary, shown = result.summary, GATES[result.summary["cell"]]
-    gates = jax.device_get(result.model.gates(jax.numpy.asarray(xs))) if shown else {}
+    summary, cell, gates = result.summary, result.model.rnn.cell, {}
+    if watching.has_activations(cell):
+        gates = jax.device_get(result.model.gates(jax.numpy.asarray(xs)))
     title = f"{summary['cell'].upper()} on {images.name}, seed {summary['seed']}"
     return {
         "training.png": figures.training_figure(result.rows, title, summary["test_accuracy"]),
@@ -113,7 +116,7 @@ def _draw(images, xs, result):
             images.test_images,
             images.test_labels,
             jax.nn.softmax(result.outputs, -1),
-            {label: gates[name] for name, label in shown.items()},
+            watching.open_and_shut(cell, gates) if gates else {},
             xs.reshape(28, 28),
             title,
         ),

@@ -26,14 +26,16 @@ class Config(TrainConfig):
     """The recurrent cell."""
     hidden_size: int = 64
     """Hidden units of the cell."""
-    window: int = 10
+    window: int = 20
     """Steps through which a gradient goes back."""
-    windows: int = 100
+    windows: int = 50
     """Windows of a stream to train on; as many more are held out."""
-    steps: int = 6000
+    steps: int = 4000
     """Training steps, of one window of each stream."""
     reset_state: bool = False
     """Begin each window with an empty state."""
+    batch_size: int = 64
+    """Streams, over all devices together."""
     learning_rate: float = 3e-3
     """Adam's learning rate."""
     log_every: int = 200
@@ -62,7 +64,7 @@ def prepare(config: Config):
     from rnn_jax.batches import StreamOrder
     from rnn_jax.cells import CELLS
     from rnn_jax.experiment import Experiment
-    from rnn_jax.models import build_sequence_model
+    from rnn_jax.runs import build_sequence_model
 
     length = config.window * config.windows
     sines, cosines = streams(config.seed, config.batch_size, 2 * length)
@@ -117,7 +119,30 @@ def _evaluate(cosines, outputs):
 
 
 def _draw(sines, cosines, window, result):
-    return {}
+    import numpy as np
+
+    from rnn_jax import figures, style
+
+    summary, outputs = result.summary, result.outputs.reshape(cosines.shape)
+    first = cosines.shape[1] // 2
+    steps = np.arange(first, min(first + 8 * window, cosines.shape[1]))
+    memory = "state reset" if summary["reset_state"] else "state carried"
+    title = f"{summary['cell'].upper()} on {TONES} tones, {memory}, seed {summary['seed']}"
+    with style.house_style():
+        figure = style.new_figure(4.6, f"{title}: squared error {summary['test_mse']:.1e}")
+        panels = figure.subplots(min(2, len(sines)), 1, sharex=True, squeeze=False)[:, 0]
+        for number, axes in enumerate(panels):
+            axes.plot(steps, sines[number, steps], color=style.LINE, lw=2, label="input")
+            axes.plot(steps, cosines[number, steps], color=style.BLUE, lw=3, label="target")
+            output = {"color": style.VERMILLION, "lw": 1.2, "label": "output"}
+            axes.plot(steps, outputs[number, steps], **output)
+            axes.set_xticks(steps[::window])
+            axes.grid(axis="x")
+            style.name_axes(axes, "", f"stream {number + 1}")
+        axes.set_xlabel("held-out step; a window lies between two lines")
+        panels[0].legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
+    training = figures.training_figure(result.rows, title, loss_name="squared error")
+    return {"training.png": training, "signals.png": figure}
 
 
 if __name__ == "__main__":

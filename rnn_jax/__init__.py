@@ -3,12 +3,20 @@
 from importlib import import_module
 
 _ROOMS = {
-    "cell": ("Cell", "GatedCell", "GatedParams", "HiddenCarry"),
-    "cells": ("CELLS", "GRUCell", "GRUParams", "LSTMCarry", "LSTMCell", "RNNCell"),
+    "cell": ("Cell", "GatedCell", "GatedParams", "HiddenCarry", "LinearCell", "LinearParams"),
+    "cells": (
+        *("CELLS", "AntisymmetricRNNCell", "CoRNNCell", "ConvLSTMCell", "CoupledLSTMCell"),
+        *("GRUCell", "GRUParams", "IRNNCell", "LRUCell", "LSTMCarry", "LSTMCell", "MinGRUCell"),
+        *("MinLSTMCell", "MinimalGatedCell", "PeepholeLSTMCell", "ProjectedLSTMCell", "RGLRUCell"),
+        *("RNNCell", "ResetBeforeGRUCell", "SLSTMCell", "UGRNNCell"),
+    ),
     "errors": ("InputError", "RunError"),
-    "modules": ("RNN", "SequenceClassifier"),
+    "models": ("SequenceClassifier", "SequenceModel"),
+    "modules": ("RNN", "Bidirectional", "Stacked"),
     "runs": ("load_run",),
-    "scan": ("gate_activations", "pick_driver", "unroll"),
+    "scan": ("pick_driver", "unroll"),
+    "wrappers": ("drop_connect", "dropout", "layer_norm", "learned_carry", "zoneout"),
+    "watching": ("gate_activations", "unroll_carries"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -13,7 +13,7 @@ from jax.nn.initializers import lecun_normal
 
 from rnn_jax.errors import InputError, check_size
 from rnn_jax.initializers import check_key, orthogonal_per_gate, per_gate
-from rnn_jax.typing import Array, Carry, Float, Inputs, Key, Params
+from rnn_jax.typing import Array, Carry, Float, Inexact, Inputs, Key, Params
 
 
 class HiddenCarry(NamedTuple):
@@ -27,6 +27,13 @@ class GatedParams(NamedTuple):
 
     w_x: Float[Array, "D G*H"]
     w_h: Float[Array, "H G*H"]
+    b: Float[Array, " G*H"]
+
+
+class LinearParams(NamedTuple):
+    """Weights of a linear cell: what the input says to the gates, and nothing else."""
+
+    w_x: Float[Array, "D G*H"]
     b: Float[Array, " G*H"]
 
 
@@ -51,11 +58,21 @@ def dot(x: Float[Array, "... N"], w: Float[Array, "N M"]) -> Float[Array, "... M
 class Cell:
     """Any recurrence at all: subclasses give `init`, `initial_carry` and `step`.
 
+    Attributes:
+      hidden_size: H, the width of every field of the carry.
+      spatial_axes: how many axes of the batch shape, the last ones, are places of one example: 0,
+        or 2 for a cell that convolves pictures [..., height, width, D].
+      keep_gate: the gate that multiplies the past, where there is one: "f" of an LSTM.
+      write_gate: the gate that multiplies what is new, where that is another one: "i" of an LSTM.
+
     Raises:
       InputError: a size that is not a positive whole number.
     """
 
     hidden_size: int
+    spatial_axes: ClassVar[int] = 0
+    keep_gate: ClassVar[str | None] = None
+    write_gate: ClassVar[str | None] = None
 
     def __post_init__(self):
         check_size("hidden_size", self.hidden_size)
@@ -68,15 +85,32 @@ class Cell:
         """The carry before the first step, every field [*batch_shape, H]."""
         raise NotImplementedError
 
-    def step(
-        self, params: Params, carry: Carry, x: Float[Array, "... D"]
-    ) -> tuple[Carry, Float[Array, "... H"]]:
+    def step(self, params: Params, carry: Carry, x: Inputs) -> tuple[Carry, Float[Array, "... O"]]:
         """One time step: `(carry, x) -> (carry, y)`."""
         raise NotImplementedError
+
+    @property
+    def output_size(self) -> int:
+        """O, the width of the outputs: H if not said otherwise."""
+        return self.hidden_size
 
     def input_size(self, params: Params) -> int | None:
         """The D these parameters were made for, or None where the cell does not say."""
         return None
+
+    def start(self, params: Params, batch_shape: tuple[int, ...] = (), dtype=jnp.float32) -> Carry:
+        """The carry a sequence starts from: `initial_carry`, unless the parameters hold another."""
+        return self.initial_carry(batch_shape, dtype)
+
+    def sampled(
+        self, params: Params, xs: Inputs, key: Key[Array, ""] | None
+    ) -> tuple["Cell", Params, Inputs]:
+        """Cell, parameters and inputs of one run, with all that is random drawn from `key`.
+
+        A cell in which nothing is random returns what it was given; without a key every cell is
+        deterministic.
+        """
+        return self, params, xs
 
 
 class GatedCell(Cell):
@@ -88,6 +122,7 @@ class GatedCell(Cell):
 
     gates: ClassVar[tuple[str, ...]]
     carry_type: ClassVar[type[NamedTuple]] = HiddenCarry
+    linear: ClassVar[bool] = False
 
     def init(self, key: Key[Array, ""], input_size: int) -> GatedParams:
         """Input weights LeCun normal, recurrent weights orthogonal, both gate by gate; b = 0."""
@@ -108,7 +143,7 @@ class GatedCell(Cell):
 
     def input_size(self, params: Params) -> int:
         """The number of rows of w_x."""
-        return params.w_x.shape[0]
+        return params.w_x.shape[-2]
 
     def project(self, params: Params, xs: Float[Array, "... D"]) -> Float[Array, "... GH"]:
         """What the input says to the gates: affine in xs, no past needed, many steps at once."""
@@ -128,17 +163,21 @@ class GatedCell(Cell):
         """The mathematics of the cell, elementwise; no weight matrix in here."""
         raise NotImplementedError
 
-    def readout(self, params: Params, carry: Carry) -> Float[Array, "... H"]:
+    def readout(self, params: Params, carry: Carry) -> Float[Array, "... O"]:
         """The output y of a step: the hidden state."""
         return carry.h
 
-    def step(self, params: Params, carry: Carry, x: Inputs) -> tuple[Carry, Float[Array, "... H"]]:
+    def step(self, params: Params, carry: Carry, x: Inputs) -> tuple[Carry, Float[Array, "... O"]]:
         """One time step, put together from project, mix, update and readout."""
         carry = self.update(params, carry, self.project(params, x), self.mix(params, carry))
         return carry, self.readout(params, carry)
 
     def activations(
-        self, x_gates: Float[Array, "... GH"], h_gates: Float[Array, "... GH"]
+        self,
+        params: Params,
+        carry: Carry,
+        x_gates: Float[Array, "... GH"],
+        h_gates: Float[Array, "... GH"],
     ) -> tuple[Float[Array, "... H"], ...]:
         """The values of the gates, in the order of `gates`: what is watched as the cell runs."""
         raise InputError(
@@ -151,37 +190,42 @@ class GatedCell(Cell):
         return jnp.split(gates, len(self.gates), axis=-1)
 
 
-@dataclasses.dataclass(frozen=True)
-class GatedWrapper(GatedCell):
-    """A gated cell around a gated cell: the inner cell's, but for what a subclass replaces."""
+class LinearCell(GatedCell):
+    """A gated cell that is linear in its past, h' = a h + b, so that time can run in parallel.
 
-    inner: GatedCell
+    a and b, elementwise, come from the input alone: there is nothing to mix and no recurrent
+    matrix. A new cell names its `gates` and writes `coefficients`.
+    """
 
-    def inner_params(self, params: Params) -> Params:
-        """The inner cell's part of the parameters."""
-        return params
+    linear = True
 
-    def initial_carry(self, batch_shape=(), dtype=jnp.float32):
-        """The inner initial carry."""
-        return self.inner.initial_carry(batch_shape, dtype)
+    def init(self, key: Key[Array, ""], input_size: int) -> LinearParams:
+        """Input weights LeCun normal, gate by gate; b = 0."""
+        check_size("input_size", input_size)
+        check_key(key)
+        size, count = self.hidden_size, len(self.gates)
+        w_x = per_gate(lecun_normal(), key, input_size, size, count)
+        return LinearParams(w_x, jnp.zeros(count * size, jnp.float32))
+
+    def coefficients(
+        self, params: Params, x_gates: Float[Array, "... GH"]
+    ) -> tuple[Inexact[Array, "... H"], Inexact[Array, "... H"]]:
+        """a and b, each [..., H], or a [H] where it is the same at every step."""
+        raise NotImplementedError
+
+    def state(self, carry: Carry) -> Inexact[Array, "... H"]:
+        """The carry as the one array that moves linearly: h. It may be complex."""
+        return carry.h
+
+    def carry(self, state: Inexact[Array, "... H"]) -> Carry:
+        """The carry, real in every field, that holds `state`."""
+        return HiddenCarry(state)
 
     def mix(self, params, carry):
-        """The inner mix."""
-        return self.inner.mix(self.inner_params(params), carry)
+        """Nothing, [..., 0]: the past says nothing to the gates."""
+        return jax.tree.leaves(carry)[0][..., :0]
 
     def update(self, params, carry, x_gates, h_gates):
-        """The inner update."""
-        return self.inner.update(self.inner_params(params), carry, x_gates, h_gates)
-
-    def readout(self, params, carry):
-        """The inner readout."""
-        return self.inner.readout(self.inner_params(params), carry)
-
-    def activations(self, x_gates, h_gates):
-        """The inner activations."""
-        return self.inner.activations(x_gates, h_gates)
-
-    @property
-    def gates(self) -> tuple[str, ...]:
-        """The inner gates."""
-        return self.inner.gates
+        """The equation above."""
+        a, b = self.coefficients(params, x_gates)
+        return self.carry(a * self.state(carry) + b)

@@ -26,7 +26,7 @@ def chunked(
     With `remat` only the carries between chunks are kept for the backward pass, which runs each
     chunk once more: memory grows with T/K instead of T.
     """
-    return in_pieces(partial(scan_chunks, cell, remat), params, carry, xs, chunk)
+    return in_pieces(partial(scan_chunks, cell, remat, params), carry, xs, chunk)
 
 
 def run_chunk(cell, params, carry, xs):
@@ -124,7 +124,7 @@ def _backward(cell, remat, residuals, cotangents):
             d_readout, d_after = jax.vjp(cell.readout, params, after)[1](d_ys)
             d_params = add(d_params, d_readout)
         d_x_gates, d_h_gates = [], []
-        for k in reversed(range(len(after[0]))):
+        for k in reversed(range(len(jax.tree.leaves(after)[0]))):
             d_carry = d_carry if d_ys is None else add(d_carry, at(d_after, k))
             # Else XLA computes a field that passes elementwise, as an LSTM's c, from the chunk's
             # end anew for each step: work that grows with K squared.

@@ -22,16 +22,16 @@ def chunk_length(cell: GatedCell, steps: int, batch: int) -> int:
     return next((k for k in range(longest, longest // 2, -1) if steps % k == 0), longest)
 
 
-def in_pieces(scan, params, carry, xs, chunk):
-    """Run `scan(params, carry, xs [N, K, ...])` over all whole chunks, then over what is left."""
+def in_pieces(scan, carry, xs, chunk):
+    """Run `scan(carry, xs [N, K, ...])` over all whole chunks, then over what is left."""
     steps = jax.tree.leaves(xs)[0].shape[0]
     left = steps % chunk
     if left and steps > chunk:
-        carry, head = in_pieces(scan, params, carry, at(xs, slice(-left)), chunk)
-        carry, tail = in_pieces(scan, params, carry, at(xs, slice(-left, None)), left)
+        carry, head = in_pieces(scan, carry, at(xs, slice(-left)), chunk)
+        carry, tail = in_pieces(scan, carry, at(xs, slice(-left, None)), left)
         return carry, jnp.concatenate([head, tail])
     chunks = jax.tree.map(lambda x: x.reshape(-1, min(chunk, steps), *x.shape[1:]), xs)
-    carry, ys = scan(params, carry, chunks)
+    carry, ys = scan(carry, chunks)
     return carry, ys.reshape(steps, *ys.shape[2:])
 
 

@@ -31,42 +31,52 @@ COLUMNS, MOST_RIGHT, MOST_WRONG = 8, 16, 8
 
 
 def training_figure(
-    rows: Sequence[Mapping[str, Any]], title: str, test_accuracy: float | None = None
+    rows: Sequence[Mapping[str, Any]],
+    title: str,
+    test_accuracy: float | None = None,
+    loss_name: str = "loss [nats]",
 ) -> Figure:
     """Loss and batch accuracy over the examples seen, and the test accuracy (0 to 1) at the end.
 
-    rows: those of metrics.jsonl, of which `examples`, `loss` [nats] and `batch_accuracy` are drawn.
-    A loss that is not a positive number leaves a gap, and a cross on the axis.
+    rows: those of metrics.jsonl, of which `examples`, `loss` and, where they have it,
+    `batch_accuracy` are drawn. A loss that is not a positive number leaves a gap, and a cross on
+    the axis.
 
     Raises:
       InputError: there are no rows.
     """
     if not rows:
         raise InputError("rows must hold at least one row, got none; train for a step first.")
-    keys = ("examples", "loss", "batch_accuracy")
-    examples, loss, accuracy = np.array([[row[key] for key in keys] for row in rows], float).T
+    examples, loss = np.array([[row["examples"], row["loss"]] for row in rows], float).T
     loss[~(np.isfinite(loss) & (loss > 0))] = np.nan
     low, high = (np.nanmin(loss), np.nanmax(loss)) if np.any(loss > 0) else (1, 1)
-    test = np.nan if test_accuracy is None else test_accuracy
-    lowest = np.nanmin([0.9, test, *accuracy])
+    judged = "batch_accuracy" in rows[0]
     with house_style():
         figure = new_figure(3.2, title)
-        left, right = figure.subplots(1, 2)
-        _draw_curve(left, examples, loss, "loss [nats], log scale")
+        left, *right = figure.subplots(1, 1 + judged, squeeze=False)[0]
+        _draw_curve(left, examples, loss, f"{loss_name}, log scale")
         left.set(yscale="log", ylim=(low / 1.3, high * 1.3))
         ticks = LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,))
         left.yaxis.set(major_locator=ticks, minor_locator=NullLocator(), major_formatter="{x:g}")
         left.legend(loc="best")
-        _draw_curve(right, examples, accuracy, "accuracy")
-        right.set_ylim(max(0, np.floor(lowest * 10 - 0.3) / 10), 1.01)
-        right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        if test_accuracy is not None:
-            end, place = (examples[-1], test), (5, -22 if test > 0.5 else 16)
-            look = {"color": VERMILLION, "weight": "bold", "ha": "right", "va": "center"}
-            look["bbox"] = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}
-            right.plot(*end, "D", color=VERMILLION, mec="white", ms=9, clip_on=False, zorder=5)
-            right.annotate(f"test {test:.2%}", end, place, textcoords="offset points", **look)
+        if judged:
+            accuracy = np.array([row["batch_accuracy"] for row in rows], float)
+            _draw_accuracy(*right, examples, accuracy, test_accuracy)
     return figure
+
+
+def _draw_accuracy(axes, examples, accuracy, test_accuracy):
+    _draw_curve(axes, examples, accuracy, "accuracy")
+    test = np.nan if test_accuracy is None else test_accuracy
+    lowest = np.nanmin([0.9, test, *accuracy])
+    axes.set_ylim(max(0, np.floor(lowest * 10 - 0.3) / 10), 1.01)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    if test_accuracy is not None:
+        end, place = (examples[-1], test), (5, -22 if test > 0.5 else 16)
+        look = {"color": VERMILLION, "weight": "bold", "ha": "right", "va": "center"}
+        look["bbox"] = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}
+        axes.plot(*end, "D", color=VERMILLION, mec="white", ms=9, clip_on=False, zorder=5)
+        axes.annotate(f"test {test:.2%}", end, place, textcoords="offset points", **look)
 
 
 def _draw_curve(axes: Axes, examples: np.ndarray, values: np.ndarray, name: str) -> None:

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from rnn_jax.cell import GatedCell, GatedWrapper, dot
+from rnn_jax.cell import GatedCell, dot
 from rnn_jax.typing import Array, Float, Params
+from rnn_jax.wrappers.base import GatedWrapper
 
 
 class FoldedParams(NamedTuple):
@@ -22,6 +23,10 @@ class FoldedCell(GatedWrapper):
     def inner_params(self, params):
         """The inner cell's parameters."""
         return params.inner
+
+    def with_inner_params(self, params, inner):
+        """The same projection around other parameters."""
+        return params._replace(inner=inner)
 
     def input_size(self, params):
         """The number of inputs of the projection."""
@@ -47,7 +52,7 @@ def fold(
     offset = cell.project(params, jnp.zeros_like(bias))
     w = (cell.project(params, kernel) - offset).astype(kernel.dtype)
     folded = FoldedParams(w, cell.project(params, bias), params)
-    return FoldedCell(cell.hidden_size, cell), folded
+    return FoldedCell(cell), folded
 
 
 def folding_pays(cell: GatedCell, kernel: Float[Array, "D P"]) -> bool:

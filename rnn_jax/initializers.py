@@ -1,4 +1,4 @@
-"""Initializers that know about gates."""
+"""Initializers that know about gates, and `initialize`, which names them all in one argument."""
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +56,7 @@ def identity_recurrence(cell, params: Params) -> Params:
     Reference: Le, Jaitly, Hinton (2015), "A simple way to initialize recurrent networks of
     rectified linear units".
     """
-    _require(params, "w_h")
+    require(params, "w_h")
     eye = jnp.tile(jnp.eye(cell.hidden_size, dtype=params.w_h.dtype), len(cell.gates))
     return params._replace(w_h=eye)
 
@@ -67,7 +67,7 @@ def orthogonal_recurrence(cell, params: Params, key: Key[Array, ""]) -> Params:
     Raises:
       InputError: params without w_h.
     """
-    _require(params, "w_h")
+    require(params, "w_h")
     w_h = orthogonal_per_gate(key, cell.hidden_size, len(cell.gates))
     return params._replace(w_h=w_h.astype(params.w_h.dtype))
 
@@ -78,65 +78,129 @@ def scaled_recurrence(params: Params, gain: float) -> Params:
     Raises:
       InputError: params without w_h.
     """
-    _require(params, "w_h")
+    require(params, "w_h")
     return params._replace(w_h=gain * params.w_h)
 
 
-def chrono_biases(
-    cell, params: Params, key: Key[Array, ""], *, longest: int, keep: str, write: str | None = None
-) -> Params:
+def gate_bias(cell, params: Params, gate: str, value: Float[Array, "..."] | float) -> Params:
+    """The same params, the biases of one gate set to `value`, a number or [H].
+
+    Raises:
+      InputError: params without b, a gate that the cell does not have.
+    """
+    require(params, "b")
+    if gate not in cell.gates:
+        raise InputError(
+            f"{gate!r} is no gate of {type(cell).__name__}; its gates are {cell.gates}."
+        )
+    start = cell.gates.index(gate) * cell.hidden_size
+    return params._replace(b=params.b.at[start : start + cell.hidden_size].set(value))
+
+
+def chrono_biases(cell, params: Params, key: Key[Array, ""], *, longest: float) -> Params:
     """The same params, gate biases set for memories of 1 to `longest` steps, unit by unit.
 
         b_keep = log u,  u uniform in 1 to longest - 1        b_write = -b_keep
+
+    keep and write are `cell.keep_gate` and, where it has one of its own, `cell.write_gate`.
 
     Args:
       cell: the `GatedCell` of the params.
       params: biases b [G*H] and whatever else the cell has.
       key: what u is drawn from.
       longest: steps of the longest dependency, 3 or more.
-      keep: the gate that multiplies the past: "f" of an LSTM, "z" of a GRU here.
-      write: the gate that multiplies what is new, where that is another one: "i" of an LSTM.
 
     Raises:
-      InputError: params without b, a gate that the cell does not have, too short a `longest`.
+      InputError: params without b, a cell that says of no gate that it keeps or writes, too short
+        a `longest`.
     Reference: Tallec, Ollivier (2018), "Can recurrent neural networks warp time?".
     """
-    _require(params, "b")
+    require(params, "b")
     check_key(key)
     if not longest >= 3:
         raise InputError(f"longest must be at least 3 steps, got {longest}.")
+    _require_memory(cell, cell.keep_gate or cell.write_gate, "chrono")
     bias = jnp.log(jax.random.uniform(key, (cell.hidden_size,), minval=1.0, maxval=longest - 1.0))
-    b = params.b
-    for gate, value in ((keep, bias), (write, -bias)):
-        if gate is None:
-            continue
-        if gate not in cell.gates:
-            raise InputError(
-                f"{gate!r} is no gate of {type(cell).__name__}; its gates are {cell.gates}."
-            )
-        start = cell.gates.index(gate) * cell.hidden_size
-        b = b.at[start : start + cell.hidden_size].set(value.astype(b.dtype))
-    return params._replace(b=b)
+    if cell.keep_gate:
+        params = gate_bias(cell, params, cell.keep_gate, bias)
+    return gate_bias(cell, params, cell.write_gate, -bias) if cell.write_gate else params
+
+
+def uniform_parameters(params: Params, key: Key[Array, ""], bound: float) -> Params:
+    """Every parameter drawn anew, uniform in -bound to bound: PyTorch's way, bound 1/sqrt(H).
+
+    Raises:
+      InputError: params without w_h, of a cell whose parameters mean something else.
+    """
+    require(params, "w_h")
+    check_key(key)
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(key, len(leaves))
+    return structure.unflatten(
+        jax.random.uniform(k, leaf.shape, leaf.dtype, -bound, bound)
+        for k, leaf in zip(keys, leaves, strict=True)
+    )
+
+
+INITS = ("default", "orthogonal", "identity", "uniform", "chrono=T", "gain=G", "forget=B")
+"""What `initialize` knows; T, G and B stand for numbers."""
 
 
 def initialize(cell, key: Key[Array, ""], input_size: int, init: str = "default") -> Params:
-    """Parameters of a cell, drawn as `cell.init` does, or with `chrono_biases` by "chrono=T".
+    """Parameters of a cell, drawn in one of these ways:
+
+    default: as `cell.init`. orthogonal, identity: `orthogonal_recurrence`, `identity_recurrence`.
+    uniform: as PyTorch. chrono=T: `chrono_biases` for memories of up to T steps. gain=G: the
+    recurrent matrix times G. forget=B: the bias of the gate that keeps the past.
 
     Raises:
       InputError: another `init`, or one that does not suit the cell.
     """
-    params = cell.init(key, input_size)
-    if init == "default":
-        return params
-    name, _, number = init.partition("=")
-    if name != "chrono" or not number.isdigit():
-        raise InputError(f"init must be default or chrono=T, e.g. chrono=200; got {init!r}.")
-    keep, write = ("f", "i") if "f" in cell.gates else ("z", None)
-    key = jax.random.fold_in(key, 1)
-    return chrono_biases(cell, params, key, longest=int(number), keep=keep, write=write)
+    name, value = parse_init(init)
+    if name == "default":
+        return cell.init(key, input_size)
+    params, key_init = cell.init(key, input_size), jax.random.fold_in(key, 1)
+    match name:
+        case "orthogonal":
+            return orthogonal_recurrence(cell, params, key_init)
+        case "identity":
+            return identity_recurrence(cell, params)
+        case "uniform":
+            return uniform_parameters(params, key_init, cell.hidden_size**-0.5)
+        case "chrono":
+            return chrono_biases(cell, params, key_init, longest=value)
+        case "gain":
+            return scaled_recurrence(params, value)
+    return gate_bias(cell, params, _require_memory(cell, cell.keep_gate, init), value)
 
 
-def _require(params, field):
+def parse_init(init: str) -> tuple[str, float | None]:
+    """The name and the number of an `init`; InputError unless it is one of `INITS`."""
+    name, equals, number = init.partition("=")
+    if init in INITS and not equals:
+        return name, None
+    try:
+        if f"{name}=" in {known[: known.find("=") + 1] for known in INITS}:
+            return name, float(number)
+    except ValueError:
+        pass
+    raise InputError(
+        f"init must be one of {', '.join(INITS)} with numbers for T, G and B, e.g. gain=0.9; "
+        f"got {init!r}."
+    )
+
+
+def _require_memory(cell, gate, name):
+    if not gate:
+        raise InputError(
+            f"{name} sets the bias of the gate that keeps the past, and {type(cell).__name__} "
+            "names none; choose another for this cell."
+        )
+    return gate
+
+
+def require(params: Params, field: str) -> None:
+    """Raise InputError unless the parameters of a cell have this field."""
     if not hasattr(params, field):
         raise InputError(
             f"this initializer sets {field}, which {type(params).__name__} does not have; "

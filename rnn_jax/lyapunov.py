@@ -52,6 +52,8 @@ def lyapunov_spectrum(
     smooth dynamical systems". Here V is only nearly orthonormal between the ends of the average,
     which changes no exponent: R need only be triangular.
     """
+    if cell.spatial_axes:
+        raise InputError(f"{type(cell).__name__} has places that are not units; none are counted.")
     start, _ = unroll(cell, params, xs[:0], carry, driver="plain")
     fields = jax.tree.leaves(start)
     size = sum(field.shape[-1] for field in fields)

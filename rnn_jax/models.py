@@ -1,14 +1,105 @@
-"""Models of sequences that answer at every step, and hand on the carry they end with."""
+"""Models around a recurrent layer: one class for a whole sequence, or an answer at every step."""
 
-from collections.abc import Mapping
+from typing import Literal
 
+import jax
 from flax import nnx
 
-from rnn_jax.cell import Cell
-from rnn_jax.cells import CELLS
+from rnn_jax.cell import Cell, GatedCell, dot
+from rnn_jax.errors import InputError, check_size
+from rnn_jax.folding import fold as folded
+from rnn_jax.folding import folding_pays
+from rnn_jax.inputs import as_sequence
 from rnn_jax.modules import RNN
-from rnn_jax.scan import Driver
-from rnn_jax.typing import Array, Carry, Float
+from rnn_jax.scan import Driver, unroll
+from rnn_jax.typing import Array, Carry, Float, Int, Key
+from rnn_jax.watching import gate_activations
+
+
+class SequenceClassifier(nnx.Module):
+    """Input layer, recurrent layer, output layer: one class for a whole sequence.
+
+    The weights of the output layer start standard normal, those of the input layer LeCun normal.
+
+    Args:
+      cell: any `Cell` with a `readout`, or whose carry has a field h.
+      input_size: D, the number of input features.
+      num_classes: C.
+      projection_size: the width of the linear layer before the cell; 0 leaves it out.
+      readout: what the output layer sees: "carry", the output that the final carry holds, or
+        "outputs", that of the last time step. Where no sequence is padded they are the same array.
+      fold: let the input layer and the cell's input weights be multiplied with each other where
+        that saves work; parameters and gradients are the same, see `rnn_jax.folding`.
+      init, dtype, driver: as in `RNN`.
+      rngs: where the parameters' keys come from.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        input_size: int,
+        num_classes: int,
+        *,
+        projection_size: int = 128,
+        readout: Literal["carry", "outputs"] = "carry",
+        fold: bool = True,
+        init: str = "default",
+        dtype=None,
+        driver: Driver = "auto",
+        rngs: nnx.Rngs,
+    ):
+        check_size("input_size", input_size)
+        check_size("num_classes", num_classes)
+        check_size("projection_size", projection_size, least=0)
+        if readout not in ("carry", "outputs"):
+            raise InputError(f"readout must be 'carry' or 'outputs', got {readout!r}.")
+        self.input_size = input_size
+        self.readout = readout
+        self.fold = fold
+        self.projection = (
+            nnx.Linear(input_size, projection_size, rngs=rngs) if projection_size else None
+        )
+        options = {"init": init, "dtype": dtype, "driver": driver}
+        self.rnn = RNN(cell, projection_size or input_size, **options, rngs=rngs)
+        self.output = nnx.Linear(
+            cell.output_size, num_classes, kernel_init=jax.nn.initializers.normal(1.0), rngs=rngs
+        )
+
+    def __call__(
+        self,
+        xs: Float[Array, "T ... D"],
+        *,
+        lengths: Int[Array, "..."] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> Float[Array, "... C"]:
+        """Logits [..., C] for sequences [T, ..., D]; with a key the cell draws its noise."""
+        cell, params, xs = self._project(xs, fold=self.fold and key is None)
+        if self.readout == "outputs" and not len(xs):
+            raise InputError("there are no steps, so no outputs to read out; give xs with T > 0.")
+        carry, ys = unroll(cell, params, xs, lengths=lengths, key=key, driver=self.rnn.driver)
+        if self.readout == "outputs":
+            return self.output(ys[-1])
+        return self.output(cell.readout(params, carry) if hasattr(cell, "readout") else carry.h)
+
+    def gates(
+        self, xs: Float[Array, "T ... D"], *, lengths: Int[Array, "..."] | None = None
+    ) -> dict[str, Float[Array, "T ... H"]]:
+        """The gates' values [T, ..., H] over time, by name: what the cell writes, keeps, reads."""
+        cell, params, xs = self._project(xs, self.fold)
+        return gate_activations(cell, params, xs, lengths=lengths)
+
+    def _project(self, xs, fold):
+        """Cell, parameters and inputs to run, the projection folded in where that pays."""
+        cell, params = self.rnn.cell, self.rnn.weights()
+        xs = as_sequence(xs, self.input_size)
+        if self.projection is None:
+            return cell, params, xs
+        kernel, bias = self.projection.kernel[...], self.projection.bias[...]
+        if self.rnn.dtype is not None:
+            kernel, bias = kernel.astype(self.rnn.dtype), bias.astype(self.rnn.dtype)
+        if fold and isinstance(cell, GatedCell) and folding_pays(cell, kernel):
+            return *folded(cell, params, kernel, bias), xs
+        return cell, params, dot(xs, kernel) + bias
 
 
 class SequenceModel(nnx.Module):
@@ -18,7 +109,7 @@ class SequenceModel(nnx.Module):
       cell: any `Cell`.
       input_size: D, the number of input features.
       output_size: C, the number of output features.
-      driver: as in `RNN`.
+      init, dtype, driver: as in `RNN`.
       rngs: where the parameters' keys come from.
     """
 
@@ -28,22 +119,17 @@ class SequenceModel(nnx.Module):
         input_size: int,
         output_size: int,
         *,
+        init: str = "default",
+        dtype=None,
         driver: Driver = "auto",
         rngs: nnx.Rngs,
     ):
-        self.rnn = RNN(cell, input_size, driver=driver, rngs=rngs)
-        self.output = nnx.Linear(cell.hidden_size, output_size, rngs=rngs)
+        self.rnn = RNN(cell, input_size, init=init, dtype=dtype, driver=driver, rngs=rngs)
+        self.output = nnx.Linear(cell.output_size, output_size, rngs=rngs)
 
     def __call__(
-        self, xs: Float[Array, "T ... D"], carry: Carry | None = None
+        self, xs: Float[Array, "T ... D"], carry: Carry | None = None, **options
     ) -> tuple[Carry, Float[Array, "T ... C"]]:
-        """The final carry and the outputs [T, ..., C] for xs [T, ..., D]; see `unroll`."""
-        carry, ys = self.rnn(xs, carry)
+        """The final carry and the outputs [T, ..., C] for xs [T, ..., D]; `options` of `unroll`."""
+        carry, ys = self.rnn(xs, carry, **options)
         return carry, self.output(ys)
-
-
-def build_sequence_model(settings: Mapping) -> SequenceModel:
-    """The model that settings describe: cell, hidden_size, input_size, output_size and seed."""
-    cell = CELLS[settings["cell"]](settings["hidden_size"])
-    sizes = settings["input_size"], settings["output_size"]
-    return SequenceModel(cell, *sizes, rngs=nnx.Rngs(settings["seed"]))

@@ -1,16 +1,20 @@
-"""Flax NNX layers over any cell."""
+"""Flax NNX layers over any cell: one, both ways in time, one upon another."""
 
-from typing import Literal
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from rnn_jax.cell import Cell, GatedCell, dot
-from rnn_jax.errors import InputError, check_size
-from rnn_jax.folding import fold, folding_pays
-from rnn_jax.scan import Driver, as_sequence, gate_activations, unroll
-from rnn_jax.typing import Array, Carry, Float, Int, Params
+from rnn_jax.cell import Cell
+from rnn_jax.errors import InputError
+from rnn_jax.initializers import initialize
+from rnn_jax.scan import Driver, unroll
+from rnn_jax.typing import Array, Carry, Float, Key, Params
+from rnn_jax.watching import gate_activations
+from rnn_jax.wrappers.dropout import check_rates, dropout_mask
 
 
 class RNN(nnx.Module):
@@ -19,10 +23,12 @@ class RNN(nnx.Module):
     Attributes:
       cell: the cell, static.
       params: the cell's parameters, each leaf an `nnx.Param`: `rnn.params.w_h[...]`.
+      input_size, output_size: D and O, the widths of what goes in and comes out.
 
     Args:
       cell: any `Cell`.
       input_size: D, the number of input features.
+      init: how the parameters start, see `initializers.initialize`.
       dtype: what matrix products are computed in, e.g. `jnp.bfloat16`; by default the parameters'
         own. Parameters and carry stay float32.
       driver: how the scan is run, see `unroll`.
@@ -30,14 +36,23 @@ class RNN(nnx.Module):
     """
 
     def __init__(
-        self, cell: Cell, input_size: int, *, dtype=None, driver: Driver = "auto", rngs: nnx.Rngs
+        self,
+        cell: Cell,
+        input_size: int,
+        *,
+        init: str = "default",
+        dtype=None,
+        driver: Driver = "auto",
+        rngs: nnx.Rngs,
     ):
         if dtype is not None and not jnp.issubdtype(dtype, jnp.floating):
             raise InputError(f"dtype must be a floating-point one, got {jnp.dtype(dtype).name}.")
         self.cell = cell
         self.dtype = dtype
         self.driver = driver
-        self.params = nnx.data(jax.tree.map(nnx.Param, cell.init(rngs.params(), input_size)))
+        self.input_size, self.output_size = input_size, cell.output_size
+        params = initialize(cell, rngs.params(), input_size, init)
+        self.params = nnx.data(jax.tree.map(nnx.Param, params))
 
     def weights(self) -> Params:
         """The parameters as plain arrays, in `dtype`."""
@@ -50,99 +65,129 @@ class RNN(nnx.Module):
         return leaf.astype(self.dtype)
 
     def __call__(
-        self,
-        xs: Float[Array, "T ... D"],
-        carry: Carry | None = None,
-        *,
-        lengths: Int[Array, "..."] | None = None,
-    ) -> tuple[Carry, Float[Array, "T ... H"]]:
-        """Run over xs [T, ..., D]: the final carry and the outputs [T, ..., H]; see `unroll`."""
-        return unroll(self.cell, self.weights(), xs, carry, lengths=lengths, driver=self.driver)
+        self, xs: Float[Array, "T ... D"], carry: Carry | None = None, **options
+    ) -> tuple[Carry, Float[Array, "T ... O"]]:
+        """Final carry and outputs [T, ..., O] for xs [T, ..., D]; `options` are those of `unroll`:
+        lengths, mask, resets, reverse, key, truncate, chunk, remat.
+        """
+        options = {"driver": self.driver} | options
+        return unroll(self.cell, self.weights(), xs, carry, **options)
+
+    def step(
+        self, x: Float[Array, "... D"], carry: Carry | None = None
+    ) -> tuple[Carry, Float[Array, "... O"]]:
+        """One step, for inputs that arrive one by one: many of them equal the whole."""
+        carry, ys = self(jnp.asarray(x)[None], carry, driver="plain")
+        return carry, ys[0]
 
     def gates(
-        self,
-        xs: Float[Array, "T ... D"],
-        carry: Carry | None = None,
-        *,
-        lengths: Int[Array, "..."] | None = None,
+        self, xs: Float[Array, "T ... D"], carry: Carry | None = None, **options
     ) -> dict[str, Float[Array, "T ... H"]]:
         """The gates' values [T, ..., H] over time, by name; see `gate_activations`."""
-        return gate_activations(self.cell, self.weights(), xs, carry, lengths=lengths)
+        return gate_activations(self.cell, self.weights(), xs, carry, **options)
 
 
-class SequenceClassifier(nnx.Module):
-    """Input layer, recurrent layer, output layer: one class for a whole sequence.
+class BothCarries(NamedTuple):
+    """The carries of a bidirectional layer."""
 
-    The weights of the output layer start standard normal, those of the input layer LeCun normal.
+    forward: Carry
+    backward: Carry
+
+
+class Bidirectional(nnx.Module):
+    """Two cells, one forward and one backward in time, each with parameters of its own.
 
     Args:
-      cell: any `Cell` whose carry has a field h.
-      input_size: D, the number of input features.
-      num_classes: C.
-      projection_size: the width of the linear layer before the cell; 0 leaves it out.
-      readout: what the output layer sees: "carry", the final carry's h, or "outputs", the output of
-        the last time step. Where no sequence is padded they are the same array.
-      fold: let the input layer and the cell's input weights be multiplied with each other where
-        that saves work; parameters and gradients are the same, see `rnn_jax.folding`.
-      dtype, driver: as in `RNN`.
-      rngs: where the parameters' keys come from.
+      cell, input_size, options: as in `RNN`.
+      merge: "concat" puts the outputs side by side, [T, ..., 2 O]; "sum" adds them.
+
+    Reference: Schuster, Paliwal (1997), "Bidirectional recurrent neural networks".
     """
 
     def __init__(
         self,
         cell: Cell,
         input_size: int,
-        num_classes: int,
         *,
-        projection_size: int = 128,
-        readout: Literal["carry", "outputs"] = "carry",
-        fold: bool = True,
-        dtype=None,
-        driver: Driver = "auto",
+        merge: Literal["concat", "sum"] = "concat",
         rngs: nnx.Rngs,
+        **options,
     ):
-        check_size("input_size", input_size)
-        check_size("num_classes", num_classes)
-        check_size("projection_size", projection_size, least=0)
-        if readout not in ("carry", "outputs"):
-            raise InputError(f"readout must be 'carry' or 'outputs', got {readout!r}.")
+        if merge not in ("concat", "sum"):
+            raise InputError(f"merge must be 'concat' or 'sum', got {merge!r}.")
+        self.merge = merge
+        self.forward = RNN(cell, input_size, rngs=rngs, **options)
+        self.backward = RNN(cell, input_size, rngs=rngs, **options)
         self.input_size = input_size
-        self.readout = readout
-        self.fold = fold
-        self.projection = (
-            nnx.Linear(input_size, projection_size, rngs=rngs) if projection_size else None
-        )
-        self.rnn = RNN(cell, projection_size or input_size, dtype=dtype, driver=driver, rngs=rngs)
-        self.output = nnx.Linear(
-            cell.hidden_size, num_classes, kernel_init=jax.nn.initializers.normal(1.0), rngs=rngs
-        )
+        self.output_size = cell.output_size * (2 if merge == "concat" else 1)
 
     def __call__(
-        self, xs: Float[Array, "T ... D"], *, lengths: Int[Array, "..."] | None = None
-    ) -> Float[Array, "... C"]:
-        """Logits [..., C] for sequences [T, ..., D]."""
-        cell, params, xs = self._project(xs)
-        if self.readout == "outputs" and not len(xs):
-            raise InputError("there are no steps, so no outputs to read out; give xs with T > 0.")
-        carry, ys = unroll(cell, params, xs, lengths=lengths, driver=self.rnn.driver)
-        return self.output(carry.h if self.readout == "carry" else ys[-1])
+        self,
+        xs: Float[Array, "T ... D"],
+        carry: BothCarries | None = None,
+        *,
+        key: Key[Array, ""] | None = None,
+        **options,
+    ) -> tuple[BothCarries, Float[Array, "T ... O"]]:
+        """Both final carries, and the outputs at each step of what is read up to it either way.
 
-    def gates(
-        self, xs: Float[Array, "T ... D"], *, lengths: Int[Array, "..."] | None = None
-    ) -> dict[str, Float[Array, "T ... H"]]:
-        """The gates' values [T, ..., H] over time, by name: what the cell writes, keeps, reads."""
-        cell, params, xs = self._project(xs)
-        return gate_activations(cell, params, xs, lengths=lengths)
+        The backward carry is that of the first step. `options` are those of `unroll`; with lengths
+        each sequence is read backward from its own end.
+        """
+        first, second = (None, None) if carry is None else carry
+        keys = (None, None) if key is None else jax.random.split(key)
+        ahead, ys = self.forward(xs, first, key=keys[0], **options)
+        back, back_ys = self.backward(xs, second, key=keys[1], reverse=True, **options)
+        both = jnp.concatenate([ys, back_ys], -1) if self.merge == "concat" else ys + back_ys
+        return BothCarries(ahead, back), both
 
-    def _project(self, xs):
-        """Cell, parameters and inputs to run, the projection folded in where that pays."""
-        cell, params = self.rnn.cell, self.rnn.weights()
-        xs = as_sequence(xs, self.input_size)
-        if self.projection is None:
-            return cell, params, xs
-        kernel, bias = self.projection.kernel[...], self.projection.bias[...]
-        if self.rnn.dtype is not None:
-            kernel, bias = kernel.astype(self.rnn.dtype), bias.astype(self.rnn.dtype)
-        if self.fold and isinstance(cell, GatedCell) and folding_pays(cell, kernel):
-            return *fold(cell, params, kernel, bias), xs
-        return cell, params, dot(xs, kernel) + bias
+
+class Stacked(nnx.Module):
+    """Layers one upon another, of any cells: each reads the outputs of the one before.
+
+    Args:
+      layers: `RNN`, `Bidirectional` or `Stacked` layers whose widths fit.
+      residual: add what goes into a layer to what comes out, where both are equally wide.
+      dropout: how much of what goes from layer to layer is dropped, 0 to 1, in a run with a key:
+        the same units at every step.
+
+    Raises:
+      InputError: no layers, widths that do not fit, a dropout that is no probability.
+    """
+
+    def __init__(self, layers: Sequence[Any], *, residual: bool = False, dropout: float = 0.0):
+        if not layers:
+            raise InputError("layers must hold at least one layer, got none.")
+        for n, (below, above) in enumerate(pairwise(layers)):
+            if above.input_size != below.output_size:
+                raise InputError(
+                    f"layer {n + 1} takes {above.input_size} features and layer {n} gives "
+                    f"{below.output_size}; make them equal."
+                )
+        check_rates(dropout=dropout)
+        self.layers = nnx.List(layers)
+        self.residual, self.dropout = residual, dropout
+        self.input_size, self.output_size = layers[0].input_size, layers[-1].output_size
+
+    def __call__(
+        self,
+        xs: Float[Array, "T ... D"],
+        carry: Sequence[Carry] | None = None,
+        *,
+        key: Key[Array, ""] | None = None,
+        **options,
+    ) -> tuple[tuple[Carry, ...], Float[Array, "T ... O"]]:
+        """The final carry of each layer, and the outputs of the last; `options` as in `unroll`."""
+        if carry is not None and len(carry) != len(self.layers):
+            raise InputError(f"carry must hold {len(self.layers)} carries, got {len(carry)}.")
+        carries, keys = [], [(None, None)] * len(self.layers)
+        if key is not None:
+            keys = jax.random.split(key, (len(self.layers), 2))
+        for n, layer in enumerate(self.layers):
+            own_key, drop_key = keys[n]
+            if n and self.dropout and key is not None:
+                xs = xs * dropout_mask(drop_key, self.dropout, xs.shape[1:], xs.dtype)
+            last, ys = layer(xs, None if carry is None else carry[n], key=own_key, **options)
+            carries.append(last)
+            xs = ys + xs if self.residual and ys.shape == xs.shape else ys
+        return tuple(carries), xs

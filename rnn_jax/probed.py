@@ -26,8 +26,8 @@ from rnn_jax.chunks import (
     wide_zeros,
 )
 from rnn_jax.errors import InputError
+from rnn_jax.inputs import prepare
 from rnn_jax.scaled import power_of_two
-from rnn_jax.scan import prepare
 from rnn_jax.typing import Array, Carry, Float, Params
 
 _ZERO = -(2**30)
@@ -62,12 +62,12 @@ def unroll_probed(
             f"the probe needs a GatedCell and {type(cell).__name__} is none; "
             "use gradient_flow.adjoint_norms."
         )
-    cell, xs, carry, _ = prepare(cell, params, xs, carry)
+    cell, params, xs, carry, _ = prepare(cell, params, xs, carry)
     steps = len(xs)
     if not steps:
         return carry, jnp.zeros((0, *carry[0].shape), carry[0].dtype)
     chunk = chunk_length(cell, steps, carry[0].size // cell.hidden_size)
-    return in_pieces(partial(_scan, cell), params, carry, (xs, probe), chunk)
+    return in_pieces(partial(_scan, cell, params), carry, (xs, probe), chunk)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -95,7 +95,7 @@ def _backward(cell, residuals, cotangents):
             d_readout, d_after = jax.vjp(cell.readout, params, after)[1](d_ys)
             d_params = add(d_params, d_readout)
         d_x_gates, d_h_gates, norms = [], [], []
-        for k in reversed(range(len(after[0]))):
+        for k in reversed(range(len(jax.tree.leaves(after)[0]))):
             if d_ys is not None:
                 d_carry, exponent = _join((d_carry, exponent), _rebase(at(d_after, k)))
             d_carry, exponent = optimization_barrier(_rebase(d_carry, exponent))

@@ -1,22 +1,26 @@
 """What a run was made with, and the model it left behind."""
 
+import dataclasses
 import json
 import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import jaxlib
 from flax import nnx
 
-from rnn_jax.cells import CELLS
 from rnn_jax.checkpoint import Checkpoints
 from rnn_jax.config import FREE
 from rnn_jax.errors import InputError
-from rnn_jax.modules import SequenceClassifier
+from rnn_jax.lookup import find_cell, takes
+from rnn_jax.models import SequenceClassifier, SequenceModel
 from rnn_jax.rundir import read_json
 from rnn_jax.scan import Driver
 
+DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
+"""What matrix products are computed in, by name; None is the parameters' own dtype."""
 CHECKPOINTS = "checkpoints"
 """The folder, within a run's, of its checkpoints."""
 
@@ -35,26 +39,43 @@ def build_classifier(settings: Mapping, driver: Driver = "auto") -> SequenceClas
     """The model that the settings of a run describe, newly drawn.
 
     Args:
-      settings: cell, hidden_size, forget_bias (for an LSTM), input_size, projection_size,
-        num_classes, readout and seed.
+      settings: cell, hidden_size, forget_bias, input_size, projection_size, num_classes, readout
+        and seed; init and dtype, if they are not the defaults.
       driver: how the scan is run, see `unroll`.
 
     Raises:
       InputError: a setting that is missing, or a cell that is not known.
     """
-    try:
-        if settings["cell"] not in list(CELLS):
-            raise InputError(f"cell must be one of {', '.join(CELLS)}; got {settings['cell']!r}.")
-        options = {"forget_bias": settings["forget_bias"]} if settings["cell"] == "lstm" else {}
-        return SequenceClassifier(
-            CELLS[settings["cell"]](settings["hidden_size"], **options),
+    return _build(
+        settings,
+        lambda cell, options: SequenceClassifier(
+            cell,
             settings["input_size"],
             settings["num_classes"],
             projection_size=settings["projection_size"],
             readout=settings["readout"],
             driver=driver,
-            rngs=nnx.Rngs(settings["seed"]),
-        )
+            **options,
+        ),
+    )
+
+
+def build_sequence_model(settings: Mapping) -> SequenceModel:
+    """The model that settings describe: cell, hidden_size, input_size, output_size and seed."""
+    sizes = "input_size", "output_size"
+    return _build(
+        settings, lambda cell, options: SequenceModel(cell, *map(settings.get, sizes), **options)
+    )
+
+
+def _build(settings, make):
+    try:
+        cell = find_cell(settings["cell"], settings["hidden_size"])
+        if "forget_bias" in settings and takes(cell, "forget_bias"):
+            cell = dataclasses.replace(cell, forget_bias=settings["forget_bias"])
+        dtype = DTYPES[settings.get("dtype", "float32")]
+        options = {"init": settings.get("init", "default"), "dtype": dtype}
+        return make(cell, options | {"rngs": nnx.Rngs(settings["seed"])})
     except KeyError as error:
         raise InputError(f"the settings of a run must name {error.args[0]}.") from error
 

@@ -1,21 +1,20 @@
 """Running a cell over time: `unroll`, and the plain driver that every other one must equal."""
 
-from functools import partial, reduce
+from functools import partial
 from typing import Literal, get_args
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-from numpy.typing import ArrayLike
 
+from rnn_jax.associative import associative
 from rnn_jax.cell import Cell, GatedCell
 from rnn_jax.chunked import chunked
-from rnn_jax.chunks import chunk_length
+from rnn_jax.chunks import at, chunk_length, in_pieces
 from rnn_jax.errors import InputError, check_size
-from rnn_jax.masking import keep_mask, masked, select
-from rnn_jax.typing import Array, Carry, Float, Inputs, Int, Params
+from rnn_jax.inputs import prepare
+from rnn_jax.newton import check_converged, newton
+from rnn_jax.typing import Array, Bool, Carry, Float, Inputs, Int, Key, Params
 
-Driver = Literal["auto", "plain", "chunked"]
+Driver = Literal["auto", "plain", "chunked", "associative", "newton"]
 
 
 def unroll(
@@ -25,10 +24,15 @@ def unroll(
     carry: Carry | None = None,
     *,
     lengths: Int[Array, "..."] | None = None,
+    mask: Bool[Array, "T ..."] | None = None,
+    resets: Bool[Array, "T ..."] | None = None,
+    reverse: bool = False,
+    key: Key[Array, ""] | None = None,
+    truncate: int | None = None,
     driver: Driver = "auto",
     chunk: int | None = None,
     remat: bool = False,
-) -> tuple[Carry, Float[Array, "T ... H"]]:
+) -> tuple[Carry, Float[Array, "T ... O"]]:
     """Run `cell` over the leading axis of xs.
 
     Args:
@@ -36,32 +40,42 @@ def unroll(
       params: what `cell.init` returned; bfloat16 weights multiply in bfloat16, the carry stays
         float32.
       xs: inputs [T, ..., D], time first; any batch dimensions, none included; T = 0 is fine.
-      carry: the carry to start from, fields [..., H]; by default `cell.initial_carry`.
+      carry: the carry to start from, fields [..., H]; by default `cell.start(params, ...)`.
       lengths: the number of steps [...] of each sequence, 0 to T. Past its end a sequence keeps its
         carry and its outputs are zero. Under `jit` lengths cannot be checked: there, one above T
         counts as T and one below 0 as 0.
+      mask: the same for any steps, [T, ...], true where a step counts. What xs holds elsewhere, NaN
+        included, reaches neither values nor gradients.
+      resets: [T, ...], true where an episode starts: the carry is `cell.start(params, ...)` before
+        that step, whatever it was, and no gradient flows across.
+      reverse: run from the last step to the first; ys stay in the order of xs. With lengths each
+        sequence starts at its own end, and with resets each episode.
+      key: what a cell draws its noise from, as dropout does; without, it draws none.
+      truncate: cut the gradient every so many steps: truncated back-propagation through time.
       driver: how the scan is run; all give the same values. "plain" is `jax.lax.scan` over the
         cell's step; "chunked" is faster and takes any GatedCell, but no forward-mode derivatives;
-        "auto" is what `pick_driver` says.
+        "associative" runs time in parallel and takes linear cells; "newton" does so for any cell,
+        see `rnn_jax.newton`; "auto" is what `pick_driver` says.
       chunk: K, the steps that "chunked" takes at a time; by default `chunk_length`.
       remat: let "chunked" keep every K-th carry only and compute the others again going back.
 
     Returns:
-      The final carry, fields [..., H], and the outputs ys [T, ..., H].
+      The final carry, fields [..., H], and the outputs ys [T, ..., O].
 
     Raises:
-      InputError: a feature size, rank, dtype, carry, length or driver that does not fit.
+      InputError: a feature size, rank, dtype, carry, length, mask or driver that does not fit.
+      RunError: "newton" did not converge; under `jit`, where this cannot be raised, its values are
+        NaN.
     """
-    cell, xs, carry, keep = prepare(cell, params, xs, carry, lengths)
-    steps = len(jax.tree.leaves(xs)[0])
-    driver = _check_driver(cell, steps, driver, chunk, remat)
-    batch = jax.tree.leaves(carry)[0].size // cell.hidden_size
-    if driver == "plain" or not steps or not batch:
-        carry, ys = plain(cell, params, carry, xs)
-    else:
-        chunk = chunk or chunk_length(cell, steps, batch)
-        carry, ys = chunked(cell, params, carry, xs, chunk, remat)
-    return carry, ys if keep is None else select(keep, ys, 0)
+    options = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse, "key": key}
+    run = prepare(cell, params, xs, carry, **options)
+    steps = len(jax.tree.leaves(run.xs)[0])
+    driver = _check_driver(run.cell, cell, steps, driver, chunk, remat)
+    drive = partial(_drive, driver, run.cell, run.params, chunk, remat)
+    if truncate is None:
+        return run.finish(*drive(run.carry, run.xs))
+    check_size("truncate", truncate)
+    return run.finish(*_truncated(drive, run.carry, run.xs, truncate))
 
 
 SHORT = 64
@@ -73,134 +87,62 @@ def pick_driver(cell: Cell, steps: int) -> Driver:
     return "chunked" if isinstance(cell, GatedCell) and steps >= SHORT else "plain"
 
 
-def _check_driver(cell, steps, driver, chunk, remat):
-    """The driver to use, once it is clear that it can do what was asked."""
+def _check_driver(cell, given, steps, driver, chunk, remat):
+    """The driver to use for `cell`, made of the one `given`, if it can do what was asked."""
     if driver not in get_args(Driver):
         raise InputError(f"driver must be one of {', '.join(get_args(Driver))}; got {driver!r}.")
     if driver == "auto":
         driver = "chunked" if remat or chunk is not None else pick_driver(cell, steps)
+    name = type(given).__name__
     if driver == "chunked" and not isinstance(cell, GatedCell):
         raise InputError(
-            f"the chunked driver needs a GatedCell and {type(cell).__name__} is none; "
-            "use driver='plain'."
+            f"the chunked driver needs a GatedCell and {name} is none; use driver='plain'."
         )
-    if driver == "plain" and (remat or chunk is not None):
-        raise InputError("chunk and remat belong to the chunked driver; leave them out with plain.")
+    if driver == "associative" and not getattr(cell, "linear", False):
+        why = "cannot start anew within a run" if getattr(given, "linear", False) else "is not"
+        raise InputError(
+            f"the associative driver needs a linear cell and {name} {why}; use driver='auto'."
+        )
+    if driver != "chunked" and (remat or chunk is not None):
+        raise InputError(
+            f"chunk and remat belong to the chunked driver; leave them out with {driver}."
+        )
     if chunk is not None:
         check_size("chunk", chunk)
     return driver
 
 
+def _drive(driver, cell, params, chunk, remat, carry, xs):
+    steps = len(jax.tree.leaves(xs)[0])
+    batch = jax.tree.leaves(carry)[0].size // cell.hidden_size
+    if driver == "plain" or not steps or not batch:
+        return plain(cell, params, carry, xs)
+    if driver == "associative":
+        return associative(cell, params, carry, xs)
+    if driver == "newton":
+        carry, ys, report = newton(cell, params, carry, xs)
+        check_converged(report)
+        return carry, ys
+    return chunked(cell, params, carry, xs, chunk or chunk_length(cell, steps, batch), remat)
+
+
+def _truncated(drive, carry, xs, window):
+    """`drive` over windows of steps; no gradient flows from one window into the one before."""
+    carry, head = drive(carry, at(xs, slice(window)))
+    tail = at(xs, slice(window, None))
+
+    def windows(carry, xs):
+        return jax.lax.scan(lambda c, x: drive(jax.lax.stop_gradient(c), x), carry, xs)
+
+    if not len(jax.tree.leaves(tail)[0]):
+        return carry, head
+    carry, ys = in_pieces(windows, carry, tail, window)
+    return carry, jax.numpy.concatenate([head, ys])
+
+
 @partial(jax.jit, static_argnames="cell")
 def plain(
     cell: Cell, params: Params, carry: Carry, xs: Inputs
-) -> tuple[Carry, Float[Array, "T ... H"]]:
+) -> tuple[Carry, Float[Array, "T ... O"]]:
     """The reference driver, `jax.lax.scan` over `cell.step`; every transformation works on it."""
     return jax.lax.scan(partial(cell.step, params), carry, xs)
-
-
-def gate_activations(
-    cell: GatedCell,
-    params: Params,
-    xs: Float[Array, "T ... D"],
-    carry: Carry | None = None,
-    *,
-    lengths: Int[Array, "..."] | None = None,
-) -> dict[str, Float[Array, "T ... H"]]:
-    """The value of each gate of `cell` at each step, by name, as `unroll` would run it.
-
-    Raises:
-      InputError: as `unroll`; a cell that has no gates or does not tell their values.
-    """
-    if not isinstance(cell, GatedCell):
-        raise InputError(f"{type(cell).__name__} is not a GatedCell: it has no gates to watch.")
-    names = cell.gates
-    cell, xs, carry, _ = prepare(cell, params, xs, carry, lengths)
-
-    def step(carry, x):
-        x_gates, h_gates = cell.project(params, x), cell.mix(params, carry)
-        values = cell.activations(x_gates, h_gates)
-        return cell.update(params, carry, x_gates, h_gates), values
-
-    _, values = jax.lax.scan(step, carry, xs)
-    return dict(zip(names, values, strict=True))
-
-
-def as_sequence(xs: ArrayLike, input_size: int | None) -> Float[Array, "T ... D"]:
-    """xs as a JAX array; InputError unless it is a floating-point [T, ..., D], D = `input_size`."""
-    if not isinstance(xs, jax.Array):
-        xs = np.asarray(xs)
-    if xs.ndim < 2:
-        raise InputError(
-            f"xs must be [T, ..., D] with at least 2 dimensions, got shape {xs.shape}; "
-            "add a time axis in front, e.g. xs[None]."
-        )
-    if not jnp.issubdtype(xs.dtype, jnp.floating):
-        raise InputError(
-            f"xs must be floating point, got {xs.dtype}; convert it, e.g. "
-            "images.astype('float32') / 255 for pixels."
-        )
-    if input_size not in (None, xs.shape[-1]):
-        raise InputError(
-            f"xs has {xs.shape[-1]} features, the cell was made for {input_size}; "
-            f"give xs [T, ..., {input_size}] or make the cell with input_size={xs.shape[-1]}."
-        )
-    return jnp.asarray(xs)
-
-
-def prepare(cell, params, xs, carry=None, lengths=None):
-    """The arguments of `unroll` checked, the carry filled in, the cell masked if there are lengths.
-
-    Returns cell, xs, carry, and the mask [T, ...] or None.
-    """
-    xs = as_sequence(xs, cell.input_size(params))
-    steps, batch_shape = xs.shape[0], xs.shape[1:-1]
-    carry = _starting_carry(cell, params, xs, carry, batch_shape)
-    if lengths is None:
-        return cell, xs, carry, None
-    _check_lengths(lengths, steps, batch_shape)
-    keep = keep_mask(jnp.asarray(lengths), steps)
-    return masked(cell), (xs, keep), carry, keep
-
-
-def _starting_carry(cell, params, xs, carry, batch_shape):
-    """The carry to start from, in the widest dtype among float32 and all that is given."""
-    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves((params, xs, carry))]
-    dtype = reduce(jnp.promote_types, (leaf.dtype for leaf in leaves), jnp.float32)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise InputError(f"params and carry must be real numbers, got some of {dtype.name}.")
-    if carry is None:
-        # Empty sums are zero, and vary over a mesh as what is summed: so must a scan's carry.
-        zero = sum(leaf.ravel()[:0].sum(dtype=dtype) for leaf in leaves)
-        return jax.tree.map(lambda c: c + zero, cell.initial_carry(batch_shape, dtype))
-    expected = jax.eval_shape(lambda: cell.initial_carry(batch_shape, dtype))
-    if jax.tree.structure(carry) != jax.tree.structure(expected):
-        wanted, got = type(expected).__name__, type(carry).__name__
-        raise InputError(
-            f"carry must be a {wanted} with an array in each field, got "
-            f"{'one with other contents' if got == wanted else f'a {got}'}; "
-            "start from cell.initial_carry(batch_shape)."
-        )
-    for (path, want), got in zip(
-        jax.tree_util.tree_leaves_with_path(expected), jax.tree.leaves(carry), strict=True
-    ):
-        if jnp.shape(got) != want.shape:
-            raise InputError(
-                f"carry{jax.tree_util.keystr(path)} must have shape {want.shape} for xs of shape "
-                f"{xs.shape}, got {jnp.shape(got)}."
-            )
-    return jax.tree.map(lambda got, want: jnp.asarray(got, want.dtype), carry, expected)
-
-
-def _check_lengths(lengths, steps, batch_shape):
-    if not isinstance(lengths, jax.core.Tracer):
-        lengths = np.asarray(lengths)  # Concrete also under jit, where JAX's own functions trace.
-    if lengths.shape != batch_shape or not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise InputError(
-            f"lengths must be whole numbers of shape {batch_shape}, "
-            f"got {lengths.dtype} of shape {lengths.shape}."
-        )
-    if isinstance(lengths, np.ndarray) and ((lengths < 0) | (lengths > steps)).any():
-        raise InputError(
-            f"lengths must lie in 0 to T = {steps}, got {lengths.min()} to {lengths.max()}."
-        )

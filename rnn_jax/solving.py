@@ -14,7 +14,7 @@ from rnn_jax import train
 from rnn_jax.cell import Cell
 from rnn_jax.cells import CELLS
 from rnn_jax.errors import InputError
-from rnn_jax.initializers import initialize
+from rnn_jax.lookup import find_cell
 from rnn_jax.mesh import replicated
 from rnn_jax.models import SequenceModel
 from rnn_jax.numerics import clip_by_global_norm
@@ -43,7 +43,7 @@ class Attempt(NamedTuple):
 
 
 def cell_and_init(variant: str, hidden_size: int, length: int) -> tuple[Cell, str]:
-    """The cell and the init that a variant `name` or `name:init` stands for.
+    """The cell and the init that a variant stands for: `name`, `name:init`, or `module:Class`.
 
     `chrono` without a number is for memories of 1 to `length` steps.
 
@@ -52,9 +52,9 @@ def cell_and_init(variant: str, hidden_size: int, length: int) -> tuple[Cell, st
     """
     name, _, init = variant.partition(":")
     if name not in CELLS:
-        raise InputError(f"a cell must be one of {', '.join(CELLS)}; got {name!r}.")
+        return find_cell(variant, hidden_size), "default"
     init = f"chrono={length}" if init == "chrono" else init or "default"
-    return CELLS[name](hidden_size), init
+    return find_cell(name, hidden_size), init
 
 
 def task_model(cell: Cell, task: Task, init: str, key: Key[Array, ""]) -> SequenceModel:
@@ -63,11 +63,7 @@ def task_model(cell: Cell, task: Task, init: str, key: Key[Array, ""]) -> Sequen
     Raises:
       InputError: an `init`, as of `initializers.initialize`, that does not suit the cell.
     """
-    rngs = nnx.Rngs(key)
-    model = SequenceModel(cell, task.input_size, task.outputs, rngs=rngs)
-    params = initialize(cell, rngs.params(), task.input_size, init)
-    model.rnn.params = nnx.data(jax.tree.map(nnx.Param, params))
-    return model
+    return SequenceModel(cell, task.input_size, task.outputs, init=init, rngs=nnx.Rngs(key))
 
 
 def check(cell: Cell, task: Task, length: int, init: str) -> None:

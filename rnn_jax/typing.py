@@ -5,6 +5,7 @@
     G   gates of a cell         N   examples in a data set
     K   steps in a chunk        C   classes
     GH  the gates side by side, G*H wide
+    O   output features of a cell, H for most
 
 `...` in front of a shape stands for any batch dimensions, none included. A plural (`xs`, `ys`,
 `carries`) has a leading time axis: everything past `data.py` is time-major.
@@ -12,7 +13,7 @@
 
 from typing import Any
 
-from jaxtyping import Array, Bool, Float, Int, Key, Shaped
+from jaxtyping import Array, Bool, Float, Inexact, Int, Key, Shaped
 
 Params = Any
 """A pytree of arrays, by custom a NamedTuple: what a cell's `init` returns."""
@@ -21,7 +22,7 @@ Carry = Any
 """A NamedTuple of arrays [..., H]: what a cell hands from one time step to the next."""
 
 Inputs = Any
-"""x [..., D], or xs [T, ..., D]; for a masked cell the pair of it and keep [...] or [T, ...]."""
+"""x [..., D] or xs [T, ..., D]; a cell around a cell may take it together with masks and noise."""
 
 Data = Any
 """A pytree of arrays that have one example, or one row of a batch, for each index of axis 0."""
@@ -35,6 +36,7 @@ __all__ = [
     "Carry",
     "Data",
     "Float",
+    "Inexact",
     "Inputs",
     "Int",
     "Key",

@@ -1,8 +1,4 @@
-"""The table of cells and the table of drivers.
-
-A new cell adds one row to CELLS and inherits the whole contract suite; a new driver adds one to
-DRIVERS and is run on every cell whose row does not leave it out.
-"""
+"""The table of cells: a new cell adds one row to CELLS and inherits the whole contract suite."""
 
 import dataclasses
 from typing import NamedTuple
@@ -12,26 +8,35 @@ import pytest
 from jax.nn import sigmoid
 from jax.numpy import tanh
 
-from rnn_jax import Cell, GatedCell, GRUCell, HiddenCarry, LSTMCell, RNNCell
-from rnn_jax.cell import dot
+from rnn_jax import (
+    AntisymmetricRNNCell,
+    Cell,
+    ConvLSTMCell,
+    CoRNNCell,
+    CoupledLSTMCell,
+    GatedCell,
+    GRUCell,
+    HiddenCarry,
+    IRNNCell,
+    LRUCell,
+    LSTMCell,
+    MinGRUCell,
+    MinimalGatedCell,
+    MinLSTMCell,
+    PeepholeLSTMCell,
+    ProjectedLSTMCell,
+    ResetBeforeGRUCell,
+    RGLRUCell,
+    RNNCell,
+    SLSTMCell,
+    UGRNNCell,
+    layer_norm,
+    learned_carry,
+    zoneout,
+)
 from rnn_jax.typing import Array
 
-T, H = 7, 3
-
-
-class Driver(NamedTuple):
-    """What `unroll` is told, and the T at which it is held against a loop besides 7."""
-
-    options: dict
-    lengths: tuple[int, ...]
-
-
-DRIVERS = {
-    "auto": Driver({}, ()),
-    "plain": Driver({"driver": "plain"}, ()),
-    "chunked": Driver({"driver": "chunked", "chunk": 2}, (1, 16)),
-    "remat": Driver({"driver": "chunked", "chunk": 2, "remat": True}, ()),
-}
+H = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,22 +47,6 @@ class LinearRNNCell(GatedCell):
 
     def update(self, params, carry, x_gates, h_gates):
         return HiddenCarry(h=x_gates + h_gates)
-
-
-@dataclasses.dataclass(frozen=True)
-class MinimalCell(GatedCell):
-    """One gate for reset and keep: f = sigmoid(...), n = tanh(x + f h), h' = (1 - f) h + f n."""
-
-    gates = ("f", "n")
-
-    def activations(self, x_gates, h_gates):
-        (x_f, x_n), (h_f, h_n) = self.split(x_gates), self.split(h_gates)
-        f = sigmoid(x_f + h_f)
-        return f, tanh(x_n + f * h_n)
-
-    def update(self, params, carry, x_gates, h_gates):
-        f, n = self.activations(x_gates, h_gates)
-        return HiddenCarry(h=(1 - f) * carry.h + f * n)
 
 
 class LeakyParams(NamedTuple):
@@ -90,44 +79,48 @@ class LeakyCell(GatedCell):
         return params.gain * carry.h
 
 
-@dataclasses.dataclass(frozen=True)
-class ResetFirstCell(Cell):
-    """The GRU of the paper, reset before the product: two dependent products a step."""
-
-    def init(self, key, input_size):
-        return GRUCell(self.hidden_size).init(key, input_size)
-
-    def initial_carry(self, batch_shape=(), dtype=jnp.float32):
-        return HiddenCarry(h=jnp.zeros((*batch_shape, self.hidden_size), dtype))
-
-    def step(self, params, carry, x):
-        x_r, x_z, x_n = jnp.split(dot(x, params.w_x) + params.b, 3, axis=-1)
-        w_r, w_z, w_n = jnp.split(params.w_h, 3, axis=-1)
-        r, z = sigmoid(x_r + dot(carry.h, w_r)), sigmoid(x_z + dot(carry.h, w_z))
-        n = tanh(x_n + dot(r * carry.h, w_n) + params.b_h)
-        h = (1 - z) * n + z * carry.h
-        return HiddenCarry(h), h
+SLOW, FAST, BOTH = ("plain",), ("chunked",), ("plain", "chunked")
 
 
 class Row(NamedTuple):
     cell: Cell
-    drivers: tuple[str, ...] = ("plain", "chunked")
+    drivers: tuple[str, ...] = BOTH
 
 
 CELLS = {
     "rnn_tanh": Row(RNNCell(H)),
-    "rnn_relu": Row(RNNCell(H, activation="relu"), drivers=("chunked",)),
+    "rnn_relu": Row(RNNCell(H, activation="relu"), FAST),
     "lstm": Row(LSTMCell(H)),
-    "lstm_forget_bias_0": Row(LSTMCell(H, forget_bias=0.0), drivers=("plain",)),
+    "lstm_forget_bias_0": Row(LSTMCell(H, forget_bias=0.0), SLOW),
     "gru": Row(GRUCell(H)),
-    "linear": Row(LinearRNNCell(H), drivers=("chunked",)),
-    "minimal": Row(MinimalCell(H), drivers=("chunked", "remat")),
+    "linear_rnn": Row(LinearRNNCell(H), FAST),
     "leaky": Row(LeakyCell(H)),
-    "reset_first": Row(ResetFirstCell(H), drivers=("plain",)),
+    "irnn": Row(IRNNCell(H), SLOW),
+    "peephole": Row(PeepholeLSTMCell(H), FAST),
+    "projected": Row(ProjectedLSTMCell(H, projection=2), FAST),
+    "coupled": Row(CoupledLSTMCell(H), FAST),
+    "slstm": Row(SLSTMCell(H), FAST),
+    "gru_reset_before": Row(ResetBeforeGRUCell(H), SLOW),
+    "minimal": Row(MinimalGatedCell(H), ("chunked", "remat")),
+    "ugrnn": Row(UGRNNCell(H), FAST),
+    "antisymmetric": Row(AntisymmetricRNNCell(H), FAST),
+    "cornn": Row(CoRNNCell(H), FAST),
+    "conv_lstm": Row(ConvLSTMCell(H), FAST),
+    "lru": Row(LRUCell(H), ("chunked", "associative")),
+    "mingru": Row(MinGRUCell(H), ("plain", "associative")),
+    "minlstm": Row(MinLSTMCell(H), ("associative",)),
+    "rglru": Row(RGLRUCell(H), ("associative",)),
+    "zoneout": Row(zoneout(LSTMCell(H), 0.1, 0.4), FAST),
+    "zoneout_of_a_step": Row(zoneout(ResetBeforeGRUCell(H), 0.2), SLOW),
+    "normed": Row(layer_norm(learned_carry(LSTMCell(5))), FAST),
+    "learned_carry_of_a_step": Row(learned_carry(ResetBeforeGRUCell(H)), SLOW),
 }
 
-TELLING = ("lstm", "leaky", "reset_first")
+TELLING = ("lstm", "leaky", "gru_reset_before")
 """Rows that stand for all: two fields to carry; parameters in every part; nothing but a step."""
+
+LENGTHS = {"chunked": (1, 16)}
+"""T at which a driver is held against a loop besides 7: less than a chunk, nothing but chunks."""
 
 
 def _pairs(names):
@@ -151,6 +144,6 @@ telling_length = pytest.mark.parametrize(
     [
         pytest.param(*pair, steps, id=f"{name}-{pair[1]}-T{steps}")
         for name, *pair in _pairs(TELLING)
-        for steps in DRIVERS[pair[1]].lengths
+        for steps in LENGTHS.get(pair[1], ())
     ],
 )

@@ -20,6 +20,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
+os.environ["KERAS_BACKEND"] = "jax"
 settings.register_profile(
     "rnn_jax",
     deadline=None,
@@ -48,12 +49,7 @@ def unchecked():
 @pytest.fixture
 def compilations():
     """A list that grows by one with each compilation by XLA."""
-    seen = []
+    from rnn_jax.testing import oracle  # Only now: the import hook comes first.
 
-    def listen(event, _duration, **_details):
-        if event == "/jax/core/compile/backend_compile_duration":
-            seen.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield seen
-    jax.monitoring.unregister_event_duration_listener(listen)
+    with oracle.compilations() as seen:
+        yield seen

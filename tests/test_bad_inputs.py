@@ -4,21 +4,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cells import H, LinearRNNCell, ResetFirstCell, T
+from cells import H, LinearRNNCell
 from flax import nnx
-from oracle import B, D, problem
 
 from rnn_jax import (
     HiddenCarry,
     InputError,
     LSTMCarry,
     LSTMCell,
+    ResetBeforeGRUCell,
     RNNCell,
     SequenceClassifier,
     gate_activations,
     unroll,
 )
-from rnn_jax.batches import BatchOrder
+from rnn_jax.batches import BatchOrder, StreamOrder
 from rnn_jax.data import check_sequences, to_sequences
 from rnn_jax.gradient_flow import (
     adjoint_norms,
@@ -32,6 +32,7 @@ from rnn_jax.initializers import (
     orthogonal_recurrence,
     scaled_recurrence,
 )
+from rnn_jax.testing.oracle import B, D, T, problem
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -80,7 +81,7 @@ RIGHT = {
     LSTMCell: {"hidden_size": H},
     RNNCell: {"hidden_size": H},
     init: {"cell": CELL, "key": KEY, "input_size": D},
-    chrono_biases: {"cell": CELL, "params": PARAMS, "key": KEY, "longest": 9, "keep": "f"},
+    chrono_biases: {"cell": CELL, "params": PARAMS, "key": KEY, "longest": 9},
     identity_recurrence: {"cell": CELL, "params": PARAMS},
     orthogonal_recurrence: {"cell": CELL, "params": PARAMS, "key": KEY},
     scaled_recurrence: {"params": PARAMS, "gain": 2.0},
@@ -88,6 +89,7 @@ RIGHT = {
     to_sequences: {"images": IMAGES},
     check_sequences: {"xs": zeros(3, 5, 2), "labels": [0, 1, 2], "num_classes": 3},
     BatchOrder: {"seed": 0, "num_examples": 8, "batch_size": 4},
+    StreamOrder: {"num_windows": 3, "batch_size": 4},
 }
 
 
@@ -130,14 +132,20 @@ TABLE = {
         told("chunk must be", "got 0", chunk=0),
         told("chunk must be", "got -1", chunk=-1),
         told("chunk must be", "got 2.5", chunk=2.5),
-        told("GatedCell", "ResetFirstCell", "'plain'", cell=ResetFirstCell(H), driver="chunked"),
+        told(
+            "GatedCell",
+            "ResetBeforeGRUCell",
+            "'plain'",
+            cell=ResetBeforeGRUCell(H),
+            driver="chunked",
+        ),
     ],
     unroll_under_jit: [
         told("whole numbers of shape (4,)", "of shape (3,)", lengths=jnp.array([1, 2, 3])),
         told("whole numbers of shape (4,)", "got float32", lengths=jnp.ones(B)),
     ],
     gate_activations: [
-        told("ResetFirstCell is not a GatedCell", cell=ResetFirstCell(H)),
+        told("ResetBeforeGRUCell is not a GatedCell", cell=ResetBeforeGRUCell(H)),
         told("has no `activations`", "write one", "('h',)", cell=LinearRNNCell(H), params=LINEAR),
         told("xs", "floating point", "got uint8", xs=XS.astype(np.uint8)),
         told("0 to T = 7", "got 0 to 8", lengths=[8, 0, 0, 0]),
@@ -173,8 +181,7 @@ TABLE = {
     chrono_biases: [
         told("longest must be at least 3 steps", "got 2", longest=2),
         told("longest must be at least 3 steps", "got nan", longest=np.nan),
-        told("'z' is no gate of LSTMCell", "('i', 'f', 'g', 'o')", keep="z"),
-        told("'n' is no gate of LSTMCell", write="n"),
+        told("sets the bias of the gate that keeps", "RNNCell names none", cell=RNNCell(H)),
         told("sets b", "choose another", "dict does not have", params=PARAMS._asdict()),
     ],
     identity_recurrence: [told("sets w_h", "tuple does not have", params=tuple(PARAMS))],
@@ -216,6 +223,10 @@ TABLE = {
         told("a batch of 9", "at most 8", "data set of 8", batch_size=9),
         told("batch", "got 0", batch_size=0),
         told("batch", "got -1", batch_size=-1),
+    ],
+    StreamOrder: [
+        told("batch_size", "got 0", batch_size=0),
+        told("num_windows", "got 2.5", num_windows=2.5),
     ],
 }
 

@@ -1,10 +1,10 @@
-"""Batches are a pure function of (seed, step)."""
+"""Batches are a pure function of seed and step."""
 
 import numpy as np
 import pytest
 
 from rnn_jax import InputError
-from rnn_jax.batches import BatchOrder
+from rnn_jax.batches import BatchOrder, StreamOrder
 
 
 def test_every_epoch_visits_each_example_once_and_in_a_new_order():
@@ -23,3 +23,12 @@ def test_a_batch_depends_on_seed_and_step_alone():
 def test_a_batch_larger_than_the_data_set_is_refused():
     with pytest.raises(InputError, match="a batch of 9 is larger than the data set of 8"):
         BatchOrder(seed=0, num_examples=8, batch_size=9)
+
+
+def test_each_place_in_a_batch_reads_its_own_stream_window_after_window():
+    streams = np.arange(2 * 12).reshape(2, 12)
+    order = StreamOrder(num_windows=3, batch_size=2)
+    read = streams.reshape(-1, 4)[order.indices(0, 3)]
+    np.testing.assert_array_equal(np.moveaxis(read, 0, 1).reshape(2, 12), streams)
+    np.testing.assert_array_equal(order.indices(0, 8)[3:], order.indices(3, 5))
+    np.testing.assert_array_equal(order.indices(3, 3), order.indices(0, 3))

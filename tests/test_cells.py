@@ -9,9 +9,9 @@ import pytest
 from cells import H, LinearRNNCell
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle import B, problem, run, run_back
 
 from rnn_jax import GatedParams, GRUCell, HiddenCarry, LSTMCell, RNNCell
+from rnn_jax.testing.oracle import B, problem, run, run_back
 
 NEVER, ALWAYS = -1e4, 1e4
 

@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from cells import H, T
+from cells import H
 from flax import nnx
-from oracle import B, D, assert_close
 from test_bad_inputs import (
     CELL,
     D_YS,
@@ -31,6 +30,7 @@ from rnn_jax.checkpoint import Checkpoints, DamageWarning
 from rnn_jax.data import to_sequences
 from rnn_jax.initializers import orthogonal_recurrence
 from rnn_jax.runs import CHECKPOINTS, build_classifier
+from rnn_jax.testing.oracle import B, D, T, assert_close
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 

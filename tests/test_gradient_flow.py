@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cells import CELLS, LinearRNNCell, ResetFirstCell, T, every_cell
-from oracle import B, D, assert_close, problem, run_back
+from cells import CELLS, LinearRNNCell, every_cell
 
-from rnn_jax import GRUCell, InputError, LSTMCell
+from rnn_jax import GRUCell, InputError, LSTMCell, ResetBeforeGRUCell
 from rnn_jax.cell import GatedParams
 from rnn_jax.gradient_flow import (
     adjoint_norms,
@@ -17,6 +16,7 @@ from rnn_jax.gradient_flow import (
     loss_adjoint_norms,
 )
 from rnn_jax.initializers import identity_recurrence, orthogonal_recurrence, scaled_recurrence
+from rnn_jax.testing.oracle import B, D, T, assert_close, problem, run_back
 
 norms_of = jax.jit(adjoint_norms, static_argnums=0)
 SCALAR = LinearRNNCell(1)
@@ -148,7 +148,7 @@ def test_a_fresh_gradient_of_h_does_not_hide_the_small_one_of_c():
 
 
 def test_an_output_that_is_no_field_of_the_carry_counts_as_made_by_its_step(float64):
-    class Doubled(ResetFirstCell):
+    class Doubled(ResetBeforeGRUCell):
         def step(self, params, carry, x):
             carry, y = super().step(params, carry, x)
             return carry, 2 * y
@@ -157,7 +157,7 @@ def test_an_output_that_is_no_field_of_the_carry_counts_as_made_by_its_step(floa
     p = problem(cell)
     d_ys = jnp.zeros_like(p.cotangents[1]).at[-1].set(1)
     got = norms_of(cell, p.params, p.xs, d_ys, carry=p.carry)
-    same = norms_of(ResetFirstCell(3), p.params, p.xs, 2 * d_ys, carry=p.carry)
+    same = norms_of(ResetBeforeGRUCell(3), p.params, p.xs, 2 * d_ys, carry=p.carry)
     assert np.all(np.isneginf(got.carry.h[-1]))
     assert_close(got.carry.h[:-1], same.carry.h[:-1])
     assert_close(got.xs, same.xs)

@@ -4,10 +4,10 @@ import jax
 import numpy as np
 import pytest
 from cells import H
-from oracle import D, assert_same
 
 from rnn_jax import GRUCell, LSTMCell
 from rnn_jax.initializers import orthogonal_per_gate, per_gate
+from rnn_jax.testing.oracle import D, assert_same
 
 KEY = jax.random.key(0)
 with_an_init_of_its_own = pytest.mark.parametrize("cell", [LSTMCell(H), GRUCell(H)])

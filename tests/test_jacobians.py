@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cells import CELLS, LinearRNNCell, T, every_cell
+from cells import CELLS, LinearRNNCell, every_cell
 from explicit import jacobians
-from oracle import B, problem
 
 from rnn_jax import GRUCell, InputError, LSTMCell
 from rnn_jax.cell import GatedParams
 from rnn_jax.jacobians import long_term_jacobians
+from rnn_jax.testing.oracle import B, T, problem
 
 jacobians_of = jax.jit(long_term_jacobians, static_argnums=0, static_argnames="every")
 

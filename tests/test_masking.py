@@ -4,82 +4,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cells import CELLS, DRIVERS, H, T, telling_driver
+from cells import CELLS, H, telling_driver
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle import B, assert_close, assert_same, loop, loop_back, problem, run, run_back
 
 from rnn_jax import LSTMCell, gate_activations, unroll
 from rnn_jax.masking import keep_mask
-
-LENGTHS = np.array([0, 3, 7, 5], np.int32)
-PADDING = np.arange(T)[:, None] >= LENGTHS
-
-
-def each_alone(cell, params, xs, carry, cotangents):
-    """Values and gradients as a sum of turns: in each, one sequence counts and runs its length."""
-    turns = []
-    for turn, length in enumerate(LENGTHS):
-
-        def mine(tree, turn=turn):
-            return jax.tree.map(lambda leaf: leaf * (np.arange(B) == turn)[:, None], tree)
-
-        def padded(array, length=length):
-            return np.pad(array, ((0, T - length), (0, 0), (0, 0)))
-
-        d_last, d_ys = cotangents
-        (last, ys), (d_params, d_xs, d_carry) = loop_back(
-            cell, params, xs[:length], carry, mine((d_last, d_ys[:length]))
-        )
-        turns.append(((mine(last), padded(mine(ys))), (d_params, padded(d_xs), d_carry)))
-    return jax.tree.map(lambda *parts: sum(parts), *turns)
-
-
-@telling_driver
-def test_values_and_gradients_of_a_ragged_batch_are_those_of_each_sequence_alone(
-    cell, driver, float64
-):
-    given = problem(cell)
-    got = run_back(cell, *given, lengths=LENGTHS, driver=driver)
-    assert_close(got, each_alone(cell, *given))
-
-
-@telling_driver
-def test_nan_in_padding_reaches_neither_values_nor_gradients(cell, driver, float64):
-    params, xs, carry, (d_last, d_ys) = problem(cell)
-
-    def fill(value):
-        given = xs.at[PADDING].set(value), carry, (d_last, d_ys.at[PADDING].set(value))
-        return run_back(cell, params, *given, lengths=LENGTHS, driver=driver)
-
-    assert_same(fill(jnp.nan), fill(0))
-
-
-@telling_driver
-def test_padding_has_zero_outputs_and_exactly_zero_gradients(cell, driver, float64):
-    (_, ys), (_, d_xs, _) = run_back(cell, *problem(cell), lengths=LENGTHS, driver=driver)
-    assert not np.any(ys[PADDING])
-    assert not np.any(d_xs[PADDING])
-    assert np.any(d_xs[~PADDING])
-
-
-@telling_driver
-def test_length_zero_returns_the_initial_carry_and_its_cotangent(cell, driver, float64):
-    params, xs, carry, cotangents = problem(cell)
-    none = np.zeros_like(LENGTHS)
-    values, gradients = run_back(cell, params, xs, carry, cotangents, lengths=none, driver=driver)
-    assert_same(values, (carry, jnp.zeros_like(values[1])))
-    zeros = jax.tree.map(jnp.zeros_like, (params, xs))
-    assert_same(gradients, (*zeros, cotangents[0]))
-
-
-@telling_driver
-def test_full_lengths_change_nothing(cell, driver, float64):
-    given = problem(cell)
-    full = np.full_like(LENGTHS, T)
-    assert_close(
-        run_back(cell, *given, lengths=full, driver=driver), run_back(cell, *given, driver=driver)
-    )
+from rnn_jax.testing.oracle import (
+    DRIVERS,
+    B,
+    T,
+    assert_close,
+    assert_same,
+    loop,
+    problem,
+    run,
+    run_back,
+)
+from rnn_jax.testing.ragged import LENGTHS, PADDING
 
 
 @telling_driver
@@ -131,7 +73,7 @@ def test_lengths_can_be_mapped_over(driver, float64):
     want, _ = run_back(cell, params, xs, carry, cotangents, lengths=LENGTHS, driver=driver)
 
     def one(x, carry, length):
-        return unroll(cell, params, x, carry, lengths=length, **DRIVERS[driver].options)
+        return unroll(cell, params, x, carry, lengths=length, **DRIVERS[driver])
 
     mapped = jax.jit(jax.vmap(one, in_axes=(1, 0, 0), out_axes=(0, 1)))
     assert_close(mapped(xs, carry, LENGTHS), want)

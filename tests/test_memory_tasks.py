@@ -88,7 +88,7 @@ def test_an_init_changes_the_biases_and_nothing_else_of_a_seed():
 @pytest.mark.parametrize(
     "changes, says",
     [
-        ({"cells": ("lstn",)}, "one of lstm, .*; got 'lstn'"),
+        ({"cells": ("lstn",)}, "one of lstm, .* got 'lstn'"),
         ({"cells": ("gru:much",)}, "init must be"),
         ({"copy": (20,)}, "at least 21 time steps, got 20"),
         ({"adding": ()}, "nothing to train"),

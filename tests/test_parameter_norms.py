@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cells import LinearRNNCell, telling_cell
-from oracle import assert_close, problem, run_back
 
 from rnn_jax import GRUCell
 from rnn_jax.cell import GatedParams
 from rnn_jax.gradient_flow import parameter_gradient_norms, parameter_norms
+from rnn_jax.testing.oracle import assert_close, problem, run_back
 
 parameter_norms_of = jax.jit(parameter_gradient_norms, static_argnums=0)
 SCALAR = LinearRNNCell(1)

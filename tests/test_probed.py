@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cells import CELLS, LinearRNNCell, ResetFirstCell
-from oracle import B, assert_close, loop_back, problem, pull_back
+from cells import CELLS, LinearRNNCell
 
-from rnn_jax import InputError
+from rnn_jax import InputError, ResetBeforeGRUCell
 from rnn_jax.cell import GatedCell, GatedParams
 from rnn_jax.gradient_flow import adjoint_norms
 from rnn_jax.probed import unroll_probed, zero_probe
+from rnn_jax.testing.oracle import B, assert_close, loop_back, problem, pull_back
 
 gated_cell = pytest.mark.parametrize(
     "cell",
@@ -78,7 +78,7 @@ def test_no_steps_return_the_carry():
 
 
 def test_a_cell_that_is_nothing_but_a_step_is_sent_to_the_reference(unchecked):
-    cell = ResetFirstCell(3)
+    cell = ResetBeforeGRUCell(3)
     p = problem(cell, dtype=jnp.float32)
     probe = problem(CELLS["gru"].cell, dtype=jnp.float32).carry
     with pytest.raises(InputError, match=r"use gradient_flow\.adjoint_norms"):

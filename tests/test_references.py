@@ -1,12 +1,12 @@
-"""The named cells against equations written again from their papers, and against PyTorch."""
+"""The named cells against equations written again from their papers."""
 
 import jax
 import numpy as np
 import pytest
 from cells import H
-from oracle import assert_close, problem, run_back
 
 from rnn_jax import GRUCell, HiddenCarry, LSTMCarry, LSTMCell, RNNCell, gate_activations
+from rnn_jax.testing.oracle import assert_close, problem, run_back
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -93,47 +93,3 @@ def test_gate_activations_are_the_gates_in_the_equations(cell, reference):
     got = gate_activations(cell, params, xs, carry)
     assert tuple(got) == cell.gates
     assert_close(got, gates)
-
-
-def torch_layer(torch, cell, params):
-    """The PyTorch layer with the weights of `params`, and its parameters under our names."""
-    kind = {"LSTMCell": "LSTM", "GRUCell": "GRU", "RNNCell": "RNN"}[type(cell).__name__]
-    options = {"nonlinearity": cell.activation} if kind == "RNN" else {}
-    layer = getattr(torch.nn, kind)(params.w_x.shape[0], H, dtype=torch.float64, **options)
-    b_h = np.zeros(params.b.shape)
-    if kind == "GRU":
-        b_h[2 * H :] = params.b_h
-    arrays = (np.asarray(params.w_x).T, np.asarray(params.w_h).T, np.asarray(params.b), b_h)
-    with torch.no_grad():
-        for weight, array in zip(layer.parameters(), arrays, strict=True):
-            weight.copy_(torch.tensor(array))
-    return layer
-
-
-def params_like(cell, params, gradients):
-    """Gradients of a PyTorch layer laid out as `params`."""
-    w_x, w_h, b, b_h = gradients
-    return type(params)(w_x.T, w_h.T, b, *([b_h[2 * H :]] if isinstance(cell, GRUCell) else []))
-
-
-@pytest.mark.parametrize("cell", [pytest.param(row.values[0], id=row.id) for row in REFERENCES])
-def test_values_and_gradients_of_a_cell_equal_those_of_pytorch(cell):
-    torch = pytest.importorskip("torch")
-    params, xs, carry, cotangents = problem(cell)
-    layer = torch_layer(torch, cell, params)
-
-    def tensor(array):
-        return torch.tensor(np.array(array)).requires_grad_()
-
-    inputs, start = tensor(xs), tuple(tensor(field[None]) for field in carry)
-    ys, last = layer(inputs, start if len(start) > 1 else start[0])
-    last = last if isinstance(last, tuple) else (last,)
-    weights = [torch.tensor(np.array(w)) for w in (cotangents[1], *cotangents[0])]
-    gradients = torch.autograd.grad(
-        [ys, *(field[0] for field in last)], [*layer.parameters(), inputs, *start], weights
-    )
-    *d_params, d_xs = (gradient.numpy() for gradient in gradients[:5])
-    d_carry = type(carry)(*(gradient[0].numpy() for gradient in gradients[5:]))
-    values = type(carry)(*(field[0].detach().numpy() for field in last)), ys.detach().numpy()
-    want = values, (params_like(cell, params, d_params), d_xs, d_carry)
-    assert_close(run_back(cell, params, xs, carry, cotangents, driver="chunked"), want)

@@ -130,7 +130,7 @@ def test_replot_draws_from_the_rows_alone(measured):
         (["--points", "5,4,3"], "--points must be whole numbers T,B,D,H"),
         (["--peers", "tensorflow"], "--peers must be auto, none, or any of"),
         (["--peer-python", "torch"], "--peer-python must be NAME=PATH"),
-        (["--cell", "nowhere:Cell"], "--cell nowhere:Cell cannot be loaded"),
+        (["--cell", "nowhere:Cell"], "cell nowhere:Cell cannot be loaded"),
         (["--repeats", "0"], "--repeats must be at least 1"),
         (["--replot"], "cannot be read as rows"),
     ],

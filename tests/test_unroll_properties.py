@@ -12,9 +12,9 @@ import pytest
 from cells import CELLS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import assert_close, assert_same, problem, pull_back
 
 from rnn_jax import Cell, GatedCell, unroll
+from rnn_jax.testing.oracle import assert_close, assert_same, fetched, problem, pull_back
 
 
 class Net(NamedTuple):
@@ -60,11 +60,6 @@ NETS = {
 every_net = pytest.mark.parametrize("net", NETS.values(), ids=NETS)
 some_examples = settings(max_examples=3)
 seeds = st.integers(0, 99)
-
-
-def fetched(function):
-    """The function, its results as NumPy arrays: what is done with those compiles nothing."""
-    return lambda *arguments: jax.device_get(function(*arguments))
 
 
 @fetched

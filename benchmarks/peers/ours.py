@@ -6,14 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import load_cell
 from jax.flatten_util import ravel_pytree
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from peers import jax_layer
-from peers.problem import GATES, Prepared, Problem, Sizes
+from peers.problem import GATES, Prepared, Problem, Sizes, Unsupported
 from rnn_jax import CELLS, GatedCell, losses, mesh, runs, train, unroll
+from rnn_jax.errors import InputError
+from rnn_jax.lookup import find_cell
 from rnn_jax.lyapunov import lyapunov_spectrum
 from rnn_jax.scan import pick_driver
 
@@ -21,6 +22,7 @@ DRIVERS = {
     "plain": {"driver": "plain"},
     "chunked": {"driver": "chunked"},
     "remat": {"driver": "chunked", "remat": True},
+    "associative": {"driver": "associative"},
 }
 
 
@@ -31,7 +33,7 @@ def layer(problem: Problem, driver: str, devices: int) -> Prepared:
         weights = jax.tree.map(jnp.asarray, problem.weights())
         params, pull = jax.vjp(lambda weights: _params_of(cell, weights), weights)
     else:
-        cell = load_cell(problem.cell, problem.H)
+        cell = find_cell(problem.cell, problem.H)
         params, pull = cell.init(jax.random.key(0), problem.D), None
 
     def apply(params, xs):
@@ -39,6 +41,10 @@ def layer(problem: Problem, driver: str, devices: int) -> Prepared:
         return ys, getattr(carry, "h", jax.tree.leaves(carry)[0])
 
     run, xs = jax_layer.function(jax_layer.Layer(None, apply), problem.work), problem.inputs()
+    try:
+        jax.eval_shape(apply, params, xs)
+    except InputError as error:
+        raise Unsupported(str(error)) from error
     if problem.work == "lyapunov":
         run = functools.partial(lyapunov_spectrum, cell)
     if devices > 1:

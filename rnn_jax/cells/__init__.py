@@ -1,9 +1,58 @@
 """The cells: equations only. A new cell is one file here and one row in `CELLS`."""
 
-from rnn_jax.cells.gru import GRUCell, GRUParams
+from rnn_jax.cells.convolutional import ConvLSTMCell
+from rnn_jax.cells.coupled import CoupledLSTMCell
+from rnn_jax.cells.dynamical import AntisymmetricRNNCell, CoRNNCell
+from rnn_jax.cells.exponential import SLSTMCell
+from rnn_jax.cells.gru import GRUCell, GRUParams, ResetBeforeGRUCell
+from rnn_jax.cells.linear import LRUCell, MinGRUCell, MinLSTMCell, RGLRUCell
 from rnn_jax.cells.lstm import LSTMCarry, LSTMCell
-from rnn_jax.cells.vanilla import RNNCell
+from rnn_jax.cells.minimal import MinimalGatedCell, UGRNNCell
+from rnn_jax.cells.peephole import PeepholeLSTMCell
+from rnn_jax.cells.projected import ProjectedLSTMCell
+from rnn_jax.cells.vanilla import IRNNCell, RNNCell
 
-CELLS = {"lstm": LSTMCell, "rnn": RNNCell, "gru": GRUCell}
+CELLS = {
+    "lstm": LSTMCell,
+    "gru": GRUCell,
+    "rnn": RNNCell,
+    "irnn": IRNNCell,
+    "peephole": PeepholeLSTMCell,
+    "projected": ProjectedLSTMCell,
+    "coupled": CoupledLSTMCell,
+    "slstm": SLSTMCell,
+    "gru-reset-before": ResetBeforeGRUCell,
+    "minimal": MinimalGatedCell,
+    "ugrnn": UGRNNCell,
+    "antisymmetric": AntisymmetricRNNCell,
+    "cornn": CoRNNCell,
+    "lru": LRUCell,
+    "mingru": MinGRUCell,
+    "minlstm": MinLSTMCell,
+    "rglru": RGLRUCell,
+}
+"""The cells that read sequences of vectors, by the names they have on the command line."""
 
-__all__ = ["CELLS", "GRUCell", "GRUParams", "LSTMCarry", "LSTMCell", "RNNCell"]
+__all__ = [
+    "CELLS",
+    "AntisymmetricRNNCell",
+    "CoRNNCell",
+    "ConvLSTMCell",
+    "CoupledLSTMCell",
+    "GRUCell",
+    "GRUParams",
+    "IRNNCell",
+    "LRUCell",
+    "LSTMCarry",
+    "LSTMCell",
+    "MinGRUCell",
+    "MinLSTMCell",
+    "MinimalGatedCell",
+    "PeepholeLSTMCell",
+    "ProjectedLSTMCell",
+    "RGLRUCell",
+    "RNNCell",
+    "ResetBeforeGRUCell",
+    "SLSTMCell",
+    "UGRNNCell",
+]

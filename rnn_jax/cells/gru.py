@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 from jax.numpy import tanh
 
-from rnn_jax.cell import GatedCell, HiddenCarry, dot
+from rnn_jax.cell import Cell, GatedCell, HiddenCarry, dot
 from rnn_jax.typing import Array, Float
 
 
@@ -37,13 +37,14 @@ class GRUCell(GatedCell):
     """
 
     gates = ("r", "z", "n")
+    keep_gate = "z"
 
     def init(self, key, input_size):
         """As every gated cell, with b_h = 0."""
         b_h = jnp.zeros(self.hidden_size, jnp.float32)
         return GRUParams(*super().init(key, input_size), b_h=b_h)
 
-    def activations(self, x_gates, h_gates):
+    def activations(self, params, carry, x_gates, h_gates):
         """The values of r, z, n."""
         (x_r, x_z, x_n), (h_r, h_z, h_n) = self.split(x_gates), self.split(h_gates)
         r = sigmoid(x_r + h_r)
@@ -55,5 +56,37 @@ class GRUCell(GatedCell):
 
     def update(self, params, carry, x_gates, h_gates):
         """The equations above."""
-        _, z, n = self.activations(x_gates, h_gates)
+        _, z, n = self.activations(params, carry, x_gates, h_gates)
         return HiddenCarry(h=(1 - z) * n + z * carry.h)
+
+
+@dataclasses.dataclass(frozen=True)
+class ResetBeforeGRUCell(Cell):
+    """Gated recurrent unit of the paper, gates in the order r (reset), z (keep), n (content).
+
+        r, z = sigmoid(x w_x + b + h w_h)
+        n = tanh(x w_x + b + (r h) w_h)
+        h' = (1 - z) n + z h
+
+    Carry: h [..., H]. Params: w_x [D, 3H], w_h [H, 3H], b [3H].
+    Two products a step, the second waiting for the first: it has a step and no gates to hand out.
+
+    Reference: Cho et al. (2014), "Learning phrase representations using RNN encoder-decoder for
+    statistical machine translation".
+    """
+
+    gates = ("r", "z", "n")
+    keep_gate = "z"
+    init = GatedCell.init
+    initial_carry = GatedCell.initial_carry
+    input_size = GatedCell.input_size
+    carry_type = HiddenCarry
+
+    def step(self, params, carry, x):
+        """The equations above."""
+        w_r, w_z, w_n = jnp.split(params.w_h, 3, axis=-1)
+        x_r, x_z, x_n = jnp.split(dot(x, params.w_x) + params.b, 3, axis=-1)
+        r, z = sigmoid(x_r + dot(carry.h, w_r)), sigmoid(x_z + dot(carry.h, w_z))
+        n = tanh(x_n + dot(r * carry.h, w_n))
+        h = (1 - z) * n + z * carry.h
+        return HiddenCarry(h), h

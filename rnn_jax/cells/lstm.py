@@ -36,6 +36,7 @@ class LSTMCell(GatedCell):
 
     forget_bias: float = 1.0
     gates = ("i", "f", "g", "o")
+    keep_gate, write_gate = "f", "i"
     carry_type = LSTMCarry
 
     def init(self, key, input_size):
@@ -44,13 +45,13 @@ class LSTMCell(GatedCell):
         size = self.hidden_size
         return params._replace(b=params.b.at[size : 2 * size].set(self.forget_bias))
 
-    def activations(self, x_gates, h_gates):
+    def activations(self, params, carry, x_gates, h_gates):
         """The values of i, f, g, o."""
         i, f, g, o = self.split(x_gates + h_gates)
         return sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
 
     def update(self, params, carry, x_gates, h_gates):
         """The equations above."""
-        i, f, g, o = self.activations(x_gates, h_gates)
+        i, f, g, o = self.activations(params, carry, x_gates, h_gates)
         c = f * carry.c + i * g
         return LSTMCarry(h=o * tanh(c), c=c)

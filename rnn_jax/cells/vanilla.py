@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from rnn_jax.cell import GatedCell, HiddenCarry
 from rnn_jax.errors import InputError
+from rnn_jax.initializers import identity_recurrence
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
@@ -36,3 +37,23 @@ class RNNCell(GatedCell):
     def update(self, params, carry, x_gates, h_gates):
         """The equation above."""
         return HiddenCarry(h=ACTIVATIONS[self.activation](x_gates + h_gates))
+
+
+@dataclasses.dataclass(frozen=True)
+class IRNNCell(RNNCell):
+    """Simple recurrent network of rectified linear units that starts as a sum of its inputs.
+
+        h' = relu(x w_x + b + h w_h),   w_h = 1 at the start
+
+    Carry: h [..., H]. Params: w_x [D, H], w_h [H, H], b [H].
+
+    Reference: Le, Jaitly, Hinton (2015), "A simple way to initialize recurrent networks of
+    rectified linear units".
+    """
+
+    activation: Literal["tanh", "relu"] = "relu"
+
+    def init(self, key, input_size):
+        """w_h the identity, w_x a tenth of LeCun normal, b = 0."""
+        params = identity_recurrence(self, super().init(key, input_size))
+        return params._replace(w_x=0.1 * params.w_x)

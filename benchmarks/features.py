@@ -1,0 +1,144 @@
+"""What does a feature cost? Masks, stacks and wrappers beside the bare layer, in one run."""
+
+import dataclasses
+import statistics
+from functools import partial
+from pathlib import Path
+
+from timing import interleave, spread, turn
+
+from rnn_jax.cli import check_at_least, run
+from rnn_jax.rows import append_rows, facts, read_rows
+
+ROWS = "features.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Time a train pass of one layer, bare, and with each feature of `unroll` or around the cell.
+
+    A pass is the gradient of the mean square of all outputs by all parameters. Two layers, stacked
+    or one each way in time, are held against twice the bare layer: the same matrix products.
+    """
+
+    cells: tuple[str, ...] = ("lstm", "gru")
+    """Cells by name or module:Class."""
+    steps: int = 512
+    """Sequence length T."""
+    batch_size: int = 32
+    """Sequences in a batch, B."""
+    size: int = 128
+    """Input features and hidden units, D = H."""
+    repeats: int = 15
+    """Turns that each feature takes."""
+    replot: bool = False
+    """Print the table of the rows in --out-dir, and measure nothing."""
+    out_dir: Path = Path("runs/features")
+    """Folder for results; an earlier run in it is moved aside."""
+
+
+def main(config: Config) -> None:
+    """Measure, write rows, print the table."""
+    check_at_least(config, steps=1, batch_size=1, size=1, repeats=1)
+    if not config.replot:
+        from rnn_jax.rundir import RunDir, move_aside
+
+        move_aside(config.out_dir)
+        out = RunDir(config.out_dir)
+        out.write("config.json", dataclasses.asdict(config))
+        for name in config.cells:
+            append_rows(out.path / ROWS, _measure(config, name))
+    print("", *summary(read_rows(config.out_dir / ROWS)), sep="\n")
+
+
+def _measure(config, name):
+    import jax
+
+    from rnn_jax.lookup import find_cell
+
+    calls = {
+        feature: partial(turn, lambda train=train: jax.block_until_ready(train()))
+        for feature, train in _passes(config, find_cell(name, config.size)).items()
+    }
+    seconds = interleave(calls, config.repeats)
+    bare = statistics.median(seconds["bare layer"])
+    sizes = {"T": config.steps, "B": config.batch_size, "D": config.size, "H": config.size}
+    return [
+        {
+            "cell": name,
+            "feature": feature,
+            "ratio": statistics.median(times) / (bare * (2 if "two layers" in feature else 1)),
+            **spread(times),
+            **sizes,
+            **facts(),
+        }
+        for feature, times in seconds.items()
+    ]
+
+
+def _passes(config, cell):
+    """The compiled gradient of each feature's layer on its arguments, by name."""
+    import jax
+    import jax.numpy as jnp
+    from flax import nnx
+
+    from rnn_jax import RNN, Bidirectional, Stacked, wrappers
+
+    key = jax.random.key(0)
+    T, B, size = config.steps, config.batch_size, config.size
+    xs = jax.random.normal(key, (T, B, size))
+    chosen = jax.random.bernoulli(jax.random.key(1), 0.5, (T, B))
+    lengths = jax.random.randint(jax.random.key(2), (B,), T // 2, T + 1)
+
+    def gradient(make, reverse=False, **arrays):
+        options = {"reverse": True} if reverse else {}
+        graphdef, params = nnx.split(make(rngs=nnx.Rngs(0)))
+
+        def loss(params, xs, arrays):
+            _, ys = nnx.merge(graphdef, params)(xs, **arrays, **options)
+            return (ys * ys).mean()
+
+        arguments = params, xs, arrays
+        return partial(jax.jit(jax.grad(loss)).lower(*arguments).compile(), *arguments)
+
+    def stacked(rngs):
+        return Stacked([RNN(cell, size, rngs=rngs), RNN(cell, size, rngs=rngs)])
+
+    one = partial(RNN, cell, size)
+    return {
+        "bare layer": gradient(one),
+        "lengths": gradient(one, lengths=lengths),
+        "mask": gradient(one, mask=chosen),
+        "resets": gradient(one, resets=chosen & (jnp.arange(T)[:, None] % 8 == 0)),
+        "reverse": gradient(one, reverse=True),
+        "two layers, stacked": gradient(stacked),
+        "two layers, stacked, lengths": gradient(stacked, lengths=lengths),
+        "two layers, bidirectional": gradient(partial(Bidirectional, cell, size)),
+        "two layers, bidirectional, lengths": gradient(
+            partial(Bidirectional, cell, size), lengths=lengths
+        ),
+        "dropout": gradient(partial(RNN, wrappers.dropout(cell, 0.2, 0.2), size), key=key),
+        "DropConnect": gradient(partial(RNN, wrappers.drop_connect(cell, 0.2), size), key=key),
+        "zoneout": gradient(partial(RNN, wrappers.zoneout(cell, 0.1), size), key=key),
+        "layer normalisation": gradient(partial(RNN, wrappers.layer_norm(cell), size)),
+        "learned carry": gradient(partial(RNN, wrappers.learned_carry(cell), size)),
+    }
+
+
+def summary(rows: list[dict]) -> list[str]:
+    """A table of what each feature costs, as Markdown."""
+    cells = list(dict.fromkeys(row["cell"] for row in rows))
+    times = {(row["cell"], row["feature"]): row for row in rows}
+    lines = [
+        f"| feature | {' | '.join(f'{cell} [ms] | {cell} ratio' for cell in cells)} |",
+        "|---|" + "---|---|" * len(cells),
+    ]
+    for feature in dict.fromkeys(row["feature"] for row in rows):
+        found = [times[cell, feature] for cell in cells]
+        values = (f"{row['median_ms']:.3g} | {row['ratio']:.2f}" for row in found)
+        lines.append(f"| {feature} | {' | '.join(values)} |")
+    return lines
+
+
+if __name__ == "__main__":
+    run(main, Config)

@@ -1,0 +1,188 @@
+"""Cells that are linear in their past, so that time can run in parallel."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.nn import sigmoid, softplus
+from jax.nn.initializers import lecun_normal
+from jax.numpy import exp, log, sqrt
+
+from rnn_jax.cell import LinearCell, dot
+from rnn_jax.errors import InputError
+from rnn_jax.typing import Array, Float
+
+SMALLEST = 1e-12
+"""Under the square root of an RG-LRU, whose slope is infinite at 0."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MinGRUCell(LinearCell):
+    """Minimal GRU, gates in the order z (write), n (content).
+
+        z = sigmoid(x w_x + b)      n = x w_x + b
+        h' = (1 - z) h + z n
+
+    Carry: h [..., H]. Params: w_x [D, 2H], b [2H].
+
+    Reference: Feng, Tung, Ahmed, Bengio, Hajimirsadeghi (2024), "Were RNNs all we needed?".
+    """
+
+    gates = ("z", "n")
+    write_gate = "z"
+
+    def activations(self, params, carry, x_gates, h_gates):
+        """The values of z, n."""
+        z, n = self.split(x_gates)
+        return sigmoid(z), n
+
+    def coefficients(self, params, x_gates):
+        """1 - z and z n."""
+        z, n = self.split(x_gates)
+        return sigmoid(-z), sigmoid(z) * n
+
+
+@dataclasses.dataclass(frozen=True)
+class MinLSTMCell(LinearCell):
+    """Minimal LSTM, gates in the order i (write), f (keep), n (content).
+
+        i, f = sigmoid(x w_x + b)      n = x w_x + b
+        h' = (f h + i n) / (f + i)
+
+    Carry: h [..., H]. Params: w_x [D, 3H], b [3H].
+
+    Reference: Feng, Tung, Ahmed, Bengio, Hajimirsadeghi (2024), "Were RNNs all we needed?".
+    """
+
+    gates = ("i", "f", "n")
+    keep_gate, write_gate = "f", "i"
+
+    def activations(self, params, carry, x_gates, h_gates):
+        """The values of i and f, divided by their sum, and of n."""
+        i, f, n = self.split(x_gates)
+        keep = sigmoid(softplus(-i) - softplus(-f))
+        return 1 - keep, keep, n
+
+    def coefficients(self, params, x_gates):
+        """f / (f + i) and i n / (f + i)."""
+        i, f, n = self.activations(params, None, x_gates, None)
+        return f, i * n
+
+
+class RGLRUParams(NamedTuple):
+    """Weights of an RG-LRU; sigmoid(decay) is how much of h a step keeps where r is open."""
+
+    w_x: Float[Array, "D 3*H"]
+    b: Float[Array, " 3*H"]
+    decay: Float[Array, " H"]
+
+
+@dataclasses.dataclass(frozen=True)
+class RGLRUCell(LinearCell):
+    """Real-gated linear recurrent unit, gates in the order r (recurrence), i (write), n (content).
+
+        r, i = sigmoid(x w_x + b)      n = x w_x + b
+        a = sigmoid(decay)^(8 r)
+        h' = a h + sqrt(1 - a^2) i n
+
+    Carry: h [..., H]. Params: w_x [D, 3H], b [3H], decay [H].
+    Departs from the paper: n is a linear map of x instead of x itself, so that D need not be H.
+
+    Reference: De et al. (2024), "Griffin: mixing gated linear recurrences with local attention for
+    efficient language models".
+    """
+
+    gates = ("r", "i", "n")
+
+    def init(self, key, input_size):
+        """As every linear cell, with sigmoid(decay)^8 uniform in 0.9 to 0.999."""
+        key, key_a = jax.random.split(key)
+        a = jax.random.uniform(key_a, (self.hidden_size,), jnp.float32, 0.9, 0.999) ** 0.125
+        return RGLRUParams(*super().init(key, input_size), decay=log(a) - jnp.log1p(-a))
+
+    def activations(self, params, carry, x_gates, h_gates):
+        """The values of r, i, n."""
+        r, i, n = self.split(x_gates)
+        return sigmoid(r), sigmoid(i), n
+
+    def coefficients(self, params, x_gates):
+        """a and sqrt(1 - a^2) i n."""
+        r, i, n = self.activations(params, None, x_gates, None)
+        log_a = -8 * softplus(-params.decay) * r
+        return exp(log_a), sqrt(jnp.maximum(-jnp.expm1(2 * log_a), SMALLEST)) * i * n
+
+
+class ComplexCarry(NamedTuple):
+    """A complex state by its real and its imaginary part."""
+
+    re: Float[Array, "... H"]
+    im: Float[Array, "... H"]
+
+
+class LRUParams(NamedTuple):
+    """Weights of an LRU: input matrix, eigenvalues, scale of the input, output matrix."""
+
+    w_x: Float[Array, "D 2*H"]
+    b: Float[Array, " 2*H"]
+    nu: Float[Array, " H"]
+    theta: Float[Array, " H"]
+    gamma: Float[Array, " H"]
+    w_y: Float[Array, "2*H H"]
+
+
+@dataclasses.dataclass(frozen=True)
+class LRUCell(LinearCell):
+    """Linear recurrent unit, complex, gates in the order re, im: the parts of its input.
+
+        lambda = exp(-exp(nu) + i exp(theta))
+        s' = lambda s + exp(gamma) (x w_x + b)
+        y = Re(s w_y)
+
+    Carry: re, im [..., H]. Params: w_x [D, 2H], b [2H], nu, theta, gamma [H], w_y [2H, H].
+    Departs from the paper: there is a bias, and no skip connection from x to y, which a residual
+    layer has.
+
+    Raises:
+      InputError: radii that are not 0 <= low < high <= 1.
+    Reference: Orvieto et al. (2023), "Resurrecting recurrent neural networks for long sequences".
+    """
+
+    radii: tuple[float, float] = (0.9, 0.999)
+    largest_angle: float = 6.28
+    gates = ("re", "im")
+    carry_type = ComplexCarry
+
+    def __post_init__(self):
+        super().__post_init__()
+        low, high = self.radii
+        if not 0 <= low < high <= 1:
+            raise InputError(f"radii must be 0 <= low < high <= 1, got {self.radii}.")
+
+    def init(self, key, input_size):
+        """Eigenvalues uniform in a ring; inputs scaled so that states start with norm 1."""
+        key, key_nu, key_theta, key_y = jax.random.split(key, 4)
+        size, (low, high) = self.hidden_size, self.radii
+        squared = jax.random.uniform(key_nu, (size,), jnp.float32, low**2, high**2)
+        theta = jax.random.uniform(key_theta, (size,), jnp.float32, 1e-3, self.largest_angle)
+        w_y = lecun_normal()(key_y, (2 * size, size), jnp.float32)
+        nu, gamma = log(-0.5 * log(squared)), 0.5 * jnp.log1p(-squared)
+        return LRUParams(*super().init(key, input_size), nu, log(theta), gamma, w_y)
+
+    def coefficients(self, params, x_gates):
+        """lambda [H] and the scaled input."""
+        nu, theta = params.nu.astype(x_gates.dtype), params.theta.astype(x_gates.dtype)
+        a = exp(jax.lax.complex(-exp(nu), exp(theta)))
+        return a, exp(params.gamma) * jax.lax.complex(*self.split(x_gates))
+
+    def state(self, carry):
+        """re + i im."""
+        return jax.lax.complex(carry.re, carry.im)
+
+    def carry(self, state):
+        """Its parts."""
+        return ComplexCarry(state.real, state.imag)
+
+    def readout(self, params, carry):
+        """y."""
+        return dot(jnp.concatenate(carry, axis=-1), params.w_y)

@@ -1,0 +1,48 @@
+"""Long short-term memory with peepholes."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax.nn import sigmoid
+from jax.numpy import tanh
+
+from rnn_jax.cells.lstm import LSTMCell
+from rnn_jax.typing import Array, Float
+
+
+class PeepholeParams(NamedTuple):
+    """Weights of an LSTM; p weighs what i and f see of the last c, and o of the new one."""
+
+    w_x: Float[Array, "D 4*H"]
+    w_h: Float[Array, "H 4*H"]
+    b: Float[Array, " 4*H"]
+    p: Float[Array, "3 H"]
+
+
+@dataclasses.dataclass(frozen=True)
+class PeepholeLSTMCell(LSTMCell):
+    """LSTM whose gates look at the memory cell, gates in the order i, f, g, o.
+
+        i = sigmoid(x w_x + b + h w_h + p_i c)      f = sigmoid(... + p_f c)      g = tanh(...)
+        c' = f c + i g
+        o = sigmoid(... + p_o c')
+        h' = o tanh(c')
+
+    Carry: h, c [..., H]. Params: w_x [D, 4H], w_h [H, 4H], b [4H], p [3, H] for i, f, o.
+
+    Reference: Gers, Schraudolph, Schmidhuber (2002), "Learning precise timing with LSTM recurrent
+    networks".
+    """
+
+    def init(self, key, input_size):
+        """As an LSTM, with p = 0."""
+        p = jnp.zeros((3, self.hidden_size), jnp.float32)
+        return PeepholeParams(*super().init(key, input_size), p=p)
+
+    def activations(self, params, carry, x_gates, h_gates):
+        """The values of i, f, g, o."""
+        i, f, g, o = self.split(x_gates + h_gates)
+        p_i, p_f, p_o = params.p
+        i, f, g = sigmoid(i + p_i * carry.c), sigmoid(f + p_f * carry.c), tanh(g)
+        return i, f, g, sigmoid(o + p_o * (f * carry.c + i * g))

@@ -1,0 +1,68 @@
+"""Long short-term memory with a recurrent projection."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.nn.initializers import lecun_normal
+
+from rnn_jax.cell import dot
+from rnn_jax.cells.lstm import LSTMCell
+from rnn_jax.errors import check_size
+from rnn_jax.initializers import per_gate
+from rnn_jax.typing import Array, Float
+
+
+class ProjectedLSTMParams(NamedTuple):
+    """Weights of an LSTM that sees its past through w_p."""
+
+    w_x: Float[Array, "D 4*H"]
+    w_h: Float[Array, "O 4*H"]
+    b: Float[Array, " 4*H"]
+    w_p: Float[Array, "H O"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ProjectedLSTMCell(LSTMCell):
+    """LSTM whose output is a projection of o tanh(c), gates in the order i, f, g, o.
+
+        i, f, o = sigmoid(x w_x + b + y w_h)      g = tanh(x w_x + b + y w_h)
+        c' = f c + i g      h' = o tanh(c')
+        y' = h' w_p
+
+    Carry: h, c [..., H]. Params: w_x [D, 4H], w_h [O, 4H], b [4H], w_p [H, O]. Outputs [..., O],
+    O = `projection`, half of H if not given.
+    The carry holds h, of which y is made anew: one more small product a step.
+
+    Reference: Sak, Senior, Beaufays (2014), "Long short-term memory recurrent neural network
+    architectures for large scale acoustic modeling".
+    """
+
+    projection: int | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.projection is not None:
+            check_size("projection", self.projection)
+
+    @property
+    def output_size(self):
+        """O."""
+        return self.projection or max(1, self.hidden_size // 2)
+
+    def init(self, key, input_size):
+        """As an LSTM, with w_h and w_p LeCun normal."""
+        key, key_h, key_p = jax.random.split(key, 3)
+        w_x, _, b = super().init(key, input_size)
+        w_h = per_gate(lecun_normal(), key_h, self.output_size, self.hidden_size, 4)
+        w_p = lecun_normal()(key_p, (self.hidden_size, self.output_size), jnp.float32)
+        return ProjectedLSTMParams(w_x, w_h, b, w_p)
+
+    def mix(self, params, carry):
+        """`y w_h`."""
+        return dot(dot(carry.h, params.w_p), params.w_h)
+
+    def readout(self, params, carry):
+        """y."""
+        return dot(carry.h, params.w_p)

@@ -1,0 +1,175 @@
+"""What `unroll` is given, checked and made ready: inputs, carry, masks, and what is random."""
+
+from collections.abc import Callable
+from functools import partial, reduce
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rnn_jax.cell import Cell
+from rnn_jax.errors import InputError
+from rnn_jax.initializers import check_key
+from rnn_jax.masking import EpisodeCarry, episodic, hold, keep_mask, masked, select
+from rnn_jax.typing import Array, Bool, Carry, Float, Inputs, Int, Key, Params
+
+
+class Prepared(NamedTuple):
+    """What a driver runs, and `finish(carry, ys)`, which makes its results those of `unroll`."""
+
+    cell: Cell
+    params: Params
+    xs: Inputs
+    carry: Carry
+    finish: Callable
+
+
+def prepare(
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T ... D"],
+    carry: Carry | None = None,
+    *,
+    lengths: Int[Array, "..."] | None = None,
+    mask: Bool[Array, "T ..."] | None = None,
+    resets: Bool[Array, "T ..."] | None = None,
+    reverse: bool = False,
+    key: Key[Array, ""] | None = None,
+) -> Prepared:
+    """The arguments of `unroll` checked, the carry filled in, masks and noise around the cell.
+
+    Raises:
+      InputError: as `unroll`.
+    """
+    xs = as_sequence(xs, cell.input_size(params))
+    places = xs.ndim - 1 - cell.spatial_axes
+    if places < 1:
+        raise InputError(
+            f"xs for {type(cell).__name__} must have {cell.spatial_axes} axes of places before the "
+            f"features, got shape {xs.shape}."
+        )
+    shape = xs.shape[:places]
+    carry = _starting_carry(cell, params, xs, carry)
+    keep = _keep(lengths, mask, shape)
+    ends = None if resets is None else _as_mask("resets", resets, shape)
+    if ends is not None and not reverse:
+        if shape[0]:
+            start = cell.start(params, xs.shape[1:-1], jax.tree.leaves(carry)[0].dtype)
+            carry = hold(_spread(ends[0], cell), start, carry)
+        ends = jnp.concatenate([ends[1:], jnp.zeros_like(ends[:1])])
+    if key is not None:
+        check_key(key)
+        cell, params, xs = cell.sampled(params, xs, key)
+    if keep is not None:
+        keep = _spread(keep, cell)
+        cell, xs = masked(cell), (xs, keep)
+    if ends is not None:
+        cell, xs, carry = episodic(cell), (xs, _spread(ends, cell)), EpisodeCarry(carry, carry)
+    if reverse:
+        xs = _flip(xs)
+    return Prepared(cell, params, xs, carry, partial(_finish, keep, reverse))
+
+
+def _finish(keep, reverse, carry, ys):
+    if isinstance(carry, EpisodeCarry):
+        carry = carry.left
+    ys = _flip(ys) if reverse else ys
+    return carry, ys if keep is None else select(keep, ys, 0)
+
+
+def _flip(tree):
+    return jax.tree.map(lambda leaf: jnp.flip(leaf, 0), tree)
+
+
+def _spread(mask, cell):
+    """A mask [..., B] for every place of an example: [..., B, 1, 1] where a cell has two axes."""
+    return mask.reshape(*mask.shape, *(1,) * cell.spatial_axes)
+
+
+def as_sequence(xs: ArrayLike, input_size: int | None) -> Float[Array, "T ... D"]:
+    """xs as a JAX array; InputError unless it is a floating-point [T, ..., D], D = `input_size`."""
+    if not isinstance(xs, jax.Array):
+        xs = np.asarray(xs)
+    if xs.ndim < 2:
+        raise InputError(
+            f"xs must be [T, ..., D] with at least 2 dimensions, got shape {xs.shape}; "
+            "add a time axis in front, e.g. xs[None]."
+        )
+    if not jnp.issubdtype(xs.dtype, jnp.floating):
+        raise InputError(
+            f"xs must be floating point, got {xs.dtype}; convert it, e.g. "
+            "images.astype('float32') / 255 for pixels."
+        )
+    if input_size not in (None, xs.shape[-1]):
+        raise InputError(
+            f"xs has {xs.shape[-1]} features, the cell was made for {input_size}; "
+            f"give xs [T, ..., {input_size}] or make the cell with input_size={xs.shape[-1]}."
+        )
+    return jnp.asarray(xs)
+
+
+def _starting_carry(cell, params, xs, carry):
+    """The carry to start from, in the widest dtype among float32 and all that is given."""
+    batch_shape = xs.shape[1:-1]
+    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves((params, xs, carry))]
+    dtype = reduce(jnp.promote_types, (leaf.dtype for leaf in leaves), jnp.float32)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise InputError(f"params and carry must be real numbers, got some of {dtype.name}.")
+    if carry is None:
+        # Empty sums are zero, and vary over a mesh as what is summed: so must a scan's carry.
+        zero = sum(leaf.ravel()[:0].sum(dtype=dtype) for leaf in leaves)
+        return jax.tree.map(lambda c: c + zero, cell.start(params, batch_shape, dtype))
+    expected = jax.eval_shape(lambda: cell.initial_carry(batch_shape, dtype))
+    if jax.tree.structure(carry) != jax.tree.structure(expected):
+        wanted, got = type(expected).__name__, type(carry).__name__
+        raise InputError(
+            f"carry must be a {wanted} with an array in each field, got "
+            f"{'one with other contents' if got == wanted else f'a {got}'}; "
+            "start from cell.initial_carry(batch_shape)."
+        )
+    for (path, want), got in zip(
+        jax.tree_util.tree_leaves_with_path(expected), jax.tree.leaves(carry), strict=True
+    ):
+        if jnp.shape(got) != want.shape:
+            raise InputError(
+                f"carry{jax.tree_util.keystr(path)} must have shape {want.shape} for xs of shape "
+                f"{xs.shape}, got {jnp.shape(got)}."
+            )
+    return jax.tree.map(lambda got, want: jnp.asarray(got, want.dtype), carry, expected)
+
+
+def _keep(lengths, mask, shape):
+    """1 where a step counts, else 0: [T, ...], or None where all do."""
+    if mask is not None and lengths is not None:
+        raise InputError("lengths and mask both say which steps count; give one of them.")
+    if mask is not None:
+        return _as_mask("mask", mask, shape)
+    if lengths is None:
+        return None
+    _check_lengths(lengths, shape[0], shape[1:])
+    return keep_mask(jnp.asarray(lengths), shape[0])
+
+
+def _as_mask(name, mask, shape):
+    if jnp.shape(mask) != shape or jnp.result_type(mask) != jnp.bool_:
+        raise InputError(
+            f"{name} must be true or false for each step of each sequence, shape {shape}, "
+            f"got {jnp.result_type(mask)} of shape {jnp.shape(mask)}."
+        )
+    return jnp.asarray(mask, jnp.float32)
+
+
+def _check_lengths(lengths, steps, batch_shape):
+    if not isinstance(lengths, jax.core.Tracer):
+        lengths = np.asarray(lengths)  # Concrete also under jit, where JAX's own functions trace.
+    if lengths.shape != batch_shape or not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise InputError(
+            f"lengths must be whole numbers of shape {batch_shape}, "
+            f"got {lengths.dtype} of shape {lengths.shape}."
+        )
+    if isinstance(lengths, np.ndarray) and ((lengths < 0) | (lengths > steps)).any():
+        raise InputError(
+            f"lengths must lie in 0 to T = {steps}, got {lengths.min()} to {lengths.max()}."
+        )

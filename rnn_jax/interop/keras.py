@@ -1,0 +1,103 @@
+"""Weights from and to the Keras layers `SimpleRNN`, `GRU` (reset after the product) and `LSTM`."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnn_jax.cell import GatedCell, GatedParams
+from rnn_jax.cells import GRUCell, LSTMCell, RNNCell
+from rnn_jax.errors import InputError
+from rnn_jax.interop.pairs import (
+    Pair,
+    check_kind,
+    check_options,
+    check_pair,
+    import_peer,
+    one_bias,
+    two_biases,
+)
+from rnn_jax.typing import Array, Float, Params
+
+
+def from_keras(layer: object) -> Pair:
+    """The cell of a Keras layer and its parameters; a Keras cell, `layer.cell`, will do.
+
+    Raises:
+      InputError: Keras is missing; another kind of layer, or one not built; activations, dropout or
+        a reset before the product, which no cell here has; a layer with `go_backwards` or
+        `stateful`, which say how it is run (its `cell` can be taken over).
+    """
+    keras = _keras()
+    layers, tanh, relu = keras.layers, keras.activations.tanh, keras.activations.relu
+    whole = layers.SimpleRNN, layers.GRU, layers.LSTM
+    check_kind(layer, (*whole, layers.SimpleRNNCell, layers.GRUCell, layers.LSTMCell))
+    if isinstance(layer, whole):
+        check_options(layer, go_backwards=(False,), stateful=(False,))
+        layer = layer.cell
+    check_options(layer, dropout=(0,), recurrent_dropout=(0,))
+    if isinstance(layer, layers.SimpleRNNCell):
+        check_options(layer, activation=(tanh, relu))
+        cell = RNNCell(layer.units, activation="relu" if layer.activation is relu else "tanh")
+    else:
+        check_options(layer, activation=(tanh,), recurrent_activation=(keras.activations.sigmoid,))
+        kind = GRUCell if isinstance(layer, layers.GRUCell) else LSTMCell
+        cell = kind(layer.units)
+    if isinstance(cell, GRUCell):
+        check_options(layer, reset_after=(True,))
+    if not layer.built:
+        raise InputError(f"the Keras layer {layer.name!r} has no weights yet; build it first.")
+    arrays = [keras.ops.convert_to_numpy(weight.value) for weight in layer.weights]
+    return cell, jax.tree.map(jnp.array, _params(cell, *arrays))
+
+
+def to_keras(cell: GatedCell, params: Params, **options) -> object:
+    """The Keras layer of a cell, built and with the weights of `params`.
+
+    Args:
+      cell: an `RNNCell`, `GRUCell` or `LSTMCell`.
+      params: its parameters.
+      options: how Keras runs the layer, e.g. `return_sequences=True`.
+
+    Raises:
+      InputError: Keras is missing; a cell that Keras lacks; params that are not the cell's.
+    """
+    layers = _keras().layers
+    check_pair(cell, params)
+    if isinstance(cell, RNNCell):
+        options["activation"] = cell.activation
+    kind = {RNNCell: layers.SimpleRNN, GRUCell: layers.GRU, LSTMCell: layers.LSTM}[type(cell)]
+    layer = kind(cell.hidden_size, dtype=params.w_x.dtype.name, **options)
+    layer.build((None, None, params.w_x.shape[0]))
+    layer.set_weights([np.asarray(array) for array in keras_weights(cell, params)])
+    return layer
+
+
+def keras_weights(cell: GatedCell, params: Params) -> list[Float[Array, "..."]]:
+    """kernel [D, G*H], recurrent_kernel [H, G*H], bias [G*H], a GRU's [2, 3H]; linear in `params`.
+
+    A GRU of Keras has its gates in the order z, r, n.
+    """
+    if not isinstance(cell, GRUCell):
+        return [params.w_x, params.w_h, params.b]
+    bias = jnp.stack(two_biases(cell, params))
+    return [_swap(array, jnp) for array in (params.w_x, params.w_h, bias)]
+
+
+def _params(cell, w_x, w_h, bias=None):
+    """The inverse of `keras_weights`, in NumPy; zeros for no bias."""
+    if not isinstance(cell, GRUCell):
+        return GatedParams(w_x, w_h, np.zeros_like(w_x[0]) if bias is None else bias)
+    bias = np.zeros_like(w_x[:1]).repeat(2, axis=0) if bias is None else bias
+    return one_bias(cell, *(_swap(array, np) for array in (w_x, w_h, *bias)))
+
+
+def _swap(gates, numpy):
+    """The first two of three gates change places."""
+    first, second, third = numpy.split(gates, 3, axis=-1)
+    return numpy.concatenate([second, first, third], axis=-1)
+
+
+def _keras():
+    return import_peer(
+        "keras", "install it with `pip install keras` and set KERAS_BACKEND=jax before it starts"
+    )

@@ -1,0 +1,84 @@
+"""What every peer needs: the pair (cell, params) checked, two biases made one, clear refusals."""
+
+from collections.abc import Iterable
+from importlib import import_module
+from types import ModuleType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnn_jax.cell import Cell, GatedCell, GatedParams
+from rnn_jax.cells import GRUCell, GRUParams, LSTMCell, RNNCell
+from rnn_jax.errors import InputError
+from rnn_jax.typing import Array, Float, Params
+
+Pair = tuple[GatedCell, Params]
+"""A cell and its parameters: all that `unroll` needs of a layer."""
+
+
+def import_peer(name: str, advice: str) -> ModuleType:
+    """The module of a library that only some users have; InputError with `advice` without it."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise InputError(f"{name} cannot be imported ({error}); {advice}.") from error
+
+
+def check_kind(source: object, kinds: Iterable[type]) -> None:
+    """Raise InputError unless `source` is of one of `kinds`, and of no subclass."""
+    kinds = list(kinds)
+    if type(source) not in kinds:
+        names = ", ".join(kind.__name__ for kind in kinds)
+        raise InputError(f"expected one of {names}, got {type(source).__name__}.")
+
+
+def check_options(source: object, **allowed: tuple) -> None:
+    """Raise InputError for an attribute of `source` that no cell expresses."""
+    for name, values in allowed.items():
+        got = getattr(source, name)
+        if got not in values:
+            wanted = " or ".join(map(_shown, values))
+            raise InputError(
+                f"{type(source).__name__} has {name}={_shown(got)}, which no cell here expresses; "
+                f"only {name}={wanted} can be taken over."
+            )
+
+
+def check_pair(cell: Cell, params: Params) -> None:
+    """Raise InputError unless the peers have this cell and `params` have the shapes it asks for."""
+    check_kind(cell, (RNNCell, GRUCell, LSTMCell))
+    rows = np.shape(getattr(params, "w_x", None)) or (1,)
+    expected = jax.eval_shape(lambda: cell.init(jax.random.key(0), rows[0]))
+    wanted, got = (
+        (type(tree).__name__, [np.shape(leaf) for leaf in jax.tree.leaves(tree)])
+        for tree in (expected, params)
+    )
+    if wanted != got:
+        raise InputError(
+            f"{cell} needs {wanted[0]} of shapes {wanted[1]}, got {got[0]} of {got[1]}."
+        )
+
+
+def one_bias(
+    cell: GatedCell, w_x: np.ndarray, w_h: np.ndarray, b_x: np.ndarray, b_h: np.ndarray
+) -> Params:
+    """Our parameters from a layer that adds one bias b_x [G*H] to x w_x, another b_h to h w_h.
+
+    Their sum is the one b, but for the gate n of a GRU: there b_h stands inside the reset.
+    """
+    if not isinstance(cell, GRUCell):
+        return GatedParams(w_x, w_h, b_x + b_h)
+    apart = np.arange(len(b_x)) >= 2 * cell.hidden_size
+    return GRUParams(w_x, w_h, np.where(apart, b_x, b_x + b_h), b_h[apart])
+
+
+def two_biases(cell: GatedCell, params: Params) -> tuple[Float[Array, " GH"], Float[Array, " GH"]]:
+    """The b_x and b_h of `one_bias`; b_h is zero wherever it can be."""
+    if not isinstance(cell, GRUCell):
+        return params.b, jnp.zeros_like(params.b)
+    return params.b, jnp.pad(params.b_h, (2 * cell.hidden_size, 0))
+
+
+def _shown(value):
+    return getattr(value, "__name__", None) or repr(value)

@@ -1,0 +1,164 @@
+"""Time in parallel for any cell: all carries at once, by Newton's iteration over the sequence.
+
+Each round linearizes every step around the last guess and solves the linear recurrence that comes
+out by an associative scan. A round costs T matrices [n, n] for each example, n the numbers in a
+carry: this is for small states and long sequences on a parallel device.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.cell import Cell
+from rnn_jax.errors import RunError, check_size
+from rnn_jax.inputs import prepare
+from rnn_jax.typing import Array, Bool, Carry, Float, Inputs, Int, Params
+
+
+class NewtonReport(NamedTuple):
+    """How the iteration ended.
+
+    residual: the largest |carry_t - step(carry_t-1, x_t)| over all steps, fields and examples,
+      divided by 1 + the largest |carry|.
+    iterations: rounds taken.
+    converged: whether the residual is within the tolerance.
+    """
+
+    residual: Float[Array, ""]
+    iterations: Int[Array, ""]
+    converged: Bool[Array, ""]
+
+
+def unroll_newton(
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T ... D"],
+    carry: Carry | None = None,
+    *,
+    max_iterations: int = 100,
+) -> tuple[Carry, Float[Array, "T ... O"], NewtonReport]:
+    """`unroll` by Newton's iteration, and how that went; values are NaN where it did not converge.
+
+    The gradient is that of the solution, by one more linear recurrence, not of the iteration.
+
+    Raises:
+      InputError: as `unroll`; `max_iterations` that is not a positive whole number.
+    Reference: Lim, Zhu, Selfridge, Kasim (2024), "Parallelizing non-linear sequential models over
+    the sequence length".
+    """
+    check_size("max_iterations", max_iterations)
+    run = prepare(cell, params, xs, carry)
+    carry, ys, report = newton(run.cell, run.params, run.carry, run.xs, max_iterations)
+    return *run.finish(carry, ys), report
+
+
+@partial(jax.jit, static_argnames=("cell", "max_iterations"))
+def newton(
+    cell: Cell, params: Params, carry: Carry, xs: Inputs, max_iterations: int = 100
+) -> tuple[Carry, Float[Array, "T ... O"], NewtonReport]:
+    """The driver: final carry, outputs and report for T > 0."""
+    states, report = _solve(cell, max_iterations, params, carry, xs)
+    past = jax.tree.map(lambda c, s: jnp.concatenate([c[None], s[:-1]]), carry, states)
+    carries, ys = jax.vmap(partial(cell.step, params))(past, xs)
+    return jax.tree.map(lambda c: c[-1], carries), ys, report
+
+
+def check_converged(report: NewtonReport) -> None:
+    """Raise RunError unless the iteration converged; inside `jit` its values are NaN instead."""
+    if not isinstance(report.converged, jax.core.Tracer) and not report.converged:
+        raise RunError(
+            f"the newton driver did not converge: its residual is {float(report.residual):.2g} "
+            f"after {int(report.iterations)} iterations; use driver='plain' for this cell."
+        )
+
+
+def _join(carry):
+    return jnp.concatenate(jax.tree.leaves(carry), axis=-1)
+
+
+def _part(flat, like):
+    leaves, structure = jax.tree.flatten(like)
+    widths = [leaf.shape[-1] for leaf in leaves]
+    ends = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]
+    return structure.unflatten(jnp.split(flat, ends, axis=-1))
+
+
+def _steps(cell, params, carry, past, xs):
+    """Every carry from the one before it, flat [T, ..., n], and the Jacobians [T, ..., n, n]."""
+
+    def after(flat, x):
+        return _join(cell.step(params, _part(flat, carry), x)[0])
+
+    def linearized(flat, x):
+        value, push = jax.linearize(lambda f: after(f, x), flat)
+        rows = jnp.eye(flat.shape[-1], dtype=flat.dtype)
+        turned = jax.vmap(lambda row: push(jnp.broadcast_to(row, flat.shape)), out_axes=-2)(rows)
+        return value, turned
+
+    return jax.vmap(linearized)(past, xs)
+
+
+def _linear_scan(a, b, reverse=False):
+    """s_t = s_t-1 a_t + b_t for rows b [T, ..., n] and matrices a [T, ..., n, n]."""
+
+    def join(early, late):
+        moved = jnp.einsum("...i,...ij->...j", early[1], late[0])
+        return early[0] @ late[0], moved + late[1]
+
+    return jax.lax.associative_scan(join, (a, b), reverse=reverse)[1]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _solve(cell, max_iterations, params, carry, xs):
+    start = _join(carry)
+    steps = len(jax.tree.leaves(xs)[0])
+    tolerance = float(jnp.finfo(start.dtype).eps) ** 0.75
+
+    def round_(state):
+        states, _, count = state
+        past = jnp.concatenate([start[None], states[:-1]])
+        value, a = _steps(cell, params, carry, past, xs)
+        b = value - jnp.einsum("...i,...ij->...j", past, a)
+        states = _linear_scan(a, b.at[0].add(jnp.einsum("...i,...ij->...j", start, a[0])))
+        past = jnp.concatenate([start[None], states[:-1]])
+        moved = jax.vmap(lambda c, x: _join(cell.step(params, _part(c, carry), x)[0]))(past, xs)
+        scale = 1 + jnp.max(jnp.abs(states), initial=0)
+        return states, jnp.max(jnp.abs(moved - states), initial=0) / scale, count + 1
+
+    def goes_on(state):
+        _, residual, count = state
+        return (residual > tolerance) & (count < max_iterations)
+
+    guess = jnp.broadcast_to(start, (steps, *start.shape))
+    first = guess, jnp.asarray(jnp.inf, start.dtype), jnp.zeros((), jnp.int32)
+    states, residual, count = jax.lax.while_loop(goes_on, round_, first)
+    converged = residual <= tolerance
+    states = jnp.where(converged, states, jnp.nan)
+    return _part(states, carry), NewtonReport(residual, count, converged)
+
+
+def _forward(cell, max_iterations, params, carry, xs):
+    states, report = _solve(cell, max_iterations, params, carry, xs)
+    return (states, report), (params, carry, xs, states)
+
+
+def _backward(cell, max_iterations, residuals, cotangents):
+    """The adjoint is a linear recurrence backwards: g_t = d_t + g_t+1 a_t+1 transposed."""
+    params, carry, xs, states = residuals
+    d_states, _ = cotangents
+    past = jnp.concatenate([_join(carry)[None], _join(states)[:-1]])
+    _, a = _steps(cell, params, carry, past, xs)
+    after = jnp.concatenate([a[1:], jnp.zeros_like(a[:1])])
+    g = _linear_scan(jnp.swapaxes(after, -1, -2), _join(d_states), reverse=True)
+
+    def forward(params, past, xs):
+        step = partial(cell.step, params)
+        return jax.vmap(lambda c, x: _join(step(_part(c, carry), x)[0]))(past, xs)
+
+    d_params, d_past, d_xs = jax.vjp(forward, params, past, xs)[1](g)
+    return d_params, _part(d_past[0], carry), d_xs
+
+
+_solve.defvjp(_forward, _backward)

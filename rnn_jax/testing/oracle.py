@@ -1,0 +1,186 @@
+"""One problem for every cell, ways to run it, and a Python loop to hold them against."""
+
+import contextlib
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnn_jax.cell import Cell, GatedCell
+from rnn_jax.numerics import named
+from rnn_jax.scan import unroll
+from rnn_jax.typing import Array, Carry, Params
+
+T, B, D = 7, 4, 2
+
+DRIVERS = {
+    "auto": {},
+    "plain": {"driver": "plain"},
+    "chunked": {"driver": "chunked", "chunk": 2},
+    "remat": {"driver": "chunked", "chunk": 2, "remat": True},
+    "associative": {"driver": "associative"},
+}
+"""What `unroll` is told, by name; a new driver is a row here and a word in `drivers_for`."""
+
+
+def drivers_for(cell: Cell) -> tuple[str, ...]:
+    """The drivers that `cell` can take, the reference first."""
+    if not isinstance(cell, GatedCell):
+        return ("plain",)
+    return ("plain", "chunked", "remat", *(["associative"] if cell.linear else []))
+
+
+def places(cell: Cell) -> tuple[int, ...]:
+    """Sizes for the axes of the batch shape that are places of one example; none for most cells."""
+    return tuple(range(2, 2 + cell.spatial_axes))
+
+
+class Problem(NamedTuple):
+    """What a cell is run on, and a cotangent for each thing that comes out: (carry, ys)."""
+
+    params: Params
+    xs: Array
+    carry: Carry
+    cotangents: tuple
+
+
+def problem(cell, steps=T, batch=(B,), features=D, dtype=np.float64, seed=0):
+    """Random values for all that goes in, and for the cotangents of all that comes out."""
+    rng, batch = np.random.default_rng(seed), (*batch, *places(cell))
+
+    def like(tree, scale=1.0):
+        def normal(leaf):
+            return jnp.asarray(scale * rng.normal(size=leaf.shape), dtype)
+
+        return jax.tree.map(normal, tree)
+
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), features))
+    # Wide or narrow, neither values nor gradients explode within a few steps.
+    params = like(params, scale=1 / max(2, cell.hidden_size**0.5))
+    xs = like(np.empty((steps, *batch, features)))
+    carry = jax.eval_shape(lambda: cell.initial_carry(batch))
+    ys = np.empty((steps, *batch, cell.output_size))
+    return Problem(params, xs, like(carry), like((carry, ys)))
+
+
+def fetched(function):
+    """The function, its results as NumPy arrays: what is done with those compiles nothing."""
+    return lambda *args, **options: jax.device_get(function(*args, **options))
+
+
+@fetched
+@partial(jax.jit, static_argnames=("cell", "driver"))
+def run(cell, params, xs, carry=None, *, lengths=None, driver="auto"):
+    """`unroll`, compiled: the final carry and the outputs."""
+    return unroll(cell, params, xs, carry, lengths=lengths, **DRIVERS[driver])
+
+
+def pull_back(f, cotangents, *arguments):
+    """What f returns, and the gradient of what it returns, weighed by cotangents."""
+    values, vjp = jax.vjp(f, *arguments)
+    return values, vjp(cotangents)
+
+
+@fetched
+@partial(jax.jit, static_argnames=("cell", "driver"))
+def run_back(cell, params, xs, carry, cotangents, *, lengths=None, driver="auto"):
+    """The values of `run`, and its gradients by params, xs and carry."""
+    unrolled = partial(unroll, cell, lengths=lengths, **DRIVERS[driver])
+    return pull_back(unrolled, cotangents, params, xs, carry)
+
+
+@fetched
+@partial(jax.jit, static_argnums=0)
+def _step(cell, params, carry, x):
+    return cell.step(params, carry, x)
+
+
+@fetched
+@partial(jax.jit, static_argnums=0)
+def _step_back(cell, params, carry, x, cotangents):
+    return pull_back(cell.step, cotangents, params, carry, x)
+
+
+def loop(cell, params, xs, carry):
+    """`run` as a Python loop over the steps of the cell."""
+    width = cell.output_size
+    ys = np.zeros((*xs.shape[:-1], width), xs.dtype)
+    for t, x in enumerate(np.asarray(xs)):
+        carry, ys[t] = _step(cell, params, carry, x)
+    return carry, ys
+
+
+def loop_back(cell, params, xs, carry, cotangents):
+    """`run_back` as a Python loop: back-propagation through time, one step at a time."""
+    params, xs, carry, (d_carry, d_ys) = jax.device_get((params, xs, carry, cotangents))
+    carries, ys = [carry], np.zeros_like(d_ys)
+    for t, x in enumerate(xs):
+        carry, ys[t] = _step(cell, params, carry, x)
+        carries.append(carry)
+    d_params, d_xs = jax.tree.map(np.zeros_like, params), np.zeros_like(xs)
+    for t in reversed(range(len(xs))):
+        _, d_in = _step_back(cell, params, carries[t], xs[t], (d_carry, d_ys[t]))
+        d_step, d_carry, d_xs[t] = d_in
+        d_params = jax.tree.map(np.add, d_params, d_step)
+    return (carry, ys), (d_params, d_xs, d_carry)
+
+
+def inner(a, b):
+    """The inner product of two trees."""
+    return sum(jax.tree.leaves(jax.tree.map(np.vdot, a, b)))
+
+
+def ensure(holds, otherwise):
+    """AssertionError saying what is so `otherwise`; unlike `assert` also under `python -O`."""
+    if not holds:
+        raise AssertionError(otherwise)
+
+
+def assert_close(got, want, tolerance=1e-12):
+    """The same tree, and every leaf within `tolerance`, absolute and relative."""
+    _assert_all(partial(np.allclose, rtol=tolerance, atol=tolerance, equal_nan=True), got, want)
+
+
+def assert_same(got, want):
+    """The same tree, bit for bit."""
+
+    def same(a, b):
+        return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True)
+
+    _assert_all(same, got, want)
+
+
+def _assert_all(agree, got, want):
+    """AssertionError, naming the leaves that are furthest off, unless all leaves agree."""
+    got_tree, want_tree = jax.tree.structure(got), jax.tree.structure(want)
+    ensure(got_tree == want_tree, f"got the tree {got_tree}, expected {want_tree}")
+    wrong = []
+    for (name, a), b in zip(named(got).items(), jax.tree.leaves(want), strict=True):
+        a, b, name = np.asarray(a), np.asarray(b), name or "the result"
+        if a.shape != b.shape:
+            wrong.append((np.inf, f"{name} has shape {a.shape}, expected {b.shape}"))
+        elif not agree(a, b):
+            off = np.abs(a.astype(np.float64) - b.astype(np.float64)).max(initial=0)
+            what = f"off by up to {off:.2g}" if off else f"{a.dtype}, expected {b.dtype}"
+            wrong.append((np.nan_to_num(off, nan=np.inf), f"{name} is {what}"))
+    worst = [words for _, words in sorted(wrong, key=lambda found: -found[0])]
+    more = f"; {len(worst) - 2} more" if len(worst) > 2 else ""
+    ensure(not wrong, "; ".join(worst[:2]) + more)
+
+
+@contextlib.contextmanager
+def compilations():
+    """A list that grows by one with each compilation by XLA."""
+    seen = []
+
+    def listen(event, _duration, **_details):
+        if event == "/jax/core/compile/backend_compile_duration":
+            seen.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield seen
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)

@@ -1,0 +1,85 @@
+"""What goes on inside a cell as it runs: every carry, and the values of the gates."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.cell import Cell, GatedCell
+from rnn_jax.errors import InputError
+from rnn_jax.inputs import prepare
+from rnn_jax.scan import unroll
+from rnn_jax.typing import Array, Carry, Float, Params
+from rnn_jax.wrappers.base import GatedWrapper, Wrapper, wrapper_for
+
+
+def unroll_carries(
+    cell: Cell, params: Params, xs: Float[Array, "T ... D"], carry: Carry | None = None, **options
+) -> Carry:
+    """The carry after each step, fields [T, ..., H]; zeros where a step does not count.
+
+    `options` are those of `unroll`, drivers included; so are the errors.
+    """
+    outward = wrapper_for(cell, _CarryOut, _GatedCarryOut)(cell)
+    last, joined = unroll(outward, params, xs, carry, **options)
+    fields, structure = jax.tree.flatten(last)
+    return structure.unflatten(jnp.split(joined, len(fields), axis=-1))
+
+
+class _CarryOut(Wrapper):
+    """A cell whose output is its whole carry, field beside field."""
+
+    def step(self, params, carry, x):
+        carry, _ = self.inner.step(params, carry, x)
+        return carry, jnp.concatenate(jax.tree.leaves(carry), axis=-1)
+
+
+class _GatedCarryOut(GatedWrapper):
+    """`_CarryOut` for a gated cell."""
+
+    def readout(self, params, carry):
+        return jnp.concatenate(jax.tree.leaves(carry), axis=-1)
+
+
+def gate_activations(
+    cell: GatedCell,
+    params: Params,
+    xs: Float[Array, "T ... D"],
+    carry: Carry | None = None,
+    **options,
+) -> dict[str, Float[Array, "T ... H"]]:
+    """The value of each gate of `cell` at each step, by name; zero where a step does not count.
+
+    `options` are those of `unroll` that say which steps count: lengths, mask, resets.
+
+    Raises:
+      InputError: as `unroll`; a cell that has no gates or does not tell their values.
+    """
+    if not isinstance(cell, GatedCell):
+        raise InputError(f"{type(cell).__name__} is not a GatedCell: it has no gates to watch.")
+    run = prepare(cell, params, xs, carry, **options)
+
+    def step(carry, x):
+        x_gates, h_gates = run.cell.project(run.params, x), run.cell.mix(run.params, carry)
+        values = run.cell.activations(run.params, carry, x_gates, h_gates)
+        return run.cell.update(run.params, carry, x_gates, h_gates), values
+
+    _, values = jax.lax.scan(step, run.carry, run.xs)
+    return dict(zip(cell.gates, values, strict=True))
+
+
+def has_activations(cell: Cell) -> bool:
+    """Whether the cell tells the values of its gates."""
+    return isinstance(cell, GatedCell) and type(cell).activations is not GatedCell.activations
+
+
+def open_and_shut(
+    cell: GatedCell, values: Mapping[str, Float[Array, "T ... H"]]
+) -> dict[str, Float[Array, "T ... H"]]:
+    """The gates of `gate_activations` whose values are all in 0 to 1, by what they do: keep (f)."""
+    roles = {cell.keep_gate: "keep", cell.write_gate: "write", "o": "read", "r": "reset"}
+    return {
+        f"{roles[name]} ({name})" if name in roles else name: value
+        for name, value in values.items()
+        if value.size and value.min() >= 0 and value.max() <= 1
+    }

@@ -1,0 +1,146 @@
+"""Cells around cells: what a cell is not told to do otherwise, the inner cell does.
+
+A wrapper comes in two forms, around any cell and, still in parts and still fast, around a gated
+one. What is random in it is drawn by `sampled`, once for a run, into its parameters or inputs;
+without a key a cell does what is expected of it on average.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.cell import Cell, GatedCell
+from rnn_jax.typing import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Wrapper(Cell):
+    """A cell around any cell: the inner one's, but for what a subclass replaces."""
+
+    hidden_size: int = dataclasses.field(init=False, repr=False)
+    inner: Cell
+
+    def __post_init__(self):
+        object.__setattr__(self, "hidden_size", self.inner.hidden_size)
+
+    def inner_params(self, params):
+        """The inner cell's part of the parameters."""
+        return params
+
+    def with_inner_params(self, params, inner):
+        """The parameters with another part for the inner cell."""
+        return inner
+
+    def init(self, key, input_size):
+        """The inner parameters."""
+        return self.inner.init(key, input_size)
+
+    def initial_carry(self, batch_shape=(), dtype=jnp.float32):
+        """The inner initial carry."""
+        return self.inner.initial_carry(batch_shape, dtype)
+
+    def start(self, params, batch_shape=(), dtype=jnp.float32):
+        """The inner start."""
+        return self.inner.start(self.inner_params(params), batch_shape, dtype)
+
+    def step(self, params, carry, x):
+        """The inner step."""
+        return self.inner.step(self.inner_params(params), carry, x)
+
+    def input_size(self, params):
+        """The inner input size."""
+        return self.inner.input_size(self.inner_params(params))
+
+    def sampled(self, params, xs, key):
+        """What is random in the inner cell drawn, and nothing else."""
+        inner, drawn, xs = self.inner.sampled(self.inner_params(params), xs, key)
+        return dataclasses.replace(self, inner=inner), self.with_inner_params(params, drawn), xs
+
+    @property
+    def output_size(self):
+        """The inner output size."""
+        return self.inner.output_size
+
+    @property
+    def spatial_axes(self):
+        """The inner spatial axes."""
+        return self.inner.spatial_axes
+
+    @property
+    def keep_gate(self):
+        """The inner gate that keeps the past."""
+        return self.inner.keep_gate
+
+    @property
+    def write_gate(self):
+        """The inner gate that writes."""
+        return self.inner.write_gate
+
+
+@dataclasses.dataclass(frozen=True)
+class GatedWrapper(Wrapper, GatedCell):
+    """A gated cell around a gated cell."""
+
+    inner: GatedCell
+    step = GatedCell.step
+
+    def project(self, params, xs):
+        """The inner projection."""
+        return self.inner.project(self.inner_params(params), xs)
+
+    def mix(self, params, carry):
+        """The inner mix."""
+        return self.inner.mix(self.inner_params(params), carry)
+
+    def update(self, params, carry, x_gates, h_gates):
+        """The inner update."""
+        return self.inner.update(self.inner_params(params), carry, x_gates, h_gates)
+
+    def readout(self, params, carry):
+        """The inner readout."""
+        return self.inner.readout(self.inner_params(params), carry)
+
+    def activations(self, params, carry, x_gates, h_gates):
+        """The inner activations."""
+        return self.inner.activations(self.inner_params(params), carry, x_gates, h_gates)
+
+    def coefficients(self, params, x_gates):
+        """The inner coefficients."""
+        return self.inner.coefficients(self.inner_params(params), x_gates)
+
+    def state(self, carry):
+        """The inner state."""
+        return self.inner.state(carry)
+
+    def carry(self, state):
+        """The inner carry."""
+        return self.inner.carry(state)
+
+    @property
+    def gates(self):
+        """The inner gates."""
+        return self.inner.gates
+
+    @property
+    def linear(self):
+        """Whether the inner cell is linear."""
+        return self.inner.linear
+
+
+def wrapper_for(cell: Cell, any_cell: type[Wrapper], gated: type[GatedWrapper]) -> type[Wrapper]:
+    """The form of a wrapper that fits `cell`."""
+    return gated if isinstance(cell, GatedCell) else any_cell
+
+
+def first_leaf(tree: Any) -> Array:
+    """The inputs proper, where masks and noise travel behind them; of a carry, h."""
+    return jax.tree.leaves(tree)[0]
+
+
+def on_first_leaf(function: Callable[[Array], Array], tree: Any) -> Any:
+    """The tree with `function` of its first leaf in that leaf's place."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure.unflatten([function(leaves[0]), *leaves[1:]])

@@ -1,0 +1,151 @@
+"""Dropout around any cell: what is dropped is drawn once for a run, and the same at every step."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+
+from rnn_jax.cell import Cell, GatedCell
+from rnn_jax.errors import InputError
+from rnn_jax.initializers import require
+from rnn_jax.typing import Array, Float, Key, Params
+from rnn_jax.wrappers.base import GatedWrapper, Wrapper, first_leaf, on_first_leaf, wrapper_for
+
+
+def dropout(cell: Cell, inputs: float = 0.0, state: float = 0.0) -> Cell:
+    """Variational dropout: the same inputs and the same units of h are dropped at every step.
+
+    Args:
+      cell: any cell; for `state` a `GatedCell`, whose `mix` alone sees h without the dropped units.
+      inputs: probability that an input feature is zero; the others are scaled by 1 / (1 - inputs).
+      state: the same for the units of the first field of the carry, h, as the gates see them.
+
+    Raises:
+      InputError: a probability outside [0, 1), state dropout for a cell that is no GatedCell.
+    Reference: Gal, Ghahramani (2016), "A theoretically grounded application of dropout in recurrent
+    neural networks".
+    """
+    check_rates(inputs=inputs, state=state)
+    if state and not isinstance(cell, GatedCell):
+        raise InputError(
+            f"state dropout needs a GatedCell, {type(cell).__name__} is none; use inputs alone."
+        )
+    return wrapper_for(cell, DropoutCell, DropoutGatedCell)(cell, inputs, state)
+
+
+def drop_connect(cell: Cell, rate: float) -> Cell:
+    """DropConnect: the same entries of the recurrent matrix w_h are zero at every step.
+
+    Raises:
+      InputError: a rate outside [0, 1); in use, params without w_h.
+    References: Wan, Zeiler, Zhang, LeCun, Fergus (2013), "Regularization of neural networks using
+    DropConnect"; Merity, Keskar, Socher (2018), "Regularizing and optimizing LSTM language models".
+    """
+    check_rates(rate=rate)
+    return wrapper_for(cell, DropConnectCell, DropConnectGatedCell)(cell, rate)
+
+
+def dropout_mask(key: Key[Array, ""], rate: float, shape: tuple[int, ...], dtype) -> Array:
+    """0 with probability `rate`, else 1 / (1 - rate): 1 on average."""
+    return jax.random.bernoulli(key, 1 - rate, shape).astype(dtype) / (1 - rate)
+
+
+def check_rates(**rates: float) -> None:
+    """Raise InputError, naming the rate, unless each is at least 0 and below 1."""
+    for name, rate in rates.items():
+        if not 0 <= rate < 1:
+            raise InputError(f"{name} must be at least 0 and below 1, got {rate}.")
+
+
+class DropoutParams(NamedTuple):
+    """Parameters beside what is dropped in one run."""
+
+    inner: Params
+    inputs: Float[Array, "... D"]
+    state: Float[Array, "... H"]
+
+
+class _Dropped:
+    """What both forms of dropout share: `DropoutParams` in a run with a key, else the inner's."""
+
+    def inner_params(self, params):
+        """The inner cell's part of the parameters."""
+        return params.inner if isinstance(params, DropoutParams) else params
+
+    def with_inner_params(self, params, inner):
+        """The same masks beside other parameters."""
+        return params._replace(inner=inner) if isinstance(params, DropoutParams) else inner
+
+    def sampled(self, params, xs, key):
+        """The masks drawn, of each example its own."""
+        key, key_x, key_h = (None,) * 3 if key is None else jax.random.split(key, 3)
+        cell, params, xs = super().sampled(params, xs, key)
+        if key is None:
+            return cell, params, xs
+        x = first_leaf(xs)
+        inputs = dropout_mask(key_x, self.inputs, x.shape[1:], x.dtype)
+        state = dropout_mask(key_h, self.state, (*x.shape[1:-1], self.hidden_size), x.dtype)
+        return cell, DropoutParams(params, inputs, state), xs
+
+    def _thinned(self, params, xs):
+        if not isinstance(params, DropoutParams):
+            return xs
+        return on_first_leaf(lambda x: x * params.inputs, xs)
+
+
+@dataclasses.dataclass(frozen=True)
+class DropoutCell(_Dropped, Wrapper):
+    """`dropout` on the inputs of a cell that is nothing but a step."""
+
+    inputs: float
+    state: float
+
+    def step(self, params, carry, x):
+        """The inner step on what is left of x."""
+        return super().step(params, carry, self._thinned(params, x))
+
+
+@dataclasses.dataclass(frozen=True)
+class DropoutGatedCell(_Dropped, GatedWrapper):
+    """`dropout` for a gated cell."""
+
+    inputs: float
+    state: float
+
+    def project(self, params, xs):
+        """The inner projection of what is left of xs."""
+        return super().project(params, self._thinned(params, xs))
+
+    def mix(self, params, carry):
+        """The inner mix of what is left of the first field."""
+        if isinstance(params, DropoutParams):
+            carry = on_first_leaf(lambda h: h * params.state, carry)
+        return super().mix(params, carry)
+
+
+class _DropConnected:
+    """What both forms of DropConnect share."""
+
+    def sampled(self, params, xs, key):
+        """The mask drawn, one for the batch, and multiplied into w_h."""
+        if key is None:
+            return super().sampled(params, xs, key)
+        key, key_w = jax.random.split(key)
+        cell, params, xs = super().sampled(params, xs, key)
+        require(params, "w_h")
+        mask = dropout_mask(key_w, self.rate, params.w_h.shape, params.w_h.dtype)
+        return cell, params._replace(w_h=params.w_h * mask), xs
+
+
+@dataclasses.dataclass(frozen=True)
+class DropConnectCell(_DropConnected, Wrapper):
+    """`drop_connect` for a cell that is nothing but a step."""
+
+    rate: float
+
+
+@dataclasses.dataclass(frozen=True)
+class DropConnectGatedCell(_DropConnected, GatedWrapper):
+    """`drop_connect` for a gated cell."""
+
+    rate: float

@@ -1,0 +1,87 @@
+"""Layer normalisation inside the gates of any gated cell."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax.lax import rsqrt
+
+from rnn_jax.cell import GatedCell
+from rnn_jax.errors import InputError
+from rnn_jax.typing import Array, Float, Params
+from rnn_jax.wrappers.base import GatedWrapper, on_first_leaf
+
+EPSILON = 1e-6
+"""Added to the variance of a gate, whose units may all be equal."""
+
+
+def layer_norm(cell: GatedCell) -> GatedCell:
+    """Each gate's share of the input and of the past normalised over its H units, apart.
+
+        x_gates' = x_scale norm(x_gates) + shift      h_gates' = h_scale norm(h_gates)
+        norm(a) = (a - mean a) / sqrt(var a + epsilon), gate by gate
+
+    Params: `LayerNormParams`; the shift starts as the inner bias, e.g. the forget bias, of which a
+    norm would leave nothing.
+
+    Raises:
+      InputError: a cell that is no GatedCell.
+    Reference: Ba, Kiros, Hinton (2016), "Layer normalization". The memory cell of an LSTM is not
+    normalised.
+    """
+    if not isinstance(cell, GatedCell):
+        raise InputError(f"layer_norm needs a GatedCell, {type(cell).__name__} is none.")
+    return LayerNormCell(cell)
+
+
+class LayerNormParams(NamedTuple):
+    """Parameters of the inner cell, and of the norms."""
+
+    inner: Params
+    x_scale: Float[Array, " G*H"]
+    h_scale: Float[Array, " G*H"]
+    shift: Float[Array, " G*H"]
+
+
+class LayerNormCell(GatedWrapper):
+    """What `layer_norm` returns."""
+
+    def init(self, key, input_size):
+        """The inner parameters; scales 1; the inner bias as the shift."""
+        inner = self.inner.init(key, input_size)
+        ones = jnp.ones(len(self.gates) * self.hidden_size, jnp.float32)
+        if not hasattr(inner, "b"):
+            return LayerNormParams(inner, ones, ones, jnp.zeros_like(ones))
+        return LayerNormParams(inner._replace(b=jnp.zeros_like(inner.b)), ones, ones, inner.b)
+
+    def inner_params(self, params):
+        """The inner cell's parameters."""
+        return params.inner
+
+    def with_inner_params(self, params, inner):
+        """The same norms around other parameters."""
+        return params._replace(inner=inner)
+
+    def update(self, params, carry, x_gates, h_gates):
+        """The inner update of normalised gates."""
+        return super().update(params, carry, *self._normed(params, x_gates, h_gates))
+
+    def activations(self, params, carry, x_gates, h_gates):
+        """The inner activations of normalised gates."""
+        return super().activations(params, carry, *self._normed(params, x_gates, h_gates))
+
+    def coefficients(self, params, x_gates):
+        """The inner coefficients of normalised gates."""
+        return super().coefficients(params, self._normed_x(params, x_gates))
+
+    def _normed(self, params, x_gates, h_gates):
+        if h_gates.shape[-1]:
+            h_gates = params.h_scale * self._norm(h_gates)
+        return self._normed_x(params, x_gates), h_gates
+
+    def _normed_x(self, params, x_gates):
+        return on_first_leaf(lambda x: params.x_scale * self._norm(x) + params.shift, x_gates)
+
+    def _norm(self, gates):
+        a = gates.reshape(*gates.shape[:-1], len(self.gates), self.hidden_size)
+        a = a - a.mean(-1, keepdims=True)
+        return (a * rsqrt((a * a).mean(-1, keepdims=True) + EPSILON)).reshape(gates.shape)

@@ -1,0 +1,191 @@
+"""`check_cell` says of a broken cell which claim it breaks, and of a sound one that all hold."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cells import LinearRNNCell
+
+from rnn_jax import HiddenCarry, InputError, LSTMCell, MinimalGatedCell, ResetBeforeGRUCell, RNNCell
+from rnn_jax.cell import dot
+from rnn_jax.testing import CHECKS, OF_A_CELL, ContractError, check_cell
+from rnn_jax.testing.oracle import assert_close, assert_same, drivers_for
+
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+
+class PlainCarry(RNNCell):
+    def initial_carry(self, batch_shape=(), dtype=jnp.float32):
+        return (jnp.zeros((*batch_shape, self.hidden_size), dtype),)
+
+
+class Float32Carry(RNNCell):
+    def initial_carry(self, batch_shape=(), dtype=jnp.float32):
+        return HiddenCarry(jnp.zeros((*batch_shape, self.hidden_size)))
+
+
+class WideParams(RNNCell):
+    def init(self, key, input_size):
+        params = super().init(key, input_size)
+        return params._replace(b=jnp.zeros(self.hidden_size, jnp.float64))
+
+
+class Options:
+    """Compared by what it is, not by what it holds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EqualToNoOther(RNNCell):
+    options: Any = None
+
+
+@dataclasses.dataclass(frozen=True, unsafe_hash=True)
+class Hashless(RNNCell):
+    options: Any = None
+
+
+class MixesTheBatch(RNNCell):
+    def update(self, params, carry, x_gates, h_gates):
+        h = jnp.tanh(x_gates + h_gates)
+        return HiddenCarry(h - h.mean(axis=0) if h.ndim > 1 else h)
+
+
+class LooksAhead(RNNCell):
+    def readout(self, params, carry):
+        return jnp.flip(carry.h, axis=-3) if carry.h.ndim > 2 else carry.h
+
+
+class CountsItsCalls(ResetBeforeGRUCell):
+    """Mutable state outside the carry."""
+
+    def step(self, params, carry, x):
+        CALLS.append(x)
+        carry, y = super().step(params, carry, x)
+        return carry, y * len(CALLS)
+
+
+CALLS = []
+
+
+class DropsAGradient(MinimalGatedCell):
+    def mix(self, params, carry):
+        return dot(carry.h, jax.lax.stop_gradient(params.w_h))
+
+
+class IgnoresTheDtype(LinearRNNCell):
+    def update(self, params, carry, x_gates, h_gates):
+        return HiddenCarry(0.5 * np.float64(1) * (x_gates + h_gates))
+
+
+class TwoSteps(LinearRNNCell):
+    """Its parts do not make its step."""
+
+    def step(self, params, carry, x):
+        return super().step(params, super().step(params, carry, x)[0], x)
+
+
+class Broken(NamedTuple):
+    cell: Any
+    drivers: tuple[str, ...]
+    words: tuple[str, ...]
+
+
+BROKEN = [
+    Broken(PlainCarry(2), ("plain",), ("initial carry is a named tuple", "is a tuple")),
+    Broken(Float32Carry(2), ("plain",), ("initial carry", "expected bfloat16")),
+    Broken(WideParams(2), ("plain",), ("params are float32", "float32 and float64")),
+    Broken(
+        EqualToNoOther(2, options=Options()), ("plain",), ("frozen hashable value", "not equal")
+    ),
+    Broken(Hashless(2, options=[]), ("plain",), ("frozen hashable value", "unhashable")),
+    Broken(
+        MixesTheBatch(2),
+        ("plain",),
+        ("a sequence runs alone as in a batch", "each sequence runs as if alone"),
+    ),
+    Broken(
+        LooksAhead(2),
+        ("plain", "chunked"),
+        (
+            "outputs before t do not see inputs from t on. Found: chunked: ys before t = 1 is off",
+            "the gradient of y t by later inputs is exactly zero. Found: chunked: the gradient",
+        ),
+    ),
+    Broken(CountsItsCalls(2), ("plain",), ("of a python loop", "ys is off by up to")),
+    Broken(
+        DropsAGradient(2), ("plain",), ("finite differences", "the slope by params.w_h is off by")
+    ),
+    Broken(IgnoresTheDtype(2), ("plain",), ("bfloat16 weights give float32", "float64")),
+    Broken(
+        TwoSteps(2),
+        ("plain", "chunked"),
+        ("of a python loop. Found: chunked: the gradient by params.w_x is",),
+    ),
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: type(broken.cell).__name__)
+def test_the_claim_that_a_cell_breaks_is_named(broken):
+    with pytest.raises(ContractError) as caught:
+        check_cell(broken.cell, drivers=broken.drivers)
+    message = str(caught.value)
+    assert repr(broken.cell) in message
+    for words in broken.words:
+        assert words in message
+
+
+def test_how_a_cell_runs_is_not_tried_before_what_it_is_holds():
+    with pytest.raises(ContractError) as caught:
+        check_cell(PlainCarry(2))
+    claims = [line for line in str(caught.value).splitlines() if line.startswith("- ")]
+    assert all(any(claim in line for claim in OF_A_CELL) for line in claims)
+    assert "were not tried" in str(caught.value)
+
+
+def test_a_sound_cell_holds_all_claims_at_other_sizes_too():
+    assert check_cell(MinimalGatedCell(5), drivers=["chunked"], features=1) == tuple(CHECKS)
+
+
+def test_a_cell_that_is_nothing_but_a_step_is_asked_under_plain():
+    assert drivers_for(ResetBeforeGRUCell(2)) == ("plain",)
+    assert drivers_for(LSTMCell(2)) == ("plain", "chunked", "remat")
+
+
+@pytest.mark.parametrize(
+    "words, arguments",
+    [
+        ("takes a cell", {"cell": LSTMCell}),
+        ("can take the drivers plain; got 'chunked'", {"cell": ResetBeforeGRUCell(2)}),
+        ("features must be a positive whole number", {"cell": LSTMCell(2), "features": 0}),
+    ],
+)
+def test_what_cannot_be_checked_is_told_in_words(words, arguments):
+    with pytest.raises(InputError, match=words):
+        check_cell(**{"drivers": ("chunked",), **arguments})
+
+
+@pytest.mark.parametrize("check", [assert_close, assert_same])
+def test_a_difference_is_told_by_name_and_size_the_largest_first(check):
+    want = {"a": np.zeros(3), "b": HiddenCarry(np.zeros((2, 2))), "c": np.zeros(1)}
+    got = {"a": np.array([0, 0.5, 0]), "b": HiddenCarry(np.full((2, 2), -2.0)), "c": np.ones(1)}
+    check(want, want)
+    with pytest.raises(AssertionError) as caught:
+        check(got, want)
+    assert str(caught.value) == "b.h is off by up to 2; c is off by up to 1; 1 more"
+
+
+@pytest.mark.parametrize(
+    "words, got",
+    [
+        ("is off by up to nan", np.array([np.nan, 0])),
+        ("has shape", np.zeros(3)),
+        ("tree", (np.zeros(2),)),
+        ("float32, expected float64", np.zeros(2, np.float32)),
+    ],
+)
+def test_what_is_no_number_of_another_shape_tree_or_type_is_not_the_same(words, got):
+    with pytest.raises(AssertionError, match=words):
+        assert_same(got, np.zeros(2))

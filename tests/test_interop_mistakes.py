@@ -1,0 +1,122 @@
+"""What no cell expresses, and what is not there, is refused in one sentence."""
+
+import sys
+
+import jax
+import pytest
+from cells import H, LinearRNNCell
+from flax import linen as nn
+from oracle import D
+
+from rnn_jax import GRUCell, InputError, LSTMCell, RNNCell
+from rnn_jax.interop import (
+    LinenCell,
+    from_keras,
+    from_linen,
+    from_torch,
+    to_keras,
+    to_linen,
+    to_torch,
+)
+
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+
+def pair(cell, input_size=D):
+    return cell, cell.init(jax.random.key(0), input_size)
+
+
+def refused(words, f, *arguments):
+    with pytest.raises(InputError) as error:
+        f(*arguments)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name, options, words",
+    [
+        ("LSTM", {"proj_size": 2}, "LSTM has proj_size=2, which no cell here expresses"),
+        ("GRU", {"num_layers": 2, "dropout": 0.5}, "only dropout=0 can be taken over"),
+        ("GRUCell", {}, "expected one of RNN, GRU, LSTM, got GRUCell"),
+    ],
+)
+def test_a_layer_of_pytorch_that_no_cell_is(name, options, words):
+    torch = pytest.importorskip("torch")
+    refused(words, from_torch, getattr(torch.nn, name)(D, H, **options))
+
+
+@pytest.mark.parametrize(
+    "name, options, words",
+    [
+        ("GRU", {"reset_after": False}, "GRUCell has reset_after=False"),
+        ("LSTM", {"recurrent_activation": "hard_sigmoid"}, "only recurrent_activation=sigmoid"),
+        ("LSTM", {"activation": "relu"}, "LSTMCell has activation=relu"),
+        ("SimpleRNN", {"activation": "gelu"}, "only activation=tanh or relu"),
+        ("LSTM", {"dropout": 0.5}, "dropout=0.5"),
+        ("LSTM", {"recurrent_dropout": 0.5}, "recurrent_dropout=0.5"),
+        ("GRU", {"go_backwards": True}, "GRU has go_backwards=True"),
+        ("GRU", {"stateful": True}, "GRU has stateful=True"),
+        ("GRU", {}, "has no weights yet"),
+        ("Dense", {}, "expected one of SimpleRNN"),
+    ],
+)
+def test_a_layer_of_keras_that_no_cell_is(name, options, words):
+    keras = pytest.importorskip("keras")
+    refused(words, from_keras, getattr(keras.layers, name)(H, **options))
+
+
+@pytest.mark.parametrize(
+    "module, words",
+    [
+        (nn.SimpleCell(H, residual=True), "SimpleCell has residual=True"),
+        (nn.SimpleCell(H, activation_fn=nn.gelu), "only activation_fn=tanh or relu"),
+        (nn.GRUCell(H, gate_fn=nn.hard_sigmoid), "gate_fn=hard_sigmoid"),
+        (nn.LSTMCell(H, activation_fn=nn.relu), "only activation_fn=tanh"),
+        (nn.GRUCell(H, carry_init=nn.initializers.ones), "carry_init=ones"),
+        (nn.MGUCell(H), "expected one of SimpleCell"),
+        (nn.LSTMCell(H), "params must be those of LSTMCell, ii, if, ig, io, hi, hf, hg, ho"),
+        (nn.GRUCell(H + 1), "GRUCell(hidden_size=4) needs GRUParams"),
+    ],
+)
+def test_a_cell_of_linen_that_no_cell_is(module, words):
+    refused(words, from_linen, module, to_linen(*pair(GRUCell(H)))[1])
+
+
+@pytest.mark.parametrize("out", [to_keras, to_linen, lambda *pair: to_torch([[pair]])])
+def test_only_a_cell_that_the_others_have_goes_out_and_only_with_its_own_params(out):
+    pytest.importorskip("torch"), pytest.importorskip("keras")
+    refused(
+        "expected one of RNNCell, GRUCell, LSTMCell, got LinearRNN", out, *pair(LinearRNNCell(H))
+    )
+    refused("GRUCell(hidden_size=3) needs GRUParams", out, GRUCell(H), pair(LSTMCell(H))[1])
+    refused("got tuple", out, GRUCell(H), tuple(pair(GRUCell(H))[1]))
+    refused("got NoneType", out, GRUCell(H), None)
+
+
+@pytest.mark.parametrize(
+    "pairs, words",
+    [
+        ([], "expects pairs[layer][direction]"),
+        (pair(LSTMCell(H)), "give [[(cell, params)]]"),
+        ([pair(LSTMCell(H))], "give [[(cell, params)]]"),
+        ([[pair(LSTMCell(H))] * 3], "1 or 2 directions"),
+        ([[pair(LSTMCell(H))] * 2, [pair(LSTMCell(H), 2 * H)]], "1 or 2 directions"),
+        ([[pair(LSTMCell(H))], [pair(GRUCell(H), H)]], "layer 1 must have cells LSTMCell"),
+        ([[pair(LSTMCell(H))] * 2, [pair(LSTMCell(H), H)] * 2], "with D = 6 in float32"),
+        ([[pair(RNNCell(H)), pair(RNNCell(H, activation="relu"))]], "got RNNCell(hidden_size=3, a"),
+    ],
+)
+def test_pairs_that_are_not_one_layer_of_pytorch(pairs, words):
+    pytest.importorskip("torch")
+    refused(words, to_torch, pairs)
+
+
+@pytest.mark.parametrize("name, f", [("torch", from_torch), ("keras", from_keras)])
+def test_a_library_that_is_missing_is_named_with_the_way_to_get_it(name, f, monkeypatch):
+    monkeypatch.setitem(sys.modules, name, None)
+    refused(f"install it with `pip install {name}`", f, None)
+
+
+def test_a_linen_cell_of_no_cell():
+    refused("LinenCell expects a Cell, e.g. LSTMCell(64), got GRUCell", LinenCell, nn.GRUCell(H))

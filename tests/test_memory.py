@@ -1,0 +1,126 @@
+"""What goes from one training step to the next: memory, and noise that no device count changes."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from rnn_jax import LSTMCell
+from rnn_jax.batches import StreamOrder
+from rnn_jax.fit import fit
+from rnn_jax.mesh import data_mesh
+from rnn_jax.models import SequenceModel
+from rnn_jax.numerics import all_finite
+from rnn_jax.train import cleared, init_state, make_gradient, make_train_interval
+
+STREAMS, WINDOWS, T = 8, 3, 4
+CELL = LSTMCell(5)
+EMPTY = CELL.initial_carry((STREAMS,))
+
+
+def create():
+    return SequenceModel(CELL, 1, 1, rngs=nnx.Rngs(0))
+
+
+def next_value_loss(model, batch, keys, memory):
+    """Squared error in predicting the stream one step on, from inputs with some noise."""
+    noise = jax.vmap(lambda key: jax.random.normal(key, (T,)))(keys)
+    inputs = (batch["xs"] + batch["noise"][:, None] * noise).T[..., None]
+    carry, ys = model(inputs, cleared(memory, batch["begins"]))
+    error = jnp.square(ys[..., 0].T - batch["targets"])
+    return error.mean(), ({"largest": error.max(-1).mean()}, carry)
+
+
+def streams(noise=0.0, always_begins=False):
+    whole = np.random.default_rng(0).normal(size=(STREAMS, WINDOWS * T + 1)).astype(np.float32)
+    begins = np.tile(np.arange(WINDOWS) == 0, STREAMS) | always_begins
+    windows = {"xs": whole[:, :-1].reshape(-1, T), "targets": whole[:, 1:].reshape(-1, T)}
+    return windows | {"begins": begins, "noise": np.full(STREAMS * WINDOWS, noise, np.float32)}
+
+
+@functools.cache
+def trainer(devices, learning_rate):
+    mesh, optimizer = data_mesh(STREAMS, devices), optax.adam(learning_rate)
+    graphdef, state = init_state(create, optimizer, mesh, memory=EMPTY)
+    interval = make_train_interval(make_gradient(graphdef, next_value_loss), optimizer, mesh)
+    return interval, state
+
+
+def trained(data, *, devices=1, steps=7, log_every=2, learning_rate=0.01):
+    interval, start = trainer(devices, learning_rate)
+    state, order, rows = jax.tree.map(jnp.copy, start), StreamOrder(WINDOWS, STREAMS), []
+    for latest, row in fit(interval, state, data, order, steps=steps, log_every=log_every):
+        state = latest
+        rows += [row] if row else []
+    return state, rows
+
+
+def assert_close(got, want):
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), got, want)
+
+
+def test_windows_one_after_another_leave_the_carry_of_the_whole_stream():
+    data = streams()
+    state, _ = trained(data, steps=WINDOWS, log_every=WINDOWS, learning_rate=0)
+    whole = data["xs"].reshape(STREAMS, -1).T[..., None]
+    assert_close(state.memory, create()(jnp.asarray(whole))[0])
+
+
+def test_a_stream_that_begins_anew_begins_without_memory():
+    once, _ = trained(streams(), steps=WINDOWS + 1, log_every=4, learning_rate=0)
+    first, _ = trained(streams(), steps=1, log_every=4, learning_rate=0)
+    assert_close(once.memory, first.memory)
+
+
+def test_memory_changes_what_is_learned():
+    carried, reset = (trained(streams(always_begins=begins))[0] for begins in (False, True))
+    assert not np.allclose(carried.params.rnn.params.w_h[...], reset.params.rnn.params.w_h[...])
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_memory_and_noise_do_not_depend_on_the_number_of_devices(noise):
+    (one, one_rows), (several, rows) = (trained(streams(noise), devices=n) for n in (1, 8))
+    assert_close((several.params, several.memory), (one.params, one.memory))
+    for mine, theirs in zip(rows, one_rows, strict=True):
+        np.testing.assert_allclose(mine["largest"], theirs["largest"], rtol=1e-5)
+
+
+def test_every_step_and_every_place_in_a_batch_has_noise_of_its_own():
+    def loss(model, batch, keys, memory):
+        del batch, memory
+        drawn = jax.vmap(jax.random.normal)(keys)
+        return nnx.state(model)["output"]["bias"][...].sum() * 0.0, ({}, drawn)
+
+    mesh = data_mesh(STREAMS, 1)
+    graphdef, state = init_state(create, optax.sgd(0), mesh, memory=jnp.zeros(STREAMS))
+    interval = make_train_interval(make_gradient(graphdef, loss), optax.sgd(0), mesh)
+    drawn = []
+    for latest, _ in fit(interval, state, {}, StreamOrder(3, STREAMS), steps=4, log_every=1):
+        drawn += np.asarray(latest.memory).tolist()
+    assert len(set(drawn)) == 4 * STREAMS
+
+
+def test_a_bad_step_leaves_the_memory_as_it_was():
+    data = streams()
+    data["targets"][1] = np.nan
+    (first, _), (second, rows) = (trained(data, steps=n, log_every=n) for n in (1, 2))
+    assert int(second.skipped) == 1 and rows[0]["loss"] is None
+    assert rows[0]["largest"] is None
+    jax.tree.map(np.testing.assert_array_equal, second.memory, first.memory)
+
+
+def test_memory_that_is_not_finite_makes_a_step_bad():
+    def loss(model, batch, keys, memory):
+        loss, (metrics, carry) = next_value_loss(model, batch, keys, memory)
+        return loss, (metrics, jax.tree.map(lambda leaf: leaf.at[-1].set(jnp.inf), carry))
+
+    mesh = data_mesh(STREAMS, 8)
+    graphdef, state = init_state(create, optax.adam(0.01), mesh, memory=EMPTY)
+    interval = make_train_interval(make_gradient(graphdef, loss), optax.adam(0.01), mesh)
+    indices = StreamOrder(WINDOWS, STREAMS).indices(0, 2)
+    state, _ = interval(state, streams(), indices, 2)
+    assert int(state.skipped) == 2 and all_finite(state)

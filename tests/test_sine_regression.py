@@ -1,0 +1,70 @@
+"""Cosines from sines: what a state carried from window to window is worth, and that it is saved."""
+
+import json
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_loop import stop_at
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "experiments"))
+from sine_regression import Config, main, streams  # noqa: E402
+
+from rnn_jax import InputError, load_run  # noqa: E402
+from rnn_jax.errors import Stopped  # noqa: E402
+from rnn_jax.runs import build_sequence_model  # noqa: E402
+
+SMALL = {"hidden_size": 16, "batch_size": 16, "windows": 20, "window": 10, "learning_rate": 0.01}
+BRIEF = SMALL | {"steps": 6, "log_every": 4}
+
+
+def rows(folder):
+    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: row[name] for name in row if name != "examples_per_second"} for row in found]
+
+
+def test_the_network_learns_to_follow_and_needs_its_memory_for_it(tmp_path):
+    """The cosines' mean square is 1/2: that is the error of the answer 0."""
+    small = SMALL | {"steps": 1000, "log_every": 500}
+    carried = main(Config(**small, out_dir=tmp_path / "carried"))
+    reset = main(Config(**small, reset_state=True, out_dir=tmp_path / "reset"))
+    assert carried["test_mse"] < 0.02
+    assert reset["test_mse"] > 3 * carried["test_mse"]
+
+
+def test_a_run_writes_what_it_promises_and_can_be_read_back(tmp_path):
+    summary = main(Config(**BRIEF, out_dir=tmp_path))
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert summary["window"] == 10 and summary["reset_state"] is False
+    for name in ("training.png", "signals.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    model, settings = load_run(tmp_path, build_sequence_model)
+    sines, cosines = streams(settings["seed"], 16, 400)
+    _, ys = model(jnp.asarray(sines.T[..., None]))
+    errors = (ys[..., 0].T - cosines)[:, 200:]
+    np.testing.assert_allclose((errors**2).mean(), summary["test_mse"], rtol=1e-5)
+
+
+def test_a_run_cut_in_two_carries_its_state_over(tmp_path, monkeypatch):
+    whole = main(Config(**BRIEF, out_dir=tmp_path / "whole"))
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_at(patch, 3)
+        main(Config(**BRIEF, out_dir=tmp_path / "cut", checkpoint_every=3))
+    cut = main(Config(**BRIEF, out_dir=tmp_path / "cut", resume=True))
+    assert cut["test_mse"] == whole["test_mse"]
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+
+
+def test_the_target_is_the_input_a_quarter_of_each_period_on():
+    sines, cosines = streams(0, 4, 4000)
+    np.testing.assert_allclose((sines**2).mean(-1), 0.5, atol=0.02)
+    np.testing.assert_allclose((sines * cosines).mean(-1), 0, atol=0.02)
+    np.testing.assert_allclose(sines**2 + cosines**2, 1, atol=1.01)
+
+
+def test_a_mistake_is_named_by_its_flag(tmp_path):
+    with pytest.raises(InputError, match="--window must be at least 1, got 0"):
+        main(Config(window=0, out_dir=tmp_path))
