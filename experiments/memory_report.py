@@ -17,7 +17,7 @@ TASKS = {
 }
 """Of each task its name, what its error is, and how large that is where nothing is remembered."""
 SHADES = LinearSegmentedColormap.from_list("solved", ["white", BLUE])
-LEFT, GAP, ROW, WIDEST, HEAD, FOOT = 1.25, 0.3, 0.5, 1.1, 0.85, 0.55
+LEFT, GAP, ROW, WIDEST, HEAD, FOOT = 1.25, 0.3, 0.5, 1.4, 0.98, 0.55
 
 
 class Outcome(NamedTuple):
@@ -119,8 +119,8 @@ def success_figure(rows: Sequence[dict]) -> Figure:
         for task, table in tables.items():
             name, error, chance = TASKS[task]
             page.text(x, height - 0.2, name, weight="bold")
-            note = f"{error}; {chance}"
-            page.text(x, height - 0.4, note, size=8.5, color=MUTED)
+            note = f"{error},\n{chance}"
+            page.text(x, height - 0.57, note, size=8.5, color=MUTED, linespacing=1.4)
             for T in _lengths(table):
                 page.text(x + width / 2, height - HEAD + 0.1, f"T = {T}", size=9, ha="center")
                 for number, cell in enumerate(cells):

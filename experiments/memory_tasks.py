@@ -29,18 +29,18 @@ class Config:
     larger one adds to a smaller one. A grid of other settings in that folder is moved aside.
     """
 
-    cells: tuple[str, ...] = ("rnn", "gru", "lstm", "lstm:chrono")
+    cells: tuple[str, ...] = ("rnn", "gru", "lstm", "lstm:chrono", "mingru")
     """Names of rnn_jax.CELLS, name:init, or my_module:MyCell; with lstm:chrono, gates begin with
     memories of 1 to T steps."""
-    adding: tuple[int, ...] = (50, 100, 200, 400)
+    adding: tuple[int, ...] = (50, 200, 400)
     """Lengths T of the adding problem; none after the flag leaves it out."""
-    copy: tuple[int, ...] = (30, 50, 100)
+    copy: tuple[int, ...] = (30, 100)
     """Lengths T of the copy task, of which 20 are the symbols to read and to say."""
     seeds: int = 1
     """How many times to draw parameters and examples."""
     hidden_size: int = 64
     """Hidden units of each cell."""
-    max_steps: int = 2000
+    max_steps: int = 4000
     """Training steps after which a task counts as not solved."""
     criterion: float = 0.01
     """The task is solved by a mean square error, or a fraction of wrong symbols, below this."""
