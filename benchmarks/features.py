@@ -5,10 +5,10 @@ import statistics
 from functools import partial
 from pathlib import Path
 
-from common import append_rows, facts, read_rows
 from timing import interleave, spread, turn
 
 from rnn_jax.cli import check_at_least, run
+from rnn_jax.rows import append_rows, facts, read_rows
 
 ROWS = "features.jsonl"
 

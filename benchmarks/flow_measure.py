@@ -17,6 +17,7 @@ from rnn_jax.cell import Cell, GatedCell, dot
 from rnn_jax.lyapunov import lyapunov_spectrum
 from rnn_jax.probed import unroll_probed, zero_probe
 from rnn_jax.scan import unroll
+from rnn_jax.tasks import last_steps_loss
 from rnn_jax.time_scales import gate_statistics, half_life, time_constant
 from rnn_jax.typing import Array, Float, Shaped
 from rnn_jax.watching import gate_activations, has_activations
@@ -29,11 +30,8 @@ BURN_IN = 4
 
 
 def loss_of(net: Net, ys: Float[Array, "T B H"], targets: Shaped[Array, "R B ..."]):
-    """The mean loss of the last R steps: cross-entropy of classes, squares of differences."""
-    said = dot(ys[-len(targets) :], net.w) + net.b
-    if jnp.issubdtype(targets.dtype, jnp.integer):
-        return optax.softmax_cross_entropy_with_integer_labels(said, targets).mean()
-    return jnp.mean((said - targets) ** 2)
+    """The loss of the outputs [T, B, H] of a cell, see `last_steps_loss`."""
+    return last_steps_loss(dot(ys[-len(targets) :], net.w) + net.b, targets)
 
 
 @functools.cache

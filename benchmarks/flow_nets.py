@@ -7,13 +7,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flow_tasks import BUNDLED, Batch, Task
+from flow_tasks import BUNDLED
 from jax.nn.initializers import lecun_normal
 
 from rnn_jax import data, initializers, runs
 from rnn_jax.cell import Cell, dot
 from rnn_jax.errors import InputError
 from rnn_jax.lookup import find_cell
+from rnn_jax.tasks import Batch, Task
 from rnn_jax.typing import Array, Float, Params
 
 BEFORE, AFTER = "untrained", "trained"
@@ -88,7 +89,8 @@ class Drawn:
         cell = self._cells[point.cell]
         key, key_data = jax.random.split(jax.random.key(point.seed))
         net = _draw(key, cell, point.init, self._task, point.T)
-        return Subject(cell, net, self._task.draw(key_data, point.T, self._batch_size))
+        keys = jax.random.split(key_data, self._batch_size)
+        return Subject(cell, net, self._task.draw(keys, point.T))
 
 
 class Trained:

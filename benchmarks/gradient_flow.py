@@ -2,21 +2,19 @@
 
 import dataclasses
 import itertools
-import json
 from pathlib import Path
 from typing import Literal
 
-from common import append_rows, facts, read_rows
 from tqdm import tqdm
 from worker import JAX_PLATFORMS
 
 from rnn_jax.cli import check_at_least, run
 from rnn_jax.errors import InputError
+from rnn_jax.rows import append_rows, facts, read_rows, resume_rows
 
 ROWS = "gradient_flow.jsonl"
 DRAWN_ONLY = ("cells", "cell", "lengths", "hidden_size", "init", "task")
 SETTINGS = ("hidden_size", "batch_size", "task", "from_run", "lyapunov", "device")
-VERSIONS = ("device", "processor", "cores", "jax", "jaxlib", "python")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +104,8 @@ def _measure(config):
 
     networks = _networks(config)
     found = facts()
-    rows = _start(config, found)
+    settings = {name: getattr(config, name) for name in SETTINGS}
+    rows = resume_rows(config.out_dir / ROWS, settings, found)
     done = {(row["cell"], row["init"], row["T"], row["seed"]): row for row in rows}
     timings = {(row["cell"], row["T"]): row["timing"] for row in rows}
     for name, reason in networks.skipped.items():
@@ -145,30 +144,6 @@ def _networks(config):
     task = load_task(config.task, config.data_dir)
     grid = names, config.init, config.lengths, config.seeds
     return Drawn(*grid, task, config.hidden_size, config.batch_size)
-
-
-def _start(config, found) -> list[dict]:
-    """Make the folder ready, or ready again; the rows that are in it already."""
-    from rnn_jax.rundir import RunDir, move_aside
-
-    path, settings = config.out_dir / ROWS, {n: str(getattr(config, n)) for n in SETTINGS}
-    settings |= {name: found[name] for name in VERSIONS}
-    line = "device   {cores} cores of {processor}, {device}, jax {jax}, Python {python}, commit "
-    print(line.format(**found) + str(found["git_commit"]))
-    try:
-        same = json.loads((config.out_dir / "config.json").read_text()) == settings
-    except (OSError, ValueError):
-        same = False
-    if same and path.exists():
-        # Written anew, for a run that was cut off may have left half a line at the end.
-        rows = read_rows(path)
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        print(f"goes on  with {len(rows)} rows that are in {path}")
-        return rows
-    if earlier := move_aside(config.out_dir):
-        print(f"kept     the earlier run, of other settings, now in {earlier}")
-    RunDir(config.out_dir).write("config.json", settings)
-    return []
 
 
 if __name__ == "__main__":

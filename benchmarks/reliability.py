@@ -10,11 +10,11 @@ from pathlib import Path
 from random import Random
 from typing import Literal, get_args
 
-from common import append_rows, facts
 from tqdm import tqdm
 
 from rnn_jax.cli import check_at_least, run
 from rnn_jax.errors import InputError, RunError
+from rnn_jax.rows import append_rows, facts
 
 ROWS = "reliability.jsonl"
 Trial = Literal["kill", "flip", "truncate", "disk-full", "sigterm", "sigint", "dead-peer"]

@@ -4,11 +4,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from common import command, cores
 from peers import PEERS
 from worker import Absent, Worker
 
 from rnn_jax.errors import InputError
+from rnn_jax.rows import command, cores
 
 
 class Implementation(NamedTuple):
@@ -40,7 +40,7 @@ class Team:
       pythons: the interpreter of a peer, where it is not this one.
 
     Attributes:
-      facts: those of the run, see `common.facts`.
+      facts: those of the run, see `rnn_jax.rows.facts`.
       absent: why a peer is not measured, by its label.
 
     Raises:

@@ -5,7 +5,6 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from common import append_rows, read_rows
 from measure import measure_job, measure_layer
 from peers import PEERS
 from peers.problem import Problem
@@ -13,6 +12,7 @@ from team import Team
 
 from rnn_jax.cli import check_at_least, run
 from rnn_jax.errors import InputError
+from rnn_jax.rows import append_rows, read_rows
 
 ROWS, JOB_ROWS, FIGURE = "throughput.jsonl", "mnist_job.jsonl", "throughput.png"
 BUNDLED = Path(__file__).parent.parent / "experiments" / "mnist_files"

@@ -127,14 +127,14 @@ class Server:
         """Import the library; its version, and how many devices it has."""
         if name == "rnn_jax":
             from rnn_jax import mesh
+            from rnn_jax.rows import facts
 
             if devices != 1:
                 mesh.start_devices(devices)
-            import common
             import jax
 
             self.module = importlib.import_module("peers.ours")
-            return {"facts": common.facts(), "devices": len(jax.devices())}
+            return {"facts": facts(), "devices": len(jax.devices())}
         peer = PEERS[name]
         try:
             self.module = importlib.import_module(f"peers.{peer.module}")

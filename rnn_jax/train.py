@@ -54,6 +54,14 @@ class TrainState(NamedTuple):
     memory: Memory = ()
 
 
+def first_state(
+    params: nnx.State, optimizer: optax.GradientTransformation, seed: int | Int[Array, ""]
+) -> TrainState:
+    """The state before the first step, with nothing as its memory."""
+    zero, key = jnp.zeros((), jnp.int32), jax.random.key_data(jax.random.key(seed))
+    return TrainState(zero, params, optimizer.init(params), key, zero, zero)
+
+
 def init_state(
     create: Callable[[], nnx.Module],
     optimizer: optax.GradientTransformation,
@@ -69,9 +77,7 @@ def init_state(
     """
 
     def start():
-        params = nnx.state(create(), nnx.Param)
-        zero, key = jnp.zeros((), jnp.int32), jax.random.key_data(jax.random.key(seed))
-        return TrainState(zero, params, optimizer.init(params), key, zero, zero)
+        return first_state(nnx.state(create(), nnx.Param), optimizer, seed)
 
     graphdef = nnx.graphdef(nnx.eval_shape(create))
     # On one device, then copied: split over CPU devices, this has been seen to wait for itself.

@@ -1,4 +1,7 @@
-"""What every benchmark needs: facts of a run, and its rows."""
+"""Rows of results: what a figure depends on, and files of JSON lines that go on where they stopped.
+
+JAX is imported where it is needed only: a command may read its rows, or its flags, without.
+"""
 
 import json
 import os
@@ -8,8 +11,13 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rnn_jax.errors import InputError
+from rnn_jax.sealed import replacing
+
+VERSIONS = ("device", "processor", "cores", "jax", "jaxlib", "python")
+"""The facts that rows of one file share."""
 
 
 def facts() -> dict[str, str | int | None]:
@@ -74,3 +82,40 @@ def append_rows(path: Path, rows: Iterable[Mapping]) -> None:
     """Add rows to a file of JSON lines; they are on disk when this returns."""
     with open(path, "a") as file:
         file.write("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def resume_rows(path: Path, settings: Mapping[str, Any], found: Mapping[str, Any]) -> list[dict]:
+    """Make the folder of `path`, a file of rows, ready; the rows that are in it already.
+
+    They are kept where they were made with the same settings on the same machine, as config.json
+    beside them says; else the folder is moved aside. Both are told on standard output.
+
+    Args:
+      path: the file of rows.
+      settings: what all its rows share.
+      found: the facts of this process.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    from rnn_jax.rundir import RunDir, move_aside
+
+    line = "device   {cores} cores of {processor}, {device}, jax {jax}, Python {python}, commit "
+    print(line.format(**found) + str(found["git_commit"]))
+    shared = {name: str(value) for name, value in settings.items()}
+    shared |= {name: found[name] for name in VERSIONS}
+    try:
+        same = json.loads((path.parent / "config.json").read_text()) == shared
+    except (OSError, ValueError):
+        same = False
+    if same and path.exists():
+        # Written anew, for a run that was cut off may have left half a line at the end.
+        rows = read_rows(path)
+        with replacing(path) as whole:
+            append_rows(whole, rows)
+        print(f"goes on  with {len(rows)} rows that are in {path}")
+        return rows
+    if earlier := move_aside(path.parent):
+        print(f"kept     the earlier run, of other settings, now in {earlier}")
+    RunDir(path.parent).write("config.json", shared)
+    return []

@@ -1,0 +1,144 @@
+"""How far back cells remember: the adding problem and the copy task, solved or not."""
+
+import dataclasses
+import functools
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from rnn_jax.cli import check_at_least, check_positive, run
+from rnn_jax.errors import InputError
+from rnn_jax.rows import append_rows, facts, read_rows, resume_rows
+
+ROWS = "memory_tasks.jsonl"
+SETTINGS = (
+    *("max_steps", "criterion", "check_every", "test_examples"),
+    *("batch_size", "learning_rate", "clip_norm"),
+)
+"""How every cell is trained."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Train each cell on each task and length, from several seeds, until it has solved the task.
+
+    Adding: the sum of the two numbers that are marked among T; who always says 1 has a mean square
+    error of 1/6. Copy: the first 10 of T symbols again at the end; a guess is wrong 7 times in 8.
+
+    Rows already in --out-dir are kept: a grid that was cut off goes on where it stopped, and a
+    larger one adds to a smaller one. A grid of other settings in that folder is moved aside.
+    """
+
+    cells: tuple[str, ...] = ("rnn", "gru", "lstm", "lstm:chrono", "mingru")
+    """Names of rnn_jax.CELLS, name:init, or my_module:MyCell; with lstm:chrono, gates begin with
+    memories of 1 to T steps."""
+    adding: tuple[int, ...] = (50, 200, 400)
+    """Lengths T of the adding problem; none after the flag leaves it out."""
+    copy: tuple[int, ...] = (30, 100)
+    """Lengths T of the copy task, of which 20 are the symbols to read and to say."""
+    seeds: int = 1
+    """How many times to draw parameters and examples."""
+    hidden_size: int = 64
+    """Hidden units of each cell."""
+    max_steps: int = 4000
+    """Training steps after which a task counts as not solved."""
+    criterion: float = 0.01
+    """The task is solved by a mean square error, or a fraction of wrong symbols, below this."""
+    check_every: int = 100
+    """Training steps between two tests."""
+    test_examples: int = 500
+    """Examples of a test, never seen before."""
+    batch_size: int = 32
+    """Examples of a training step, never seen before."""
+    learning_rate: float = 5e-3
+    """Adam's learning rate."""
+    clip_norm: float = 1.0
+    """Scale gradients of a larger global norm down to this one."""
+    devices: int = 0
+    """CPU cores, GPUs or TPUs to train on; 0 takes the most that divide the batch."""
+    replot: bool = False
+    """Draw figure and table from the rows in --out-dir, and train nothing."""
+    out_dir: Path = Path("runs/memory_tasks")
+    """Folder for results."""
+
+    def check(self) -> None:
+        """Raise InputError, naming the flag, unless every setting is in its range."""
+        counts = "seeds", "hidden_size", "max_steps", "check_every", "test_examples", "batch_size"
+        check_at_least(self, **dict.fromkeys(counts, 1), devices=0)
+        check_positive(self, "criterion", "learning_rate", "clip_norm")
+        if not (self.cells and (self.adding or self.copy)):
+            raise InputError("there is nothing to train; give --cells and --adding or --copy.")
+
+
+class Point(NamedTuple):
+    """One training of the grid."""
+
+    task: str
+    T: int
+    cell: str
+    seed: int
+
+
+def main(config: Config) -> list[dict]:
+    """Train what has no row yet, write rows and figure, print the tables; all rows."""
+    if not config.replot:
+        config.check()
+        _train(config)
+    import memory_report
+
+    from rnn_jax import style
+
+    path, figure = config.out_dir / ROWS, config.out_dir / "success.png"
+    rows = read_rows(path)
+    if not rows:
+        raise InputError(f"{path} holds no rows; train without --replot first.")
+    print("\n".join(memory_report.summary(rows)))
+    style.save(memory_report.success_figure(rows), figure)
+    print(f"wrote    {path}\nwrote    {figure}")
+    return rows
+
+
+def _train(config):
+    import memory_report
+
+    from rnn_jax import mesh, solving, tasks
+
+    mesh.start_devices(config.devices)
+    devices = mesh.data_mesh(config.batch_size, config.devices)
+    settings = {name: getattr(config, name) for name in SETTINGS}
+
+    @functools.lru_cache(maxsize=1)
+    def compiled(cell, task, T):
+        return solving.make_attempt(cell, tasks.TASKS[task], T, devices=devices, **settings)
+
+    points = _points(config)
+    path, shared = config.out_dir / ROWS, settings | {"hidden_size": config.hidden_size}
+    found = facts() | {"device_count": devices.size}
+    rows = resume_rows(path, shared, found)
+    done = {tuple(row[name] for name in Point._fields) for row in rows}
+    for number, point in enumerate(points, 1):
+        if point in done:
+            continue
+        cell, init = solving.cell_and_init(point.cell, config.hidden_size, point.T)
+        start = time.perf_counter()
+        result = compiled(cell, point.task, point.T)(point.seed, init)
+        row = point._asdict() | result._asdict() | {"seconds": time.perf_counter() - start}
+        append_rows(path, [row | shared | found])
+        print(f"{number:3d}/{len(points)}  {memory_report.sentence(row)}", flush=True)
+
+
+def _points(config):
+    """The grid, in the order in which the least is compiled; InputError for what cannot be."""
+    from rnn_jax import solving, tasks
+
+    lengths = {"adding": config.adding, "copy": config.copy}
+    grid = [(task, T, cell) for task in lengths for T in lengths[task] for cell in config.cells]
+    points = [Point(*place, seed) for place in grid for seed in range(config.seeds)]
+    for point in points[:: config.seeds]:
+        cell, init = solving.cell_and_init(point.cell, config.hidden_size, point.T)
+        solving.check(cell, tasks.TASKS[point.task], point.T, init)
+    return points
+
+
+if __name__ == "__main__":
+    run(main, Config)
