@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rnn_jax.cli import check_at_least, check_positive, run
 from rnn_jax.config import TrainConfig
-from rnn_jax.errors import InputError
 
 HELD_OUT = 0.1
 """The share of the text, at its end, that is not trained on."""
@@ -25,7 +24,7 @@ class Config(TrainConfig):
     text: Path | None = None
     """A UTF-8 text file; by default source code out of Python's own standard library."""
     cell: str = "lstm"
-    """The recurrent cell, by its name."""
+    """The recurrent cell, a name of rnn_jax.CELLS or my_module:MyCell."""
     hidden_size: int = 128
     """Hidden units of the cell."""
     window: int = 64
@@ -71,12 +70,10 @@ def prepare(config: Config):
     """The experiment that the flags describe."""
     from rnn_jax import language, text
     from rnn_jax.batches import StreamOrder
-    from rnn_jax.cells import CELLS
     from rnn_jax.experiment import Experiment
-    from rnn_jax.models import build_sequence_model
+    from rnn_jax.lookup import find_cell
+    from rnn_jax.runs import build_sequence_model
 
-    if config.cell not in CELLS:
-        raise InputError(f"--cell must be one of {', '.join(CELLS)}, got {config.cell}.")
     content = text.read_text(config.text) if config.text else text.python_source()
     digest = hashlib.sha256(content.encode()).hexdigest()
     vocabulary = "".join(sorted(set(content)))
@@ -95,7 +92,7 @@ def prepare(config: Config):
         data=data,
         order=StreamOrder(len(data[0]) // config.batch_size, config.batch_size),
         counts={"characters": config.window},
-        memory=CELLS[config.cell](config.hidden_size).initial_carry((config.batch_size,)),
+        memory=find_cell(config.cell, config.hidden_size).initial_carry((config.batch_size,)),
         predict=language.surprise,
         test_data=(text.shifted(held_out[None]), held_out[None]),
         evaluate=functools.partial(_evaluate, held_out),
@@ -110,7 +107,7 @@ def write(run_dir: Path, config: Config) -> str:
     import jax
 
     from rnn_jax import language, load_run
-    from rnn_jax.models import build_sequence_model
+    from rnn_jax.runs import build_sequence_model
     from rnn_jax.text import encode
 
     model, settings = load_run(run_dir, build_sequence_model)

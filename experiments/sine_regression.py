@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Literal
 
 from rnn_jax.cli import check_at_least, run
 from rnn_jax.config import TrainConfig
@@ -22,8 +21,8 @@ class Config(TrainConfig):
     streams are read in windows; the state goes on from window to window, the gradient does not.
     """
 
-    cell: Literal["lstm", "rnn", "gru"] = "lstm"
-    """The recurrent cell."""
+    cell: str = "lstm"
+    """The recurrent cell, a name of rnn_jax.CELLS or my_module:MyCell."""
     hidden_size: int = 64
     """Hidden units of the cell."""
     window: int = 20
@@ -62,8 +61,8 @@ def prepare(config: Config):
     import numpy as np
 
     from rnn_jax.batches import StreamOrder
-    from rnn_jax.cells import CELLS
     from rnn_jax.experiment import Experiment
+    from rnn_jax.lookup import find_cell
     from rnn_jax.runs import build_sequence_model
 
     length = config.window * config.windows
@@ -77,7 +76,7 @@ def prepare(config: Config):
         loss=loss,
         data=(xs, targets, begins),
         order=StreamOrder(config.windows, config.batch_size),
-        memory=CELLS[config.cell](config.hidden_size).initial_carry((config.batch_size,)),
+        memory=find_cell(config.cell, config.hidden_size).initial_carry((config.batch_size,)),
         predict=predict,
         test_data=sines.reshape(-1, config.window) if config.reset_state else sines,
         evaluate=functools.partial(_evaluate, cosines),
@@ -100,10 +99,8 @@ def streams(seed: int, count: int, length: int):
 def loss(model, batch, keys, memory):
     """Mean squared error of a window of each stream, begun where the window before it ended."""
     del keys
-    from rnn_jax.train import cleared
-
     xs, targets, begins = batch
-    carry, ys = model(xs.T[..., None], cleared(memory, begins))
+    carry, ys = model(xs.T[..., None], model.begun(memory, begins))
     return ((ys[..., 0] - targets.T) ** 2).mean(), ({}, carry)
 
 

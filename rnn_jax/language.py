@@ -8,7 +8,6 @@ import optax
 from rnn_jax.models import SequenceModel
 from rnn_jax.sampling import sample_logits
 from rnn_jax.text import NOTHING
-from rnn_jax.train import cleared
 from rnn_jax.typing import Array, Bool, Carry, Float, Int, Key
 
 STRETCH = 1000
@@ -34,7 +33,7 @@ def next_character_loss(
     """
     del keys
     xs, targets, begins = batch
-    carry, logits = next_logits(model, xs.T, cleared(memory, begins))
+    carry, logits = next_logits(model, xs.T, model.begun(memory, begins))
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets.T).mean()
     return loss, ({"bits_per_character": loss / np.log(2)}, carry)
 

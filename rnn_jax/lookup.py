@@ -22,7 +22,7 @@ def find_cell(name: str, hidden_size: int, **options) -> Cell:
     Raises:
       InputError: no such name, module or class, a class that is no `Cell` or takes other options.
     """
-    found = CELLS.get(name) or _load(name)
+    found = CELLS[name] if name in list(CELLS) else _load(name)
     try:
         return found(hidden_size, **options)
     except TypeError as error:
@@ -37,7 +37,7 @@ def takes(cell: Cell, option: str) -> bool:
 
 
 def _load(name):
-    module, _, attribute = name.partition(":")
+    module, _, attribute = str(name).partition(":")
     if not (module and attribute):
         raise InputError(
             f"cell must be one of {', '.join(CELLS)}, or module:Class, e.g. my_module:MyCell; "

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from rnn_jax.cell import Cell, GatedCell, dot
@@ -10,9 +11,10 @@ from rnn_jax.errors import InputError, check_size
 from rnn_jax.folding import fold as folded
 from rnn_jax.folding import folding_pays
 from rnn_jax.inputs import as_sequence
+from rnn_jax.masking import hold
 from rnn_jax.modules import RNN
 from rnn_jax.scan import Driver, unroll
-from rnn_jax.typing import Array, Carry, Float, Int, Key
+from rnn_jax.typing import Array, Bool, Carry, Float, Int, Key
 from rnn_jax.watching import gate_activations
 
 
@@ -133,3 +135,8 @@ class SequenceModel(nnx.Module):
         """The final carry and the outputs [T, ..., C] for xs [T, ..., D]; `options` of `unroll`."""
         carry, ys = self.rnn(xs, carry, **options)
         return carry, self.output(ys)
+
+    def begun(self, carry: Carry, begins: Bool[Array, " B"]) -> Carry:
+        """The carry [B, H], with that of the start in the rows of sequences that begin anew."""
+        start = self.rnn.cell.start(self.rnn.weights(), begins.shape)
+        return hold(begins.astype(jnp.float32), start, carry)

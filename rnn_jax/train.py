@@ -19,7 +19,7 @@ from jax.sharding import PartitionSpec as P
 
 from rnn_jax.mesh import replicated
 from rnn_jax.numerics import all_finite, global_norm
-from rnn_jax.typing import Array, Bool, Data, Float, Int, Key, Memory, Params
+from rnn_jax.typing import Array, Data, Float, Int, Key, Memory, Params
 
 Loss = Callable[..., tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], Memory]]]
 """`loss(model, batch, keys, memory) -> (loss, (metrics, memory))`, a mean over the batch.
@@ -105,15 +105,6 @@ def example_keys(state: TrainState, places: Int[Array, " B"]) -> Key[Array, " B"
     """A random key for each of the places in the batch of the step that comes next."""
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
     return jax.vmap(jax.random.fold_in, (None, 0))(key, places)
-
-
-def cleared(memory: Memory, begins: Bool[Array, " B"]) -> Memory:
-    """The memory, with zeros in the rows of streams that begin anew."""
-
-    def clear(begins, own):
-        return jax.tree.map(lambda leaf: jnp.where(begins, 0, leaf), own)
-
-    return jax.vmap(clear)(begins, memory)
 
 
 def make_train_interval(

@@ -14,7 +14,7 @@ from char_lm import Config, main, write  # noqa: E402
 
 from rnn_jax import InputError, load_run  # noqa: E402
 from rnn_jax.errors import Stopped  # noqa: E402
-from rnn_jax.models import build_sequence_model  # noqa: E402
+from rnn_jax.runs import build_sequence_model  # noqa: E402
 
 WORDS = "one", "three", "five", "seven"
 SMALL = {"hidden_size": 16, "batch_size": 8, "window": 16, "learning_rate": 0.02, "devices": 1}
@@ -87,7 +87,7 @@ def test_a_run_cut_in_two_reads_on_where_it_was(text, tmp_path, monkeypatch):
     [
         ({"window": 0}, "--window must be at least 1, got 0"),
         ({"temperature": 0.0}, "--temperature must be above 0, got 0.0"),
-        ({"cell": "tape"}, "--cell must be one of lstm, .*got tape"),
+        ({"cell": "tape"}, "cell must be one of lstm, .*got 'tape'"),
         ({"prompt": "ONE"}, "'O' is none of the 11 characters of the text.*--prompt"),
         ({"window": 9999}, r"characters to train on and 8 streams.* need 79,992.*--window"),
         ({"text": Path("gone.txt")}, "gone.txt cannot be read .No such file.*--text"),

@@ -15,7 +15,7 @@ from rnn_jax.fit import fit
 from rnn_jax.mesh import data_mesh
 from rnn_jax.models import SequenceModel
 from rnn_jax.numerics import all_finite
-from rnn_jax.train import cleared, init_state, make_gradient, make_train_interval
+from rnn_jax.train import init_state, make_gradient, make_train_interval
 
 STREAMS, WINDOWS, T = 8, 3, 4
 CELL = LSTMCell(5)
@@ -30,7 +30,7 @@ def next_value_loss(model, batch, keys, memory):
     """Squared error in predicting the stream one step on, from inputs with some noise."""
     noise = jax.vmap(lambda key: jax.random.normal(key, (T,)))(keys)
     inputs = (batch["xs"] + batch["noise"][:, None] * noise).T[..., None]
-    carry, ys = model(inputs, cleared(memory, batch["begins"]))
+    carry, ys = model(inputs, model.begun(memory, batch["begins"]))
     error = jnp.square(ys[..., 0].T - batch["targets"])
     return error.mean(), ({"largest": error.max(-1).mean()}, carry)
 

@@ -8,7 +8,7 @@ import pytest
 from rnn_jax import InputError
 from rnn_jax.batches import StreamOrder
 from rnn_jax.language import STRETCH, next_logits, surprise, write_on
-from rnn_jax.models import build_sequence_model
+from rnn_jax.runs import build_sequence_model
 from rnn_jax.sampling import sample_logits
 from rnn_jax.text import (
     NOTHING,
