@@ -7,6 +7,9 @@ from pathlib import Path
 from rnn_jax.cli import check_at_least, run
 from rnn_jax.config import TrainConfig
 
+ATTENDED = 0, 5, 7, 13
+"""The forms whose attention is drawn."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(TrainConfig):
@@ -108,7 +111,29 @@ def _evaluate(truths, symbols):
 
 
 def _draw(texts, truths, result):
-    return {}
+    import numpy as np
+    from dates import FORMS, PINYIN, decode_iso, encode, romanised
+
+    from rnn_jax.figures import training_figure
+    from rnn_jax.translation_figures import attention_figure, translations_figure
+
+    summary, made = result.summary, decode_iso(result.outputs)
+    name = summary["cell"].upper() + " with attention" * summary["attention"]
+    title = f"{name} writes dates in ISO form, seed {summary['seed']}"
+    forms, shown = np.arange(len(texts)) % len(FORMS), [romanised(text) for text in texts]
+    figures = {
+        "training.png": training_figure(result.rows, title, summary["test_accuracy"]),
+        "translations.png": translations_figure(shown, made, truths, forms, title),
+    }
+    if summary["attention"]:
+        few = texts[: len(FORMS)]
+        sources, lengths = encode(few)
+        weights = result.model.translate(sources.T, lengths, len(made[0])).weights
+        labels = [[PINYIN.get(character, character) for character in text] for text in few]
+        panels = [(labels[i], made[i], weights[:, :, i]) for i in ATTENDED]
+        title = f"What each character written attends to, of those read; seed {summary['seed']}"
+        figures["attention.png"] = attention_figure(*zip(*panels, strict=True), title)
+    return figures
 
 
 if __name__ == "__main__":

@@ -32,6 +32,9 @@ FORMS = (
 NUMERALS = "〇一二三四五六七八九"
 CHARACTERS = " ,-./0123456789abcdefghijlmnoprstuvwy" + NUMERALS + "十年月日"
 """All that the forms are made of; capital letters are read as small ones."""
+_SYLLABLES = "líng yī èr sān sì wǔ liù qī bā jiǔ shí nián yuè rì"
+PINYIN = dict(zip(NUMERALS + "十年月日", _SYLLABLES.split(), strict=True))
+"""How the Chinese characters are said, for where they cannot be shown."""
 LONGEST = 29
 """Characters of the longest, to which all are padded."""
 
@@ -56,6 +59,13 @@ def written(date: datetime.date) -> list[str]:
 def _chinese(number):
     tens, ones = divmod(number, 10)
     return NUMERALS[tens] * (tens > 1) + "十" * (tens > 0) + NUMERALS[ones] * (ones > 0)
+
+
+def romanised(text: str) -> str:
+    """A written date in Latin letters: 2025 nián 3 yuè 3 rì for 2025年3月3日."""
+    for character, syllable in PINYIN.items():
+        text = text.replace(character, f" {syllable} ")
+    return " ".join(text.split())
 
 
 def split(test_dates: int) -> tuple[list[datetime.date], list[datetime.date]]:
@@ -84,7 +94,10 @@ def encode(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     texts = [text.strip().lower() for text in texts]
     for text in texts:
         if not 0 < len(text) <= LONGEST:
-            raise InputError(f"a date must have 1 to {LONGEST} characters, got {len(text)}.")
+            raise InputError(
+                f"a date must have 1 to {LONGEST} characters, got {len(text)}; "
+                "write it like Mon 3 of March, 2025 or 3.3.25."
+            )
     return _numbers(texts, CHARACTERS, LONGEST), np.array([len(text) for text in texts], np.int32)
 
 
@@ -105,5 +118,5 @@ def _numbers(texts, characters, longest):
     numbers = table[codes]
     if (numbers == len(characters)).any():
         unknown = "".join(dict.fromkeys(map(chr, codes[numbers == len(characters)])))
-        raise InputError(f"no date is written with {unknown!r}; known are {characters!r}.")
+        raise InputError(f"{unknown!r} was in no date to learn from; known are {characters!r}.")
     return numbers
