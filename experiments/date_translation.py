@@ -16,8 +16,9 @@ class Config(TrainConfig):
     """Translate "Mon 3 of March, 2025", 3.3.25 and 二〇二五年三月三日 to 2025-03-03.
 
     One recurrent layer reads the date character by character, another writes the translation. No
-    date of the test is one of those to train on, in whatever form. Between numbers alone the day
-    comes first, as in 03/04/25 for 3 April 2025; years of two digits are 1969 to 2068.
+    date of the test is one of those to train on, in whatever form. Numbers alone begin with the
+    day, so that 03/04/25 is 3 April 2025, or with a year of four digits; years of two digits are
+    1969 to 2068.
     """
 
     cell: str = "lstm"
@@ -131,7 +132,7 @@ def _draw(texts, truths, result):
         weights = result.model.translate(sources.T, lengths, len(made[0])).weights
         labels = [[PINYIN.get(character, character) for character in text] for text in few]
         panels = [(labels[i], made[i], weights[:, :, i]) for i in ATTENDED]
-        title = f"What each character written attends to, of those read; seed {summary['seed']}"
+        title = f"{name}: what is read for each character written, seed {summary['seed']}"
         figures["attention.png"] = attention_figure(*zip(*panels, strict=True), title)
     return figures
 

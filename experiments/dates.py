@@ -26,8 +26,8 @@ FORMS = (
     "{y}年{m}月{d}日",
     "{year}年{month}月{day}日",
 )
-"""How dates are written. Between numbers alone, the day comes before the month if it comes first:
-03/04/25 and 3.4.25 are 3 April 2025."""
+"""How dates are written. Those of numbers alone begin with the day, so that 03/04/25 is 3 April
+2025, or with a year of four digits."""
 
 NUMERALS = "〇一二三四五六七八九"
 CHARACTERS = " ,-./0123456789abcdefghijlmnoprstuvwy" + NUMERALS + "十年月日"

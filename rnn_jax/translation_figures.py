@@ -7,7 +7,17 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from rnn_jax.errors import InputError
-from rnn_jax.style import INK, LINE, MARGIN, MUTED, VERMILLION, WIDTH, house_style, new_figure
+from rnn_jax.style import (
+    INK,
+    LINE,
+    MARGIN,
+    MUTED,
+    VERMILLION,
+    WIDTH,
+    house_style,
+    name_axes,
+    new_figure,
+)
 
 LINE_HEIGHT, CHARACTER_WIDTH, MOST_WRONG = 0.24, 0.085, 8
 TRANSLATION, NOTE = 4.1, 6.0
@@ -85,13 +95,14 @@ def attention_figure(
     """
     rows = -(-len(sources) // 2)
     with house_style():
-        figure = new_figure(2.35 * rows + 0.3, title)
-        panels = figure.subplots(rows, 2, squeeze=False, gridspec_kw={"hspace": 0.35}).flat
+        figure = new_figure(2.6 * rows + 0.2, title)
+        panels = figure.subplots(rows, 2, squeeze=False, gridspec_kw={"hspace": 0.55}).flat
         for axes, labels, made, shown in zip(panels, sources, translations, weights, strict=False):
             shown = np.asarray(shown)[:, : len(labels)]
             axes.imshow(shown, "Blues", vmin=0, vmax=1)
             axes.set_xticks(range(len(labels)), labels, size=8)
             axes.set_yticks(range(len(made)), made, size=8)
+            name_axes(axes, "read", "written; each row adds up to 1")
             axes.tick_params(length=0)
             axes.spines[:].set_visible(False)
         for axes in list(panels)[len(sources) :]:
