@@ -112,6 +112,7 @@ def _evaluate(truths, symbols):
 
 
 def _draw(texts, truths, result):
+    import jax
     import numpy as np
     from dates import FORMS, PINYIN, decode_iso, encode, romanised
 
@@ -128,7 +129,7 @@ def _draw(texts, truths, result):
     }
     if summary["attention"]:
         few = texts[: len(FORMS)]
-        sources, lengths = encode(few)
+        sources, lengths = map(jax.numpy.asarray, encode(few))
         weights = result.model.translate(sources.T, lengths, len(made[0])).weights
         labels = [[PINYIN.get(character, character) for character in text] for text in few]
         panels = [(labels[i], made[i], weights[:, :, i]) for i in ATTENDED]

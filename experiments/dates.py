@@ -113,7 +113,7 @@ def decode_iso(symbols: np.ndarray) -> list[str]:
 
 def _numbers(texts, characters, longest):
     codes = np.array(texts, f"U{longest}").view(np.uint32).reshape(-1, longest)
-    table = np.full(0x110000, len(characters), np.uint8)
+    table = np.full(0x110000, len(characters), np.int8)
     table[[0, *map(ord, characters)]] = [0, *range(len(characters))]
     numbers = table[codes]
     if (numbers == len(characters)).any():

@@ -3,9 +3,8 @@
 import datetime
 import io
 import json
-import os
 import re
-import signal
+import shutil
 import sys
 
 import numpy as np
@@ -13,8 +12,7 @@ import pytest
 from drawings import flaws
 from test_mnist_lstm import ROOT
 
-from rnn_jax import InputError, fit, translation_figures
-from rnn_jax.errors import Stopped
+from rnn_jax import InputError, translation_figures
 
 sys.path.insert(0, str(ROOT / "experiments"))
 import date_translation
@@ -46,7 +44,7 @@ def chinese(numeral):
     return 10 * ((digit(tens) if tens else 1) if ten else 0) + (digit(ones) if ones else 0)
 
 
-@pytest.mark.parametrize("number, form", enumerate(STRPTIME))
+@pytest.mark.parametrize("number, form", list(enumerate(STRPTIME)))
 def test_a_form_read_by_python_is_the_date_that_was_written(number, form):
     for day in SOME_DAYS:
         text = re.sub(r"(?<=\d)(st|nd|rd|th)", "", dates.written(day)[number])
@@ -96,32 +94,25 @@ def test_chinese_is_romanised_and_the_rest_left_as_it_is():
     ],
 )
 def test_a_setting_that_cannot_be_is_one_sentence(flags, words, tmp_path):
-    with pytest.raises(InputError, match=f"^[^\n]*{words}$"):
+    with pytest.raises(InputError) as caught:
         date_translation.main(date_translation.Config(**flags, out_dir=tmp_path))
+    assert re.fullmatch(words, str(caught.value))
 
 
 def test_it_learns_and_goes_on_as_if_uncut_and_answers_lines(
     few_dates, tmp_path, monkeypatch, capsys
 ):
-    settings = SMALL | {"attention": True, "steps": 60, "test_dates": 50}
+    settings = SMALL | {"attention": True, "steps": 200, "checkpoint_every": 100, "test_dates": 50}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     summary = date_translation.main(date_translation.Config(**settings, out_dir=whole))
     rows = without_speed(whole)
-    assert rows[-1]["loss"] < 0.9 < rows[0]["loss"]  # A guess among the characters is log 11 = 2.4.
+    assert rows[-1]["loss"] < 0.4  # These dates' entropy is 0.65 nats a character.
     for name in ("training.png", "translations.png", "attention.png"):
         assert (whole / name).read_bytes().startswith(b"\x89PNG")
 
-    call = fit.interruptible
-
-    def interrupted(function, *args):
-        result = call(function, *args)
-        if int(result[0].step) >= 30:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return result
-
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(fit, "interruptible", interrupted)
-        date_translation.main(date_translation.Config(**settings, out_dir=cut))
+    shutil.copytree(whole, cut)
+    shutil.rmtree(cut / "checkpoints" / "step_200")
+    (cut / "summary.json").unlink()
     resumed = date_translation.main(date_translation.Config(**settings, out_dir=cut, resume=True))
     assert without_speed(cut) == rows
     assert resumed["test_accuracy"] == summary["test_accuracy"]
