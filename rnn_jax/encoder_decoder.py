@@ -136,14 +136,17 @@ def build_encoder_decoder(settings: Mapping) -> EncoderDecoder:
       settings: cell, hidden_size, source_size, target_size, attention and seed.
 
     Raises:
-      InputError: a cell that is not known.
+      InputError: a setting that is missing, or a cell that is not known.
     """
-    if settings["cell"] not in CELLS:
-        raise InputError(f"cell must be one of {', '.join(CELLS)}; got {settings['cell']!r}.")
-    return EncoderDecoder(
-        CELLS[settings["cell"]](settings["hidden_size"]),
-        settings["source_size"],
-        settings["target_size"],
-        attention=settings["attention"],
-        rngs=nnx.Rngs(settings["seed"]),
-    )
+    try:
+        if settings["cell"] not in CELLS:
+            raise InputError(f"cell must be one of {', '.join(CELLS)}; got {settings['cell']!r}.")
+        return EncoderDecoder(
+            CELLS[settings["cell"]](settings["hidden_size"]),
+            settings["source_size"],
+            settings["target_size"],
+            attention=settings["attention"],
+            rngs=nnx.Rngs(settings["seed"]),
+        )
+    except KeyError as error:
+        raise InputError(f"the settings of a run must name {error.args[0]}.") from error

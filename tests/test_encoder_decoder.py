@@ -92,3 +92,8 @@ def test_an_unknown_cell_is_named_beside_those_there_are():
     settings = {"cell": "lstn", "hidden_size": 4, "source_size": 3, "target_size": 2}
     with pytest.raises(InputError, match=r"cell must be one of lstm, .*; got 'lstn'"):
         build_encoder_decoder(settings | {"attention": False, "seed": 0})
+
+
+def test_settings_of_another_experiment_are_refused_in_one_sentence():
+    with pytest.raises(InputError, match="the settings of a run must name source_size"):
+        build_encoder_decoder({"cell": "lstm", "hidden_size": 4, "seed": 0})
