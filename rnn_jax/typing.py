@@ -4,6 +4,7 @@
     B   batch                   H   hidden units
     G   gates of a cell         N   examples in a data set
     K   steps in a chunk        C   classes
+    S   steps of a source
     GH  the gates side by side, G*H wide
     O   output features of a cell, H for most
 

@@ -1,0 +1,35 @@
+"""Attention: what each step of one sequence takes from all steps of another."""
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.masking import keep_mask
+from rnn_jax.typing import Array, Float, Int
+
+
+def dot_attention(
+    queries: Float[Array, "T ... H"],
+    keys: Float[Array, "S ... H"],
+    lengths: Int[Array, "..."] | None = None,
+) -> tuple[Float[Array, "T ... H"], Float[Array, "T S ..."]]:
+    """For each query the mean of the keys, weighted by the softmax of its products with them.
+
+    `lengths` [...] says how many of the S keys count, 0 to S; the weights of others are zero. Where
+    none counts, context and weights are zero.
+
+    Returns:
+      The contexts [T, ..., H] and the weights [T, S, ...].
+
+    Reference: Luong, Pham, Manning (2015), "Effective approaches to attention-based neural machine
+    translation" (global attention, score "dot").
+    """
+    scores = jnp.einsum("t...h,s...h->ts...", queries, keys)
+    if lengths is not None:
+        keep = keep_mask(lengths, len(keys))
+        # Not -inf, of which softmax would make NaN where no key counts.
+        scores = jnp.where(keep, scores, jnp.finfo(scores.dtype).min)
+        weights = jax.nn.softmax(scores, 1) * keep
+        keys = jnp.where(keep[..., None], keys, 0)
+    else:
+        weights = jax.nn.softmax(scores, 1)
+    return jnp.einsum("ts...,s...h->t...h", weights, keys), weights

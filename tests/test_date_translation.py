@@ -1,0 +1,152 @@
+"""The dates as they are written, and the experiment on a year or two of them."""
+
+import datetime
+import io
+import json
+import re
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from drawings import flaws
+from test_mnist_lstm import ROOT
+
+from rnn_jax import InputError, translation_figures
+
+sys.path.insert(0, str(ROOT / "experiments"))
+import date_translation
+import dates
+import translate
+
+SMALL = {"hidden_size": 32, "batch_size": 32, "learning_rate": 0.01, "log_every": 20}
+STRPTIME = (
+    *("%a %d of %B, %Y", "%A, %B %d, %Y", "%d of %B %Y", "%B %d %Y", "%b %d, %Y", "%d %b %y"),
+    *("%d-%b-%Y", "%d/%m/%y", "%d/%m/%Y", "%d.%m.%Y", "%d.%m.%y", "%Y/%m/%d", "%Y年%m月%d日"),
+)
+SOME_DAYS = [dates.FIRST + datetime.timedelta(n) for n in range(0, 36_525, 41)]
+
+
+@pytest.fixture
+def few_dates(monkeypatch):
+    monkeypatch.setattr(dates, "LAST", datetime.date(1970, 6, 30))
+
+
+def without_speed(folder):
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: row[name] for name in row if name != "examples_per_second"} for row in rows]
+
+
+def chinese(numeral):
+    """The value of a number below 100 in Chinese numerals."""
+    tens, ten, ones = numeral.rpartition("十")
+    digit = dates.NUMERALS.index
+    return 10 * ((digit(tens) if tens else 1) if ten else 0) + (digit(ones) if ones else 0)
+
+
+@pytest.mark.parametrize("number, form", list(enumerate(STRPTIME)))
+def test_a_form_read_by_python_is_the_date_that_was_written(number, form):
+    for day in SOME_DAYS:
+        text = re.sub(r"(?<=\d)(st|nd|rd|th)", "", dates.written(day)[number])
+        assert datetime.datetime.strptime(text, form).date() == day
+
+
+def test_chinese_numerals_read_digit_by_digit_are_the_date_that_was_written():
+    for day in SOME_DAYS:
+        year, month, number = re.fullmatch("(.+)年(.+)月(.+)日", dates.written(day)[-1]).groups()
+        years = int("".join(str(dates.NUMERALS.index(digit)) for digit in year))
+        assert datetime.date(years, chinese(month), chinese(number)) == day
+
+
+def test_no_date_held_out_is_trained_on_and_none_is_lost():
+    known, unseen = dates.split(10_000)
+    assert len(unseen) == 10_000
+    assert sorted(known + unseen) == [dates.FIRST + datetime.timedelta(n) for n in range(36_525)]
+
+
+def test_every_character_is_in_some_date_and_no_date_has_another():
+    texts = [text for day in SOME_DAYS for text in dates.written(day)]
+    assert set("".join(texts).lower()) == set(dates.CHARACTERS)
+    assert max(map(len, dates.written(datetime.date(1999, 9, 29)))) == dates.LONGEST
+
+
+def test_numbers_stand_for_the_characters_of_a_text():
+    texts = ["Mon 3 of March, 2025", "二〇二五年三月三日"]
+    symbols, lengths = dates.encode([f" {text.upper()}\n" for text in texts])
+    for text, row, length in zip(texts, symbols, lengths, strict=True):
+        assert "".join(dates.CHARACTERS[number] for number in row[:length]) == text.lower()
+    assert dates.decode_iso(dates.encode_iso(SOME_DAYS)) == [day.isoformat() for day in SOME_DAYS]
+
+
+def test_chinese_is_romanised_and_the_rest_left_as_it_is():
+    assert dates.romanised("2025年12月3日") == "2025 nián 12 yuè 3 rì"
+    assert dates.romanised("十月三日") == "shí yuè sān rì"
+    assert dates.romanised("Mon 3 of March, 2025") == "Mon 3 of March, 2025"
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        ({"hidden_size": 0}, "--hidden-size must be at least 1, got 0."),
+        ({"steps": 0}, "--steps must be at least 1, got 0."),
+        ({"test_dates": 36_525}, "--test-dates must be below 36,525, .* got 36,525."),
+        ({"cell": "lstn", "test_dates": 36_000}, "cell must be one of .* got 'lstn'."),
+    ],
+)
+def test_a_setting_that_cannot_be_is_one_sentence(flags, words, tmp_path):
+    with pytest.raises(InputError) as caught:
+        date_translation.main(date_translation.Config(**flags, out_dir=tmp_path))
+    assert re.fullmatch(words, str(caught.value))
+
+
+def test_it_learns_and_goes_on_as_if_uncut_and_answers_lines(
+    few_dates, tmp_path, monkeypatch, capsys
+):
+    settings = SMALL | {"attention": True, "steps": 120, "checkpoint_every": 100, "test_dates": 50}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    summary = date_translation.main(date_translation.Config(**settings, out_dir=whole))
+    rows = without_speed(whole)
+    assert rows[-1]["loss"] < 0.4  # These dates' entropy is 0.65 nats a character.
+    for name in ("training.png", "translations.png", "attention.png"):
+        assert (whole / name).read_bytes().startswith(b"\x89PNG")
+
+    shutil.copytree(whole, cut)
+    shutil.rmtree(cut / "checkpoints" / "step_120")
+    (cut / "summary.json").unlink()
+    resumed = date_translation.main(date_translation.Config(**settings, out_dir=cut, resume=True))
+    assert without_speed(cut) == rows
+    assert resumed["test_accuracy"] == summary["test_accuracy"]
+
+    lines = "Mon 3 of March, 1969\n\nHuh?\n一九六九年三月三日\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
+    capsys.readouterr()
+    translate.main(translate.Config(whole))
+    first, empty, unknown, last = capsys.readouterr().out.splitlines()
+    for answer in (first, last):
+        assert re.match(r"[\d-]{10}  \d+\.\d%", answer)
+    assert "got 0" in empty and "'?'" in unknown
+
+
+def test_the_table_marks_mistakes_and_counts_each_form():
+    made = ["2025-03-03", "2025-13-04", "1999-01-01"]
+    truths = ["2025-03-03", "2025-03-04", "1999-01-01"]
+    shown = ["3.3.2025", "04/03/25", "1.1.1999"]
+    figure = translation_figures.translations_figure(shown, made, truths, [0, 1, 0], "a title")
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert {"2 of 2", "0 of 1", "Mistakes of 1 in 3", "is 2025-03-04"} <= set(texts)
+    bold = [t for t in figure.axes[0].texts if t.get_family() == ["monospace"]]
+    assert (
+        sum(text.get_weight() == "bold" for text in bold) == 2
+    )  # In its form and in the mistakes.
+    assert not flaws(figure)
+    with pytest.raises(InputError, match="of one length"):
+        translation_figures.translations_figure(shown, made[:2], truths, [0, 1, 0], "a title")
+
+
+def test_the_heat_maps_leave_padding_out():
+    weights = np.random.default_rng(0).dirichlet(np.ones(6), 10)
+    figure = translation_figures.attention_figure(
+        [list("3.3.25"), list("1.1.")], ["2025-03-03"] * 2, [weights, weights], "a title"
+    )
+    assert [axes.images[0].get_array().shape for axes in figure.axes] == [(10, 6), (10, 4)]
+    assert not flaws(figure)
