@@ -9,9 +9,8 @@ from flax import nnx
 
 from rnn_jax.attention import dot_attention
 from rnn_jax.cell import Cell
-from rnn_jax.cells import CELLS
-from rnn_jax.errors import InputError
 from rnn_jax.modules import RNN
+from rnn_jax.runs import from_settings
 from rnn_jax.scan import Driver
 from rnn_jax.typing import Array, Carry, Float, Int
 
@@ -75,7 +74,7 @@ class EncoderDecoder(nnx.Module):
         driver: Driver = "auto",
         rngs: nnx.Rngs,
     ):
-        size = cell.hidden_size
+        size = cell.output_size
         self.source_size, self.target_size = source_size, target_size
         self.encoder = RNN(cell, source_size, driver=driver, rngs=rngs)
         self.decoder = RNN(cell, target_size, driver=driver, rngs=rngs)
@@ -138,15 +137,10 @@ def build_encoder_decoder(settings: Mapping) -> EncoderDecoder:
     Raises:
       InputError: a setting that is missing, or a cell that is not known.
     """
-    try:
-        if settings["cell"] not in CELLS:
-            raise InputError(f"cell must be one of {', '.join(CELLS)}; got {settings['cell']!r}.")
-        return EncoderDecoder(
-            CELLS[settings["cell"]](settings["hidden_size"]),
-            settings["source_size"],
-            settings["target_size"],
-            attention=settings["attention"],
-            rngs=nnx.Rngs(settings["seed"]),
-        )
-    except KeyError as error:
-        raise InputError(f"the settings of a run must name {error.args[0]}.") from error
+
+    def make(cell, options):
+        sizes = settings["source_size"], settings["target_size"]
+        attention = settings["attention"]
+        return EncoderDecoder(cell, *sizes, attention=attention, rngs=options["rngs"])
+
+    return from_settings(settings, make)

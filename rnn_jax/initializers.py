@@ -142,6 +142,8 @@ def uniform_parameters(params: Params, key: Key[Array, ""], bound: float) -> Par
     )
 
 
+INIT = 2**31
+"""What an init draws is apart from all that `cell.init` splits off its key."""
 INITS = ("default", "orthogonal", "identity", "uniform", "chrono=T", "gain=G", "forget=B")
 """What `initialize` knows; T, G and B stand for numbers."""
 
@@ -159,7 +161,7 @@ def initialize(cell, key: Key[Array, ""], input_size: int, init: str = "default"
     name, value = parse_init(init)
     if name == "default":
         return cell.init(key, input_size)
-    params, key_init = cell.init(key, input_size), jax.random.fold_in(key, 1)
+    params, key_init = cell.init(key, input_size), jax.random.fold_in(key, INIT)
     match name:
         case "orthogonal":
             return orthogonal_recurrence(cell, params, key_init)

@@ -6,12 +6,14 @@ import platform
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import jaxlib
 from flax import nnx
 
+from rnn_jax.cell import Cell
 from rnn_jax.checkpoint import Checkpoints
 from rnn_jax.config import FREE
 from rnn_jax.errors import InputError
@@ -20,6 +22,7 @@ from rnn_jax.models import SequenceClassifier, SequenceModel
 from rnn_jax.rundir import read_json
 from rnn_jax.scan import Driver
 
+Model = TypeVar("Model", bound=nnx.Module)
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
 """What matrix products are computed in, by name; None is the parameters' own dtype."""
 CHECKPOINTS = "checkpoints"
@@ -47,7 +50,7 @@ def build_classifier(settings: Mapping, driver: Driver = "auto") -> SequenceClas
     Raises:
       InputError: a setting that is missing, or a cell that is not known.
     """
-    return _build(
+    return from_settings(
         settings,
         lambda cell, options: SequenceClassifier(
             cell,
@@ -64,12 +67,21 @@ def build_classifier(settings: Mapping, driver: Driver = "auto") -> SequenceClas
 def build_sequence_model(settings: Mapping) -> SequenceModel:
     """The model that settings describe: cell, hidden_size, input_size, output_size and seed."""
     sizes = "input_size", "output_size"
-    return _build(
+    return from_settings(
         settings, lambda cell, options: SequenceModel(cell, *map(settings.get, sizes), **options)
     )
 
 
-def _build(settings, make):
+def from_settings(settings: Mapping, make: Callable[[Cell, dict], Model]) -> Model:
+    """The model that `make(cell, options)` makes of what all settings of runs say alike.
+
+    Args:
+      settings: cell, hidden_size, seed; forget_bias, init and dtype, if they are not the defaults.
+      make: `options` are init, dtype and rngs, as `RNN` takes them.
+
+    Raises:
+      InputError: a setting that is missing, or a cell that is not known.
+    """
     try:
         cell = find_cell(settings["cell"], settings["hidden_size"])
         if "forget_bias" in settings and takes(cell, "forget_bias"):

@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from cells import T, every_cell, telling_cell
+from cells import every_cell, telling_cell
 from flax import linen as nn
-from oracle import B, D, assert_close, problem, run
 
 from rnn_jax.interop import LinenCell
+from rnn_jax.testing.oracle import B, D, T, assert_close, problem, run
 
 LENGTHS = jnp.array([T, 2, 4, 1])
 
