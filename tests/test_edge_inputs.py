@@ -181,8 +181,8 @@ def run(template, tmp_path):
 
 CONFIGS = {
     "half a file": (json.dumps(SETTINGS)[:40], ["config.json holds no JSON object"]),
-    "no cell": ({"cell": None}, ["cell must be one of lstm, rnn, gru"]),
-    "a list of cells": ({"cell": ["lstm"]}, ["cell must be one of lstm, rnn, gru"]),
+    "no cell": ({"cell": None}, ["cell must be one of lstm, gru, rnn"]),
+    "a list of cells": ({"cell": ["lstm"]}, ["cell must be one of lstm, gru, rnn"]),
     "another cell": ({"cell": "gru"}, ["rnn.params.b", "float32[15]", "found float32[20]"]),
     "other classes": ({"num_classes": 3}, ["output.bias", "float32[3]", "found float32[2]"]),
     "classes in words": ({"num_classes": "two"}, ["num_classes", "'two'"]),
