@@ -82,7 +82,7 @@ def summary(rows: Sequence[dict]) -> list[str]:
         lengths = _lengths(table)
         lines += [
             f"{name}, solved: {error} below {criterion:g} on new examples ({chance}) within "
-            f"{most:,} steps. Seeds that solved it and their median steps, else the last error:",
+            f"{most:,} steps. Seeds that solved it, the median of their steps; else of the errors:",
             "",
             f"| cell | {' | '.join(f'T = {T}' for T in lengths)} |",
             f"|---|{'---|' * len(lengths)}",
@@ -130,7 +130,8 @@ def success_figure(rows: Sequence[dict]) -> Figure:
             x += GAP
         note = (
             f"Blue: training steps, of at most {rows[0]['max_steps']:,}, until the error on new "
-            f"examples was below {rows[0]['criterion']:g}.\nWhite: not solved; the last error."
+            f"examples was below {rows[0]['criterion']:g}.\nWhite: solved by no seed; the error at "
+            "the end. Of several seeds, medians."
         )
         page.text(MARGIN, 0.14, note, size=8.5, color=MUTED, linespacing=1.4)
     return figure

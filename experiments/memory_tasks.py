@@ -38,9 +38,9 @@ class Config:
     """Lengths T of the copy task, of which 20 are the symbols to read and to say."""
     seeds: int = 1
     """How many times to draw parameters and examples."""
-    hidden_size: int = 64
+    hidden_size: int = 128
     """Hidden units of each cell."""
-    max_steps: int = 4000
+    max_steps: int = 2000
     """Training steps after which a task counts as not solved."""
     criterion: float = 0.01
     """The task is solved by a mean square error, or a fraction of wrong symbols, below this."""
