@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from cells import H
 from flax import linen as nn
-from oracle import B, D, T, assert_close, assert_same, problem, pull_back, run, run_back
 
 from rnn_jax import GRUCell, HiddenCarry, LSTMCarry, LSTMCell, RNNCell, unroll
 from rnn_jax.interop import (
@@ -21,6 +20,17 @@ from rnn_jax.interop import (
     to_linen,
     to_torch,
     torch_weights,
+)
+from rnn_jax.testing.oracle import (
+    B,
+    D,
+    T,
+    assert_close,
+    assert_same,
+    problem,
+    pull_back,
+    run,
+    run_back,
 )
 
 CELLS = {

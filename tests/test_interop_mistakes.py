@@ -6,7 +6,6 @@ import jax
 import pytest
 from cells import H, LinearRNNCell
 from flax import linen as nn
-from oracle import D
 
 from rnn_jax import GRUCell, InputError, LSTMCell, RNNCell
 from rnn_jax.interop import (
@@ -18,6 +17,7 @@ from rnn_jax.interop import (
     to_linen,
     to_torch,
 )
+from rnn_jax.testing.oracle import D
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
