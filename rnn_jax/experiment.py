@@ -18,7 +18,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from matplotlib.figure import Figure
 
-from rnn_jax import mesh, rundir, runs, style, train
+from rnn_jax import mesh, rows, rundir, runs, style, train
 from rnn_jax.batches import Order
 from rnn_jax.config import TrainConfig
 from rnn_jax.fit import compile_timed
@@ -109,7 +109,7 @@ def conduct(
       InputError, RunError, Stopped: see `Loop`.
     """
     settings = dataclasses.asdict(config) | dict(experiment.facts)
-    facts = runs.environment() | {"device_count": devices.size, "data_source": experiment.source}
+    facts = rows.facts() | {"device_count": devices.size, "data_source": experiment.source}
     _print_start(config, facts)
     training = Loop(out, config, settings, config.steps)
     if summary := training.finished():
