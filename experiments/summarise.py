@@ -1,0 +1,76 @@
+"""One table of committed runs: the result of each experiment over its seeds, mean and deviation."""
+
+import dataclasses
+import statistics
+from pathlib import Path
+
+from rnn_jax.cli import run
+from rnn_jax.rows import read_rows
+
+MEASURES = {
+    "mnist_lstm": {"test_accuracy": "accuracy {:.2%} ± {:.2%}"},
+    "mnist_generate": {
+        "read_as_asked": "{:.2%} ± {:.2%} read as asked",
+        "test_nll": "{:.2f} ± {:.2f} nats an image",
+    },
+    "date_translation": {"test_accuracy": "{:.2%} ± {:.2%} of dates right"},
+    "sine_regression": {"test_mse": "squared error {:.2e} ± {:.0e}"},
+    "char_lm": {"test_bits": "{:.3f} ± {:.3f} bits a character"},
+}
+"""What each experiment is judged by, and how mean and deviation are said."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Print the table of experiments/README.md from the rows of runs, one summary a line."""
+
+    results: Path = Path(__file__).parent / "results"
+    """A folder with mnist_lstm.jsonl, char_lm.jsonl and so on."""
+
+
+def main(config: Config) -> None:
+    """Print the table."""
+    print(*table(config.results), sep="\n")
+
+
+def table(folder: Path) -> list[str]:
+    """Lines of Markdown: a row for each command but for its seed, on each version of JAX."""
+    lines = [
+        "| command | seeds | result | training [s] | Python, jax | commit |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, measures in MEASURES.items():
+        path = folder / f"{name}.jsonl"
+        groups = {}
+        for row in read_rows(path) if path.exists() else []:
+            groups.setdefault((_without_seed(row["command"]), row["jax"]), []).append(row)
+        lines += [_line(command, rows, measures) for (command, _), rows in groups.items()]
+    return lines
+
+
+def _line(command, rows, measures):
+    results = ", ".join(_spread(text, [row[key] for row in rows]) for key, text in measures.items())
+    seconds = " ".join(f"{row['train_seconds']:.0f}" for row in rows)
+    seeds = " ".join(str(row["seed"]) for row in rows)
+    commits = " ".join(dict.fromkeys(str(row.get("git_commit"))[:7] for row in rows))
+    versions = f"{rows[0]['python']}, {rows[0]['jax']}"
+    return f"| `{command}` | {seeds} | {results} | {seconds} | {versions} | {commits} |"
+
+
+def _spread(text, values):
+    if len(values) > 1:
+        return text.format(statistics.mean(values), statistics.stdev(values))
+    return text.partition(" ± ")[0].format(values[0]) + text.partition("}")[2].partition("}")[2]
+
+
+def _without_seed(command):
+    words = command.replace("python experiments/", "").split()
+    for flag in ("--seed", "--out-dir"):
+        if flag in words:
+            place = words.index(flag)
+            del words[place : place + 2]
+    return " ".join(words)
+
+
+if __name__ == "__main__":
+    run(main, Config)
