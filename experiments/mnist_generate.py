@@ -18,18 +18,18 @@ DIGITS = 10
 class Config(TrainConfig):
     """Learn to write a digit from its label, one row of black and white pixels at a time.
 
-    A row is drawn given the label and the rows above it: first one of several sets of 28 pixel
-    probabilities, then each pixel, so that a stroke is in one place or in another, not half in
-    both. A run of mnist_lstm.py, which has seen only real digits, says how many it can read.
+    The recurrent state tells of the label and the rows above; given that, a small network draws the
+    pixels of the row from left to right, so that a stroke is in one place and not half in two. A
+    run of mnist_lstm.py, which has seen only real digits, says how many of the drawn it can read.
     """
 
     cell: str = "lstm"
     """The recurrent cell."""
     hidden_size: int = 256
     """Hidden units of the cell."""
-    components: int = 20
-    """Sets of pixel probabilities to choose a row's from; 1 makes its pixels independent."""
-    examples: int = 300_000
+    row_size: int = 64
+    """Hidden units of the network that draws a row."""
+    examples: int = 200_000
     """Training examples to see in all; 60,000 are one epoch of MNIST."""
     learning_rate: float = 2e-3
     """Adam's learning rate."""
@@ -52,7 +52,7 @@ class Config(TrainConfig):
     def check(self) -> None:
         """Raise InputError, naming the flag, unless every setting is in its range."""
         super().check()
-        check_at_least(self, hidden_size=1, components=1, examples=1)
+        check_at_least(self, hidden_size=1, row_size=1, examples=1)
         check_positive(self, "temperature")
 
 
@@ -70,10 +70,8 @@ def prepare(config: Config):
 
     from rnn_jax import batches, data
     from rnn_jax.experiment import Experiment
-    from rnn_jax.mixtures import mixture_size
-    from rnn_jax.models import build_sequence_model
     from rnn_jax.reading import image_reader
-    from rnn_jax.writing import binarise
+    from rnn_jax.writing import binarise, build_writer
 
     chances, learnt = image_reader(config.classifier)
     if learnt["dataset"] != "mnist":
@@ -85,8 +83,8 @@ def prepare(config: Config):
         return chances(255 * pixels).argmax(-1)
 
     return Experiment(
-        build=build_sequence_model,
-        facts={"input_size": 28 + DIGITS, "output_size": mixture_size(config.components, 28)},
+        build=build_writer,
+        facts={"asked_size": DIGITS, "width": 28},
         source=images.source,
         loss=loss,
         data=(binarise(images.train_images, config.ink), images.train_labels),
@@ -105,22 +103,18 @@ def loss(model, batch, keys, memory):
     del keys
     from jax.nn import one_hot
 
-    from rnn_jax.writing import image_nats
-
     pixels, labels = batch
-    return image_nats(model, pixels, one_hot(labels, DIGITS)).mean(), ({}, memory)
+    return model.nats(pixels, one_hot(labels, DIGITS)).mean(), ({}, memory)
 
 
 def judge_and_draw(model, batch, seed, temperature):
     """The nats of images [B], and for each of their labels a digit [B, 28, 28] of its own."""
     import jax
 
-    from rnn_jax.writing import draw_images, image_nats
-
     pixels, labels, numbers = batch
     asked = jax.nn.one_hot(labels, DIGITS)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), numbers)
-    return image_nats(model, pixels, asked), draw_images(model, asked, keys, 28, 28, temperature)
+    return model.nats(pixels, asked), model.draw(keys, asked, 28, temperature)
 
 
 def _evaluate(config, read, pixels, labels, outputs):

@@ -6,7 +6,6 @@ from flax import nnx
 
 from rnn_jax.cell import Cell
 from rnn_jax.cells import CELLS
-from rnn_jax.errors import InputError
 from rnn_jax.modules import RNN
 from rnn_jax.scan import Driver
 from rnn_jax.typing import Array, Carry, Float
@@ -44,13 +43,7 @@ class SequenceModel(nnx.Module):
 
 
 def build_sequence_model(settings: Mapping) -> SequenceModel:
-    """The model that settings describe: cell, hidden_size, input_size, output_size and seed.
-
-    Raises:
-      InputError: a cell that is not known.
-    """
-    if settings["cell"] not in CELLS:
-        raise InputError(f"cell must be one of {', '.join(CELLS)}; got {settings['cell']!r}.")
+    """The model that settings describe: cell, hidden_size, input_size, output_size and seed."""
     cell = CELLS[settings["cell"]](settings["hidden_size"])
     sizes = settings["input_size"], settings["output_size"]
     return SequenceModel(cell, *sizes, rngs=nnx.Rngs(settings["seed"]))

@@ -1,18 +1,19 @@
-"""Images written row by row, from the top: how likely they are, and new ones.
+"""Images written row by row, from the top: how likely they are, and new ones."""
 
-At every row the network reads the row above it, and what is asked for, e.g. a class one-hot. Its
-outputs are the logits of a mixture over the row, see `rnn_jax.mixtures`.
-"""
-
+from collections.abc import Mapping
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jaxtyping import UInt8
 
-from rnn_jax.mixtures import mixture_log_prob, sample_mixture
-from rnn_jax.models import SequenceModel
+from rnn_jax.cell import Cell
+from rnn_jax.cells import CELLS
+from rnn_jax.errors import InputError
+from rnn_jax.modules import RNN
+from rnn_jax.nade import NADE
 from rnn_jax.typing import Array, Float, Key
 
 Ink = Literal["threshold", "sampled"]
@@ -35,36 +36,60 @@ def binarise(images: UInt8[np.ndarray, "*shape"], ink: Ink) -> UInt8[np.ndarray,
     return (draws < images).astype(np.uint8)
 
 
-def image_nats(
-    model: SequenceModel, images: UInt8[Array, "B T W"], asked: Float[Array, "B A"]
-) -> Float[Array, " B"]:
-    """The negative log-likelihood [nats] of each image of zeros and ones, given what was asked."""
-    rows = jnp.moveaxis(images, 0, 1).astype(jnp.float32)
-    above = jnp.pad(rows, ((1, 0), (0, 0), (0, 0)))[:-1]
-    asked = jnp.broadcast_to(asked, (len(rows), *asked.shape))
-    _, logits = model(jnp.concatenate([above, asked], -1))
-    return -mixture_log_prob(logits, rows).sum(0)
+class Writer(nnx.Module):
+    """A recurrent layer that reads each row and what is asked for, and a NADE for the row below.
+
+    Args:
+      cell: any `Cell`.
+      asked_size: A, the length of what is asked for, e.g. a class as one-hot.
+      width: W, the pixels of a row.
+      row_size: the hidden units of the NADE.
+      rngs: where the parameters' keys come from.
+    """
+
+    def __init__(self, cell: Cell, asked_size: int, width: int, row_size: int, *, rngs: nnx.Rngs):
+        self.rnn = RNN(cell, asked_size + width, rngs=rngs)
+        self.row = NADE(cell.hidden_size, width, row_size, rngs=rngs)
+
+    def nats(self, images: UInt8[Array, "B T W"], asked: Float[Array, "B A"]) -> Float[Array, " B"]:
+        """The negative log-likelihood [nats] of each image of zeros and ones."""
+        rows = jnp.moveaxis(images, 0, 1).astype(jnp.float32)
+        above = jnp.pad(rows, ((1, 0), (0, 0), (0, 0)))[:-1]
+        asked = jnp.broadcast_to(asked, (len(rows), *asked.shape))
+        _, ys = self.rnn(jnp.concatenate([above, asked], -1))
+        return -self.row.log_prob(ys, rows).sum(0)
+
+    def draw(
+        self,
+        keys: Key[Array, " B"],
+        asked: Float[Array, "B A"],
+        height: int,
+        temperature: float = 1.0,
+    ) -> UInt8[Array, "B {height} W"]:
+        """Images of zeros and ones, each row given those drawn before, at a temperature above 0."""
+        cell, params = self.rnn.cell, self.rnn.weights()
+
+        def draw_one(key, asked):
+            def write(state, key):
+                carry, above = state
+                carry, y = cell.step(params, carry, jnp.concatenate([above, asked]))
+                row = self.row.sample(key, y, temperature)
+                return (carry, row.astype(above.dtype)), row.astype(jnp.uint8)
+
+            start = cell.initial_carry(), jnp.zeros(self.row.width)
+            return jax.lax.scan(write, start, jax.random.split(key, height))[1]
+
+        return jax.vmap(draw_one)(keys, asked)
 
 
-def draw_images(
-    model: SequenceModel,
-    asked: Float[Array, "B A"],
-    keys: Key[Array, " B"],
-    height: int,
-    width: int,
-    temperature: float = 1.0,
-) -> UInt8[Array, "B {height} {width}"]:
-    """Images of zeros and ones, each row drawn given the rows drawn before, at a temperature."""
-    cell, params = model.rnn.cell, model.rnn.weights()
+def build_writer(settings: Mapping) -> Writer:
+    """The model that settings describe: cell, hidden_size, row_size, asked_size, width and seed.
 
-    def draw(asked, key):
-        def write(state, key):
-            carry, above = state
-            carry, y = cell.step(params, carry, jnp.concatenate([above, asked]))
-            row = sample_mixture(key, model.output(y), width, temperature)
-            return (carry, row.astype(above.dtype)), row.astype(jnp.uint8)
-
-        start = cell.initial_carry(), jnp.zeros(width)
-        return jax.lax.scan(write, start, jax.random.split(key, height))[1]
-
-    return jax.vmap(draw)(asked, keys)
+    Raises:
+      InputError: a cell that is not known.
+    """
+    if settings["cell"] not in CELLS:
+        raise InputError(f"cell must be one of {', '.join(CELLS)}; got {settings['cell']!r}.")
+    cell = CELLS[settings["cell"]](settings["hidden_size"])
+    sizes = settings["asked_size"], settings["width"], settings["row_size"]
+    return Writer(cell, *sizes, rngs=nnx.Rngs(settings["seed"]))

@@ -19,11 +19,9 @@ from mnist_generate import Config, main  # noqa: E402
 
 from rnn_jax import InputError, data, load_run, reading  # noqa: E402
 from rnn_jax.errors import Stopped  # noqa: E402
-from rnn_jax.mixtures import mixture_size  # noqa: E402
-from rnn_jax.models import build_sequence_model  # noqa: E402
-from rnn_jax.writing import binarise, draw_images, image_nats  # noqa: E402
+from rnn_jax.writing import binarise, build_writer  # noqa: E402
 
-SMALL = {"hidden_size": 32, "components": 3, "batch_size": 32, "learning_rate": 0.01, "devices": 1}
+SMALL = {"hidden_size": 32, "row_size": 8, "batch_size": 32, "learning_rate": 0.01, "devices": 1}
 HEIGHT, WIDTH = 3, 2
 IMAGES = np.array(np.meshgrid(*[(0, 1)] * 6)).reshape(6, -1).T.reshape(-1, HEIGHT, WIDTH)
 
@@ -73,9 +71,9 @@ def test_a_run_writes_what_it_promises_and_can_be_read_back(few, trained):
     assert json.loads((config.out_dir / "summary.json").read_text()) == summary
     for name in ("training.png", "samples.png"):
         assert (config.out_dir / name).read_bytes().startswith(b"\x89PNG")
-    model, _ = load_run(config.out_dir, build_sequence_model)
+    model, _ = load_run(config.out_dir, build_writer)
     asked = jax.nn.one_hot(few.test_labels, 10)
-    nats = image_nats(model, jnp.asarray(binarise(few.test_images, config.ink)), asked)
+    nats = model.nats(jnp.asarray(binarise(few.test_images, config.ink)), asked)
     np.testing.assert_allclose(nats.mean(), summary["test_nll"], rtol=1e-5)
 
 
@@ -94,25 +92,24 @@ def test_a_run_cut_in_two_is_the_run_never_cut(trained, tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def writer():
     """A network that writes tiny images, with weights that make it care for what is above."""
-    sizes = {"input_size": WIDTH + 2, "output_size": mixture_size(2, WIDTH), "seed": 0}
-    model = build_sequence_model({"cell": "gru", "hidden_size": 5, **sizes})
-    graphdef, params = nnx.split(model)
-    return nnx.merge(graphdef, jax.tree.map(lambda leaf: 3 * leaf, params))
+    sizes = {"hidden_size": 5, "row_size": 4, "asked_size": 2, "width": WIDTH}
+    graphdef, params = nnx.split(build_writer({"cell": "gru", "seed": 0, **sizes}))
+    return nnx.merge(graphdef, jax.tree.map(lambda leaf: 2 * leaf, params))
 
 
 def test_the_chances_of_all_images_sum_to_one_for_each_label(writer):
     for label in np.eye(2, dtype=np.float32):
         asked = jnp.tile(label, (len(IMAGES), 1))
-        nats = image_nats(writer, jnp.asarray(IMAGES, jnp.uint8), asked)
+        nats = writer.nats(jnp.asarray(IMAGES, jnp.uint8), asked)
         np.testing.assert_allclose(np.exp(-nats).sum(), 1, rtol=1e-5)
 
 
 def test_images_are_drawn_as_often_as_their_likelihood_says(writer):
     count, asked = 20_000, jnp.array([0.0, 1.0])
     keys = jax.random.split(jax.random.key(0), count)
-    drawn = draw_images(writer, jnp.tile(asked, (count, 1)), keys, HEIGHT, WIDTH)
+    drawn = jax.jit(lambda keys: writer.draw(keys, jnp.tile(asked, (count, 1)), HEIGHT))(keys)
     same = (np.asarray(drawn)[:, None] == IMAGES).all((-1, -2))
-    nats = image_nats(writer, jnp.asarray(IMAGES, jnp.uint8), jnp.tile(asked, (len(IMAGES), 1)))
+    nats = writer.nats(jnp.asarray(IMAGES, jnp.uint8), jnp.tile(asked, (len(IMAGES), 1)))
     np.testing.assert_allclose(same.mean(0), np.exp(-nats), atol=0.012)
 
 
@@ -128,7 +125,7 @@ def test_ink_is_what_is_above_the_threshold_or_drawn_by_its_grey_value():
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ({"components": 0}, "--components must be at least 1, got 0"),
+        ({"row_size": 0}, "--row-size must be at least 1, got 0"),
         ({"temperature": 0.0}, "--temperature must be above 0, got 0"),
         ({"cell": "lstn"}, "cell must be one of .*; got 'lstn'"),
     ],
