@@ -133,7 +133,7 @@ def _draw(read, pixels, labels, result):
 
     summary, (_, drawn) = result.summary, result.outputs
     title = f"{summary['cell'].upper()} writing MNIST digits, seed {summary['seed']}"
-    note = f"{summary['read_as_asked']:.1%} of {len(labels):,} are read as asked; framed: are not"
+    note = f"{summary['read_as_asked']:.1%} of {len(labels):,} read as asked, the framed as another"
     return {
         "training.png": training_figure(result.rows, title, loss_name="loss [nats an image]"),
         "samples.png": digits_figure(drawn, pixels, labels, read(drawn), title, note),

@@ -53,4 +53,6 @@ def _draw_digit(page, x, y, image):
 
 def _frame(page, x, y, digit):
     page.add_patch(Rectangle((x, y), SIDE, SIDE, fill=False, color=VERMILLION, lw=1.5))
-    page.text(x + 0.04, y + 0.05, f"{digit}", size=9, color=VERMILLION, weight="bold")
+    look = {"size": 9, "color": VERMILLION, "weight": "bold"}
+    look["bbox"] = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}
+    page.text(x + 0.04, y + 0.05, f"{digit}", **look)
