@@ -29,13 +29,15 @@ class Config(TrainConfig):
     """Hidden units of the cell."""
     row_size: int = 64
     """Hidden units of the network that draws a row."""
-    examples: int = 200_000
+    examples: int = 250_000
     """Training examples to see in all; 60,000 are one epoch of MNIST."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     """Adam's learning rate."""
+    decay: Literal["none", "cosine"] = "cosine"
+    """How the learning rate goes down: not at all, or to 0 at the last step along half a cosine."""
     ink: Literal["threshold", "sampled"] = "threshold"
     """A pixel is ink if its grey value is above 127 of 255, or with that value as probability."""
-    temperature: float = 0.8
+    temperature: float = 0.95
     """What logits are divided by to draw a digit: 1 draws what was learnt, less the likelier."""
     classifier: Path = Path("runs/mnist_lstm")
     """A finished run of mnist_lstm.py, to read what is drawn."""
