@@ -11,7 +11,7 @@ from line_ends import label_ends
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator
 
-from rnn_jax import style
+from rnn_jax.figures import style
 
 SMALL_PANELS = 3
 

@@ -9,7 +9,7 @@ from line_ends import LABEL
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from rnn_jax import style
+from rnn_jax.figures import style
 
 
 def gates(drawn: Sequence[Line], looks: Looks, what: str) -> Figure | None:

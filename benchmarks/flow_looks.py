@@ -6,7 +6,7 @@ import numpy as np
 from flow_report import Line
 from matplotlib.axes import Axes
 
-from rnn_jax import style
+from rnn_jax.figures import style
 
 DASHES = ("-", (0, (5, 1.5)), (0, (7, 1.5, 1.5, 1.5)), (0, (2.5, 1)), (0, (6, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v")

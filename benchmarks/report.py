@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from rnn_jax import style
+from rnn_jax.figures import style
 
 POINT = ("cell", "pass", "T", "B", "D", "H")
 OURS, PLAIN, TORCH = "rnn_jax", "rnn_jax plain", "PyTorch"

@@ -68,10 +68,11 @@ def main(config: Config) -> dict:
 
 def prepare(config: Config):
     """The experiment that the flags describe."""
-    from rnn_jax import language, text
+    from rnn_jax import text
     from rnn_jax.batches import StreamOrder
     from rnn_jax.experiment import Experiment
     from rnn_jax.lookup import find_cell
+    from rnn_jax.models import language
     from rnn_jax.runs import build_sequence_model
 
     content = text.read_text(config.text) if config.text else text.python_source()
@@ -106,7 +107,8 @@ def write(run_dir: Path, config: Config) -> str:
     """What a run writes, trained as far as it is: the prompt, and `sample_length` characters."""
     import jax
 
-    from rnn_jax import language, load_run
+    from rnn_jax import load_run
+    from rnn_jax.models import language
     from rnn_jax.runs import build_sequence_model
     from rnn_jax.text import encode
 
@@ -128,7 +130,7 @@ def _evaluate(held_out, bits):
 
 
 def _draw(name, held_out, result):
-    from rnn_jax.text_figures import bits_figure, surprise_figure
+    from rnn_jax.figures.text import bits_figure, surprise_figure
 
     summary = result.summary
     title = f"{summary['cell'].upper()}-{summary['hidden_size']} on {name}, seed {summary['seed']}"

@@ -57,8 +57,8 @@ def prepare(config: Config):
     import dates
 
     from rnn_jax.batches import BatchOrder
-    from rnn_jax.encoder_decoder import build_encoder_decoder
     from rnn_jax.experiment import Experiment
+    from rnn_jax.models.encoder_decoder import build_encoder_decoder
 
     known, unseen = dates.split(config.test_dates)
     count = len(dates.FORMS)
@@ -116,8 +116,8 @@ def _draw(texts, truths, result):
     import numpy as np
     from dates import FORMS, PINYIN, decode_iso, encode, romanised
 
-    from rnn_jax.figures import training_figure
-    from rnn_jax.translation_figures import attention_figure, translations_figure
+    from rnn_jax.figures.training import training_figure
+    from rnn_jax.figures.translation import attention_figure, translations_figure
 
     summary, made = result.summary, decode_iso(result.outputs)
     name = summary["cell"].upper() + " with attention" * summary["attention"]

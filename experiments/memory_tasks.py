@@ -86,7 +86,7 @@ def main(config: Config) -> list[dict]:
         _train(config)
     import memory_report
 
-    from rnn_jax import style
+    from rnn_jax.figures import style
 
     path, figure = config.out_dir / ROWS, config.out_dir / "success.png"
     rows = read_rows(path)

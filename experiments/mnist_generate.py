@@ -72,8 +72,8 @@ def prepare(config: Config):
 
     from rnn_jax import batches, data
     from rnn_jax.experiment import Experiment
+    from rnn_jax.models.writer import binarise, build_writer
     from rnn_jax.reading import image_reader
-    from rnn_jax.writing import binarise, build_writer
 
     chances, learnt = image_reader(config.classifier)
     if learnt["dataset"] != "mnist":
@@ -130,8 +130,8 @@ def _evaluate(config, read, pixels, labels, outputs):
 
 
 def _draw(read, pixels, labels, result):
-    from rnn_jax.figures import training_figure
-    from rnn_jax.sheets import digits_figure
+    from rnn_jax.figures.sheets import digits_figure
+    from rnn_jax.figures.training import training_figure
 
     summary, (_, drawn) = result.summary, result.outputs
     title = f"{summary['cell'].upper()} writing MNIST digits, seed {summary['seed']}"

@@ -104,15 +104,16 @@ def _evaluate(labels, logits):
 def _draw(images, xs, result):
     import jax
 
-    from rnn_jax import figures, watching
+    from rnn_jax import watching
+    from rnn_jax.figures import training
 
     summary, cell, gates = result.summary, result.model.rnn.cell, {}
     if watching.has_activations(cell):
         gates = jax.device_get(result.model.gates(jax.numpy.asarray(xs)))
     title = f"{summary['cell'].upper()} on {images.name}, seed {summary['seed']}"
     return {
-        "training.png": figures.training_figure(result.rows, title, summary["test_accuracy"]),
-        "predictions.png": figures.predictions_figure(
+        "training.png": training.training_figure(result.rows, title, summary["test_accuracy"]),
+        "predictions.png": training.predictions_figure(
             images.test_images,
             images.test_labels,
             jax.nn.softmax(result.outputs, -1),

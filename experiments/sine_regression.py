@@ -118,7 +118,8 @@ def _evaluate(cosines, outputs):
 def _draw(sines, cosines, window, result):
     import numpy as np
 
-    from rnn_jax import figures, style
+    from rnn_jax.figures import style
+    from rnn_jax.figures.training import training_figure
 
     summary, outputs = result.summary, result.outputs.reshape(cosines.shape)
     first = cosines.shape[1] // 2
@@ -138,7 +139,7 @@ def _draw(sines, cosines, window, result):
             style.name_axes(axes, "", f"stream {number + 1}")
         axes.set_xlabel("held-out step; a window lies between two lines")
         panels[0].legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
-    training = figures.training_figure(result.rows, title, loss_name="squared error")
+    training = training_figure(result.rows, title, loss_name="squared error")
     return {"training.png": training, "signals.png": figure}
 
 

@@ -25,7 +25,7 @@ def main(config: Config) -> None:
     import numpy as np
     from dates import ISO_LENGTH, decode_iso, encode
 
-    from rnn_jax.encoder_decoder import build_encoder_decoder
+    from rnn_jax.models.encoder_decoder import build_encoder_decoder
     from rnn_jax.runs import load_run
 
     model, _ = load_run(config.run_dir, build_encoder_decoder)

@@ -11,7 +11,7 @@ _ROOMS = {
         *("RNNCell", "ResetBeforeGRUCell", "SLSTMCell", "UGRNNCell"),
     ),
     "errors": ("InputError", "RunError"),
-    "models": ("SequenceClassifier", "SequenceModel"),
+    "models.sequence": ("SequenceClassifier", "SequenceModel"),
     "modules": ("RNN", "Bidirectional", "Stacked"),
     "runs": ("load_run",),
     "scan": ("pick_driver", "unroll"),

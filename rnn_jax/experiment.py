@@ -18,9 +18,10 @@ from flax import nnx
 from jax.sharding import Mesh
 from matplotlib.figure import Figure
 
-from rnn_jax import mesh, rows, rundir, runs, style, train
+from rnn_jax import mesh, rows, rundir, runs, train
 from rnn_jax.batches import Order
 from rnn_jax.config import TrainConfig
+from rnn_jax.figures import style
 from rnn_jax.fit import compile_timed
 from rnn_jax.loop import METRICS, Loop
 from rnn_jax.numerics import clip_by_global_norm

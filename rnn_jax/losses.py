@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import optax
 
-from rnn_jax.models import SequenceClassifier
+from rnn_jax.models.sequence import SequenceClassifier
 from rnn_jax.typing import Array, Float, Int, Key, Memory
 
 

@@ -18,7 +18,7 @@ from rnn_jax.checkpoint import Checkpoints
 from rnn_jax.config import FREE
 from rnn_jax.errors import InputError
 from rnn_jax.lookup import find_cell, takes
-from rnn_jax.models import SequenceClassifier, SequenceModel
+from rnn_jax.models.sequence import SequenceClassifier, SequenceModel
 from rnn_jax.rundir import read_json
 from rnn_jax.scan import Driver
 

@@ -16,7 +16,7 @@ from rnn_jax.cells import CELLS
 from rnn_jax.errors import InputError
 from rnn_jax.lookup import find_cell
 from rnn_jax.mesh import replicated
-from rnn_jax.models import SequenceModel
+from rnn_jax.models.sequence import SequenceModel
 from rnn_jax.numerics import clip_by_global_norm
 from rnn_jax.tasks import Task, example_keys, last_steps_error, last_steps_loss
 from rnn_jax.typing import Array, Key

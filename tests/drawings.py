@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rnn_jax import figures, style
+from rnn_jax.figures import style, training
 
 
 def fake_rows(count):
@@ -39,7 +39,7 @@ def fake_gates(steps=28, units=16, names=("write (i)", "keep (f)", "read (o)")):
 
 def predictions(count=40, mistakes=5, gates=None):
     images, labels, probabilities = fake_digits(count, mistakes)
-    return figures.predictions_figure(
+    return training.predictions_figure(
         images, labels, probabilities, gates or {}, images[0], "a title"
     )
 

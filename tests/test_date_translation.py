@@ -12,7 +12,8 @@ import pytest
 from drawings import flaws
 from test_mnist_lstm import ROOT
 
-from rnn_jax import InputError, translation_figures
+from rnn_jax import InputError
+from rnn_jax.figures import translation
 
 sys.path.insert(0, str(ROOT / "experiments"))
 import date_translation
@@ -131,7 +132,7 @@ def test_the_table_marks_mistakes_and_counts_each_form():
     made = ["2025-03-03", "2025-13-04", "1999-01-01"]
     truths = ["2025-03-03", "2025-03-04", "1999-01-01"]
     shown = ["3.3.2025", "04/03/25", "1.1.1999"]
-    figure = translation_figures.translations_figure(shown, made, truths, [0, 1, 0], "a title")
+    figure = translation.translations_figure(shown, made, truths, [0, 1, 0], "a title")
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert {"2 of 2", "0 of 1", "Mistakes of 1 in 3", "is 2025-03-04"} <= set(texts)
     bold = [t for t in figure.axes[0].texts if t.get_family() == ["monospace"]]
@@ -140,12 +141,12 @@ def test_the_table_marks_mistakes_and_counts_each_form():
     )  # In its form and in the mistakes.
     assert not flaws(figure)
     with pytest.raises(InputError, match="of one length"):
-        translation_figures.translations_figure(shown, made[:2], truths, [0, 1, 0], "a title")
+        translation.translations_figure(shown, made[:2], truths, [0, 1, 0], "a title")
 
 
 def test_the_heat_maps_leave_padding_out():
     weights = np.random.default_rng(0).dirichlet(np.ones(6), 10)
-    figure = translation_figures.attention_figure(
+    figure = translation.attention_figure(
         [list("3.3.25"), list("1.1.")], ["2025-03-03"] * 2, [weights, weights], "a title"
     )
     assert [axes.images[0].get_array().shape for axes in figure.axes] == [(10, 6), (10, 4)]

@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 
 from rnn_jax import CELLS, InputError
-from rnn_jax.attention import dot_attention
-from rnn_jax.encoder_decoder import EncoderDecoder, build_encoder_decoder
+from rnn_jax.models.attention import dot_attention
+from rnn_jax.models.encoder_decoder import EncoderDecoder, build_encoder_decoder
 
 S, T, B, H, SYMBOLS, C = 7, 4, 5, 6, 9, 3
 LENGTHS = np.array([7, 1, 3, 6, 0], np.int32)

@@ -6,8 +6,8 @@ from drawings import fake_digits, fake_gates, fake_rows, flaws, png, predictions
 from matplotlib.colors import same_color
 from matplotlib.patches import Rectangle
 
-from rnn_jax import figures, style
 from rnn_jax.errors import InputError
+from rnn_jax.figures import style, training
 
 
 def texts(figure):
@@ -22,7 +22,7 @@ def frames(figure, color):
 @pytest.mark.parametrize("count", [1, 2, 39, 1000])
 def test_a_run_of_any_length_draws_every_row_and_cuts_no_text(count):
     rows = fake_rows(count)
-    figure = figures.training_figure(rows, "a title", 0.9771)
+    figure = training.training_figure(rows, "a title", 0.9771)
     for axes, key in zip(figure.axes, ("loss", "batch_accuracy"), strict=True):
         np.testing.assert_allclose(axes.lines[0].get_xdata(), [row["examples"] for row in rows])
         np.testing.assert_allclose(axes.lines[0].get_ydata(), [row[key] for row in rows])
@@ -30,7 +30,7 @@ def test_a_run_of_any_length_draws_every_row_and_cuts_no_text(count):
 
 
 def test_both_axes_are_named_and_the_loss_is_logarithmic():
-    left, right = figures.training_figure(fake_rows(39), "a title").axes
+    left, right = training.training_figure(fake_rows(39), "a title").axes
     assert left.get_yscale() == "log"
     assert left.get_xlabel() == right.get_xlabel() == "training examples seen"
     assert left.get_ylabel() == "loss [nats], log scale"
@@ -38,20 +38,20 @@ def test_both_axes_are_named_and_the_loss_is_logarithmic():
 
 
 def test_the_test_accuracy_is_marked_at_the_last_example():
-    right = figures.training_figure(fake_rows(39), "a title", 0.9771).axes[1]
+    right = training.training_figure(fake_rows(39), "a title", 0.9771).axes[1]
     (marker,) = [line for line in right.lines if line.get_marker() == "D"]
     assert (marker.get_xdata()[0], marker.get_ydata()[0]) == (39 * 2560, 0.9771)
     assert [text.get_text() for text in right.texts] == ["test 97.71%"]
 
 
 def test_without_a_test_accuracy_nothing_is_marked():
-    right = figures.training_figure(fake_rows(39), "a title").axes[1]
+    right = training.training_figure(fake_rows(39), "a title").axes[1]
     assert not right.texts
     assert "D" not in [line.get_marker() for line in right.lines]
 
 
 def test_the_strong_line_is_the_running_median_of_the_light_one():
-    left = figures.training_figure(fake_rows(39), "a title").axes[0]
+    left = training.training_figure(fake_rows(39), "a title").axes[0]
     raw, median = (line.get_ydata() for line in left.lines)
     assert median[0] == raw[0]
     assert median[20] == np.median(raw[18:23])
@@ -63,7 +63,7 @@ def test_a_loss_that_is_no_positive_number_leaves_a_gap_and_a_cross(value):
     rows = fake_rows(39)
     for k in (10, 11, 30):
         rows[k]["loss"] = value
-    figure = figures.training_figure(rows, "a title")
+    figure = training.training_figure(rows, "a title")
     raw, median, crosses = figure.axes[0].lines
     for line in (raw, median):
         np.testing.assert_array_equal(np.flatnonzero(np.isnan(line.get_ydata())), [10, 11, 30])
@@ -73,27 +73,27 @@ def test_a_loss_that_is_no_positive_number_leaves_a_gap_and_a_cross(value):
 @pytest.mark.filterwarnings("error")
 def test_a_run_without_any_finite_loss_still_draws(tmp_path):
     rows = [{**row, "loss": np.nan} for row in fake_rows(9)]
-    assert png(figures.training_figure(rows, "a title", 0.098), tmp_path)
+    assert png(training.training_figure(rows, "a title", 0.098), tmp_path)
 
 
 def test_a_run_without_rows_is_refused():
     with pytest.raises(InputError, match="at least one row"):
-        figures.training_figure([], "a title")
+        training.training_figure([], "a title")
 
 
 @pytest.mark.parametrize("mistakes", [0, 5, 40])
 def test_as_many_mistakes_are_marked_as_there_are_up_to_the_most_shown(mistakes):
     figure = predictions(40, mistakes)
-    shown = min(mistakes, figures.MOST_WRONG)
+    shown = min(mistakes, training.MOST_WRONG)
     assert frames(figure, style.VERMILLION) == shown
     assert sum(text.startswith("wrong: is") for text in texts(figure)) == shown
-    assert frames(figure, style.LINE) == min(40 - mistakes, figures.MOST_RIGHT)
+    assert frames(figure, style.LINE) == min(40 - mistakes, training.MOST_RIGHT)
     assert {f"Right: {40 - mistakes} of 40", f"Wrong: {mistakes} of 40"} <= set(texts(figure))
 
 
 def test_a_mistake_shows_its_image_what_was_said_how_surely_and_what_it_is():
     images, labels, probabilities = fake_digits(1, 1)
-    figure = figures.predictions_figure(images, labels, probabilities, {}, images[0], "a title")
+    figure = training.predictions_figure(images, labels, probabilities, {}, images[0], "a title")
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), images[0])
     said = (labels[0] + 1) % 10
     assert texts(figure)[-3:] == [f"{said}", "50%", f"wrong: is {labels[0]}"]
@@ -102,8 +102,8 @@ def test_a_mistake_shows_its_image_what_was_said_how_surely_and_what_it_is():
 def test_the_most_confident_mistakes_come_first():
     images, _, _ = fake_digits(40, 20)
     shown = [image.get_array() for image in predictions(40, 20).axes[0].images]
-    wrong = shown[-figures.MOST_WRONG :]
-    np.testing.assert_array_equal(wrong, images[19 : 19 - figures.MOST_WRONG : -1])
+    wrong = shown[-training.MOST_WRONG :]
+    np.testing.assert_array_equal(wrong, images[19 : 19 - training.MOST_WRONG : -1])
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_no_text_is_cut_or_overlaps_whatever_is_shown(count, names):
 
 def test_a_single_class_draws(tmp_path):
     images, _, _ = fake_digits(30, 0)
-    figure = figures.predictions_figure(
+    figure = training.predictions_figure(
         images, np.full(30, 7), np.full((30, 1), 1.0), {}, images[0], "a title"
     )
     assert "Right: 0 of 30" in texts(figure)
@@ -143,7 +143,7 @@ def test_the_dotted_lines_enclose_the_ink_of_the_digit():
     images, labels, probabilities = fake_digits(20, 0)
     digit = np.zeros((28, 28), np.uint8)
     digit[7:21] = 255
-    figure = figures.predictions_figure(images, labels, probabilities, fake_gates(), digit, "t")
+    figure = training.predictions_figure(images, labels, probabilities, fake_gates(), digit, "t")
     page = figure.axes[0]
     (bottom, top) = page.images[16].get_extent()[2:]
     heights = [path.vertices[0, 1] for path in page.collections[-1].get_paths()]
@@ -153,7 +153,7 @@ def test_the_dotted_lines_enclose_the_ink_of_the_digit():
 def test_a_blank_digit_draws_without_ink():
     images, labels, probabilities = fake_digits(20, 0)
     blank = np.zeros((28, 28), np.uint8)
-    figure = figures.predictions_figure(images, labels, probabilities, fake_gates(), blank, "t")
+    figure = training.predictions_figure(images, labels, probabilities, fake_gates(), blank, "t")
     assert not flaws(figure)
 
 
@@ -165,9 +165,9 @@ def test_a_network_without_gates_ends_at_the_images():
 def test_lengths_that_differ_and_no_images_are_refused():
     images, labels, probabilities = fake_digits(20, 0)
     with pytest.raises(InputError, match="of one length"):
-        figures.predictions_figure(images, labels[:-1], probabilities, {}, images[0], "t")
+        training.predictions_figure(images, labels[:-1], probabilities, {}, images[0], "t")
     with pytest.raises(InputError, match="of one length"):
-        figures.predictions_figure(images[:0], labels[:0], probabilities[:0], {}, images[0], "t")
+        training.predictions_figure(images[:0], labels[:0], probabilities[:0], {}, images[0], "t")
 
 
 @pytest.mark.parametrize("gate", [np.full((28, 4), -0.5), np.full((28, 4), np.nan), np.ones(28)])

@@ -13,7 +13,7 @@ from rnn_jax import LSTMCell
 from rnn_jax.batches import StreamOrder
 from rnn_jax.fit import fit
 from rnn_jax.mesh import data_mesh
-from rnn_jax.models import SequenceModel
+from rnn_jax.models.sequence import SequenceModel
 from rnn_jax.numerics import all_finite
 from rnn_jax.train import init_state, make_gradient, make_train_interval
 

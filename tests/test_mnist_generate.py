@@ -19,8 +19,8 @@ from mnist_generate import Config, main  # noqa: E402
 
 from rnn_jax import InputError, data, load_run, reading  # noqa: E402
 from rnn_jax.errors import Stopped  # noqa: E402
+from rnn_jax.models.writer import binarise, build_writer  # noqa: E402
 from rnn_jax.reading import image_reader  # noqa: E402
-from rnn_jax.writing import binarise, build_writer  # noqa: E402
 
 SMALL = {"hidden_size": 32, "row_size": 8, "batch_size": 32, "learning_rate": 0.01, "devices": 1}
 HEIGHT, WIDTH = 3, 2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rnn_jax.nade import NADE
+from rnn_jax.models.nade import NADE
 
 WIDTH, HIDDEN, CONTEXT = 4, 5, 3
 VECTORS = np.array(list(itertools.product((0.0, 1.0), repeat=WIDTH)), np.float32)

@@ -7,26 +7,26 @@ import matplotlib
 import pytest
 from drawings import fake_gates, fake_rows, flaws, png, predictions
 
-from rnn_jax import figures, style
+from rnn_jax.figures import style, training
 
 
 def test_a_long_title_is_broken_and_pushes_the_panels_down():
-    assert not flaws(figures.training_figure(fake_rows(9), "a title that is long " * 8, 0.9))
+    assert not flaws(training.training_figure(fake_rows(9), "a title that is long " * 8, 0.9))
 
 
 def test_the_same_call_twice_gives_the_same_bytes(tmp_path):
     for draw in (
-        lambda: figures.training_figure(fake_rows(39), "a title", 0.9),
+        lambda: training.training_figure(fake_rows(39), "a title", 0.9),
         lambda: predictions(gates=fake_gates()),
     ):
         assert png(draw(), tmp_path) == png(draw(), tmp_path)
 
 
 def test_the_style_of_the_caller_is_neither_used_nor_changed(tmp_path):
-    expected = png(figures.training_figure(fake_rows(9), "a title"), tmp_path)
+    expected = png(training.training_figure(fake_rows(9), "a title"), tmp_path)
     with matplotlib.rc_context({"figure.facecolor": "black", "font.size": 20, "savefig.dpi": 30}):
         before = dict(matplotlib.rcParams)
-        assert png(figures.training_figure(fake_rows(9), "a title"), tmp_path) == expected
+        assert png(training.training_figure(fake_rows(9), "a title"), tmp_path) == expected
         assert dict(matplotlib.rcParams) == before
 
 
@@ -34,7 +34,7 @@ def test_threads_draw_what_one_thread_draws(tmp_path):
     before = dict(matplotlib.rcParams)
 
     def draw(k):
-        style.save(figures.training_figure(fake_rows(9), "a title"), tmp_path / f"{k}.png")
+        style.save(training.training_figure(fake_rows(9), "a title"), tmp_path / f"{k}.png")
 
     threads = [threading.Thread(target=draw, args=(k,)) for k in range(3)]
     for thread in threads:

@@ -7,9 +7,10 @@ import pytest
 
 from rnn_jax import InputError
 from rnn_jax.batches import StreamOrder
-from rnn_jax.language import STRETCH, next_logits, surprise, write_on
+from rnn_jax.figures.text import bits_figure, surprise_figure
+from rnn_jax.models.language import STRETCH, next_logits, surprise, write_on
+from rnn_jax.models.sampling import sample_logits
 from rnn_jax.runs import build_sequence_model
-from rnn_jax.sampling import sample_logits
 from rnn_jax.text import (
     NOTHING,
     bigram_bits,
@@ -20,7 +21,6 @@ from rnn_jax.text import (
     unigram_bits,
     windows,
 )
-from rnn_jax.text_figures import bits_figure, surprise_figure
 
 SETTINGS = {"cell": "gru", "hidden_size": 5, "input_size": 4, "output_size": 4, "seed": 0}
 

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from rnn_jax.style import DPI, MARGIN, MUTED, VERMILLION, WIDTH, house_style, new_figure
+from rnn_jax.figures.style import DPI, MARGIN, MUTED, VERMILLION, WIDTH, house_style, new_figure
 
 SIDE = 84 / DPI
 """Inches of a digit of 28 pixels: 3 of the figure's for each, so that none is blurred."""

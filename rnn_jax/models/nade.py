@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.nn.initializers import lecun_normal
 
-from rnn_jax.sampling import sample_logits
+from rnn_jax.models.sampling import sample_logits
 from rnn_jax.typing import Array, Float, Int, Key
 
 

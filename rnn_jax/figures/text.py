@@ -10,8 +10,8 @@ from matplotlib.font_manager import findfont, get_font
 from numpy.typing import ArrayLike
 
 from rnn_jax.errors import InputError
-from rnn_jax.figures import draw_curve
-from rnn_jax.style import INK, MARGIN, MUTED, VERMILLION, WIDTH, house_style, new_figure
+from rnn_jax.figures.style import INK, MARGIN, MUTED, VERMILLION, WIDTH, house_style, new_figure
+from rnn_jax.figures.training import draw_curve
 
 FONT = "DejaVu Sans Mono"
 ADVANCE = 1233 / 2048

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from rnn_jax.errors import InputError
-from rnn_jax.style import (
+from rnn_jax.figures.style import (
     INK,
     LINE,
     MARGIN,

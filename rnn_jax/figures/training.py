@@ -11,7 +11,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from rnn_jax.errors import InputError
-from rnn_jax.style import (
+from rnn_jax.figures.style import (
     BLUE,
     DPI,
     INK,

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rnn_jax.models import SequenceModel
-from rnn_jax.sampling import sample_logits
+from rnn_jax.models.sampling import sample_logits
+from rnn_jax.models.sequence import SequenceModel
 from rnn_jax.text import NOTHING
 from rnn_jax.typing import Array, Bool, Carry, Float, Int, Key
 

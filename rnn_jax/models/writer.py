@@ -10,10 +10,9 @@ from flax import nnx
 from jaxtyping import UInt8
 
 from rnn_jax.cell import Cell
-from rnn_jax.cells import CELLS
-from rnn_jax.errors import InputError
+from rnn_jax.models.nade import NADE
 from rnn_jax.modules import RNN
-from rnn_jax.nade import NADE
+from rnn_jax.runs import from_settings
 from rnn_jax.typing import Array, Float, Key
 
 Ink = Literal["threshold", "sampled"]
@@ -49,7 +48,7 @@ class Writer(nnx.Module):
 
     def __init__(self, cell: Cell, asked_size: int, width: int, row_size: int, *, rngs: nnx.Rngs):
         self.rnn = RNN(cell, asked_size + width, rngs=rngs)
-        self.row = NADE(cell.hidden_size, width, row_size, rngs=rngs)
+        self.row = NADE(cell.output_size, width, row_size, rngs=rngs)
 
     def nats(self, images: UInt8[Array, "B T W"], asked: Float[Array, "B A"]) -> Float[Array, " B"]:
         """The negative log-likelihood [nats] of each image of zeros and ones."""
@@ -86,10 +85,11 @@ def build_writer(settings: Mapping) -> Writer:
     """The model that settings describe: cell, hidden_size, row_size, asked_size, width and seed.
 
     Raises:
-      InputError: a cell that is not known.
+      InputError: a setting that is missing, or a cell that is not known.
     """
-    if settings["cell"] not in CELLS:
-        raise InputError(f"cell must be one of {', '.join(CELLS)}; got {settings['cell']!r}.")
-    cell = CELLS[settings["cell"]](settings["hidden_size"])
-    sizes = settings["asked_size"], settings["width"], settings["row_size"]
-    return Writer(cell, *sizes, rngs=nnx.Rngs(settings["seed"]))
+
+    def make(cell, options):
+        sizes = settings["asked_size"], settings["width"], settings["row_size"]
+        return Writer(cell, *sizes, rngs=options["rngs"])
+
+    return from_settings(settings, make)

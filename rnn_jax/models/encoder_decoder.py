@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from rnn_jax.attention import dot_attention
 from rnn_jax.cell import Cell
+from rnn_jax.models.attention import dot_attention
 from rnn_jax.modules import RNN
 from rnn_jax.runs import from_settings
 from rnn_jax.scan import Driver

@@ -1,0 +1,1 @@
+"""Figures: NumPy and matplotlib only."""

@@ -1,0 +1,1 @@
+"""Models around a recurrent layer: what is read, and what is said of it."""
