@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 from rnn_jax.cli import check_at_least, check_positive
 
@@ -18,6 +19,8 @@ class TrainConfig:
 
     learning_rate: float = 1e-3
     """Adam's learning rate."""
+    decay: Literal["none", "cosine"] = "none"
+    """How the learning rate goes down: not at all, or to 0 at the last step along half a cosine."""
     clip_norm: float = 0.0
     """Scale gradients of a larger global norm down to this one; 0 leaves them."""
     batch_size: int = 128

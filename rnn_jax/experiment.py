@@ -114,7 +114,7 @@ def conduct(
         print(f"finished {experiment.verdict.format(**summary)}; nothing is left to do")
         return summary
 
-    optimizer = optax.adam(config.learning_rate)
+    optimizer = optax.adam(training.learning_rate)
     if config.clip_norm:
         optimizer = optax.chain(clip_by_global_norm(config.clip_norm), optimizer)
     graphdef, state = train.init_state(

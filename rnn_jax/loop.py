@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax.sharding import Mesh
 from tqdm import tqdm
 
@@ -33,6 +34,7 @@ class Loop:
     """One run in its folder, new or gone on with.
 
     Attributes:
+      learning_rate: what the config says of it: one for all steps, or a function of the step.
       rows: the rows of metrics so far.
       seconds: how long training took, over all processes that worked on the run one after another.
     """
@@ -40,6 +42,9 @@ class Loop:
     def __init__(self, out: RunDir, config: TrainConfig, settings: Mapping, steps: int):
         self.out, self.config, self.settings, self.steps = out, config, dict(settings), steps
         self.checkpoints = Checkpoints(out.path / CHECKPOINTS, config.keep)
+        self.learning_rate = config.learning_rate
+        if config.decay == "cosine":
+            self.learning_rate = optax.cosine_decay_schedule(config.learning_rate, steps)
         self.rows: list[dict] = []
         self.seconds = 0.0
 
@@ -134,7 +139,9 @@ class Loop:
         metrics = {"loss": _shown(row["loss"], ".4f")}
         added = [name for name in row if name not in ROW]
         metrics |= {name.replace("_", " "): _shown(row[name], ".3f") for name in added}
-        row |= {"learning_rate": self.config.learning_rate, "clip_factor": factor}
+        rate = self.learning_rate
+        rate = float(rate(row["step"] - 1)) if callable(rate) else rate
+        row |= {"learning_rate": rate, "clip_factor": factor}
         self.rows.append(row)
         self.out.append(METRICS, row)
         skipped = f"  skipped {row['skipped_steps']}" if row["skipped_steps"] else ""

@@ -70,6 +70,13 @@ def rows(folder):
     return [{name: row[name] for name in row if name != "examples_per_second"} for row in found]
 
 
+def test_rows_tell_the_learning_rate_of_their_step_as_it_goes_down(lstm, examples, tmp_path):
+    lstm(tmp_path, examples, learning_rate=0.4, decay="cosine")
+    done = np.array([5, 10, 12]) - 1
+    found = [row["learning_rate"] for row in rows(tmp_path)]
+    np.testing.assert_allclose(found, 0.2 * (1 + np.cos(np.pi * done / STEPS)), rtol=1e-5)
+
+
 def stop_at(monkeypatch, step, number=signal.SIGTERM):
     """Let a signal come while the call that ends at or after `step` runs."""
     call = fit.interruptible
