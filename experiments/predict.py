@@ -23,17 +23,13 @@ def main(config: Config) -> list[tuple[int, float]]:
     """Print a line for each picture; return its class and the probability 0-1 given to it."""
     if not config.images:
         raise InputError("predict.py needs at least one PNG, JPEG or IDX file after the run.")
-    import jax
-    import numpy as np
+    from rnn_jax import handwriting
+    from rnn_jax.reading import image_reader
 
-    from rnn_jax import data, handwriting, load_run
-
-    model, settings = load_run(config.run_dir)
-    read = jax.jit(lambda xs: jax.nn.softmax(model(xs)))
+    read, _ = image_reader(config.run_dir)
     predictions = []
     for path in config.images:
-        xs = data.to_sequences(handwriting.read_images(path), settings["sequence"])
-        chances = np.asarray(read(np.moveaxis(xs, 0, 1)))
+        chances = read(handwriting.read_images(path))
         for number, chance in enumerate(chances):
             digit = int(chance.argmax())
             predictions.append((digit, float(chance[digit])))

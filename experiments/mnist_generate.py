@@ -1,0 +1,146 @@
+"""Write the digit that is asked for, row by row: one to many, each row drawn given those before."""
+
+import dataclasses
+import functools
+import math
+from pathlib import Path
+from typing import Literal
+
+from rnn_jax.cli import check_at_least, check_positive, run
+from rnn_jax.config import TrainConfig
+from rnn_jax.errors import InputError
+
+BUNDLED = Path(__file__).parent / "mnist_files"
+DIGITS = 10
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(TrainConfig):
+    """Learn to write a digit from its label, one row of black and white pixels at a time.
+
+    The recurrent state tells of the label and the rows above; given that, a small network draws the
+    pixels of the row from left to right, so that a stroke is in one place and not half in two. A
+    run of mnist_lstm.py, which has seen only real digits, says how many of the drawn it can read.
+    """
+
+    cell: str = "lstm"
+    """The recurrent cell."""
+    hidden_size: int = 256
+    """Hidden units of the cell."""
+    row_size: int = 64
+    """Hidden units of the network that draws a row."""
+    examples: int = 250_000
+    """Training examples to see in all; 60,000 are one epoch of MNIST."""
+    learning_rate: float = 3e-3
+    """Adam's learning rate."""
+    decay: Literal["none", "cosine"] = "cosine"
+    """How the learning rate goes down: not at all, or to 0 at the last step along half a cosine."""
+    ink: Literal["threshold", "sampled"] = "threshold"
+    """A pixel is ink if its grey value is above 127 of 255, or with that value as probability."""
+    temperature: float = 0.95
+    """What logits are divided by to draw a digit: 1 draws what was learnt, less the likelier."""
+    classifier: Path = Path("runs/mnist_lstm")
+    """A finished run of mnist_lstm.py, to read what is drawn."""
+    data_dir: Path | None = None
+    """Where TFDS keeps its data; by default TFDS's own folder."""
+    out_dir: Path = Path("runs/mnist_generate")
+    """Folder for results; where the default holds a run, the next free one: -2, -3, ..."""
+
+    @property
+    def steps(self) -> int:
+        """Training steps: enough whole batches for all examples."""
+        return math.ceil(self.examples / self.batch_size)
+
+    def check(self) -> None:
+        """Raise InputError, naming the flag, unless every setting is in its range."""
+        super().check()
+        check_at_least(self, hidden_size=1, row_size=1, examples=1)
+        check_positive(self, "temperature")
+
+
+def main(config: Config) -> dict:
+    """Train, judge the test images and what is drawn, write the results, return the summary."""
+    config.check()
+    from rnn_jax.experiment import perform
+
+    return perform(config, prepare)
+
+
+def prepare(config: Config):
+    """The experiment that the flags describe."""
+    import numpy as np
+
+    from rnn_jax import batches, data
+    from rnn_jax.experiment import Experiment
+    from rnn_jax.reading import image_reader
+    from rnn_jax.writing import binarise, build_writer
+
+    chances, learnt = image_reader(config.classifier)
+    if learnt["dataset"] != "mnist":
+        raise InputError(f"--classifier has learnt {learnt['dataset']}; give one trained on mnist.")
+    images = data.load_images("mnist", config.data_dir, bundled=BUNDLED)
+    pixels, labels = binarise(images.test_images, config.ink), images.test_labels
+
+    def read(pixels):
+        return chances(255 * pixels).argmax(-1)
+
+    return Experiment(
+        build=build_writer,
+        facts={"asked_size": DIGITS, "width": 28},
+        source=images.source,
+        loss=loss,
+        data=(binarise(images.train_images, config.ink), images.train_labels),
+        order=batches.BatchOrder(config.seed, len(images.train_labels), config.batch_size),
+        predict=functools.partial(judge_and_draw, seed=config.seed, temperature=config.temperature),
+        test_data=(pixels, labels, np.arange(len(labels))),
+        evaluate=functools.partial(_evaluate, config, read, pixels, labels),
+        verdict="{test_nll:.2f} nats an image; read as asked {read_as_asked:.2%} of the drawn "
+        "digits, {real_read:.2%} of the real ones",
+        draw=functools.partial(_draw, read, pixels, labels),
+    )
+
+
+def loss(model, batch, keys, memory):
+    """Mean negative log-likelihood [nats] of images and their labels."""
+    del keys
+    from jax.nn import one_hot
+
+    pixels, labels = batch
+    return model.nats(pixels, one_hot(labels, DIGITS)).mean(), ({}, memory)
+
+
+def judge_and_draw(model, batch, seed, temperature):
+    """The nats of images [B], and for each of their labels a digit [B, 28, 28] of its own."""
+    import jax
+
+    pixels, labels, numbers = batch
+    asked = jax.nn.one_hot(labels, DIGITS)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), numbers)
+    return model.nats(pixels, asked), model.draw(keys, asked, 28, temperature)
+
+
+def _evaluate(config, read, pixels, labels, outputs):
+    nats, drawn = outputs
+    return {
+        "test_nll": float(nats.mean()),
+        "read_as_asked": float((read(drawn) == labels).mean()),
+        "real_read": float((read(pixels) == labels).mean()),
+        "temperature": config.temperature,
+    }
+
+
+def _draw(read, pixels, labels, result):
+    from rnn_jax.figures import training_figure
+    from rnn_jax.sheets import digits_figure
+
+    summary, (_, drawn) = result.summary, result.outputs
+    title = f"{summary['cell'].upper()} writing MNIST digits, seed {summary['seed']}"
+    note = f"{summary['read_as_asked']:.1%} of {len(labels):,} read as asked, the framed as another"
+    return {
+        "training.png": training_figure(result.rows, title, loss_name="loss [nats an image]"),
+        "samples.png": digits_figure(drawn, pixels, labels, read(drawn), title, note),
+    }
+
+
+if __name__ == "__main__":
+    run(main, Config)

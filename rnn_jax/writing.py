@@ -1,0 +1,95 @@
+"""Images written row by row, from the top: how likely they are, and new ones."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import UInt8
+
+from rnn_jax.cell import Cell
+from rnn_jax.cells import CELLS
+from rnn_jax.errors import InputError
+from rnn_jax.modules import RNN
+from rnn_jax.nade import NADE
+from rnn_jax.typing import Array, Float, Key
+
+Ink = Literal["threshold", "sampled"]
+"""How grey becomes black and white."""
+
+INK_SEED = 28
+
+
+def binarise(images: UInt8[np.ndarray, "*shape"], ink: Ink) -> UInt8[np.ndarray, "*shape"]:
+    """Grey values 0-255 as 0 and 1, the same ones whenever it is asked.
+
+    "threshold": 1 above 127. "sampled": 1 with the probability value / 255, drawn by INK_SEED.
+
+    Reference: Salakhutdinov, Murray, "On the quantitative analysis of deep belief networks", 2008
+    (sampled).
+    """
+    if ink == "threshold":
+        return (images > 127).astype(np.uint8)
+    draws = np.random.default_rng(INK_SEED).integers(0, 255, images.shape, np.uint8)
+    return (draws < images).astype(np.uint8)
+
+
+class Writer(nnx.Module):
+    """A recurrent layer that reads each row and what is asked for, and a NADE for the row below.
+
+    Args:
+      cell: any `Cell`.
+      asked_size: A, the length of what is asked for, e.g. a class as one-hot.
+      width: W, the pixels of a row.
+      row_size: the hidden units of the NADE.
+      rngs: where the parameters' keys come from.
+    """
+
+    def __init__(self, cell: Cell, asked_size: int, width: int, row_size: int, *, rngs: nnx.Rngs):
+        self.rnn = RNN(cell, asked_size + width, rngs=rngs)
+        self.row = NADE(cell.hidden_size, width, row_size, rngs=rngs)
+
+    def nats(self, images: UInt8[Array, "B T W"], asked: Float[Array, "B A"]) -> Float[Array, " B"]:
+        """The negative log-likelihood [nats] of each image of zeros and ones."""
+        rows = jnp.moveaxis(images, 0, 1).astype(jnp.float32)
+        above = jnp.pad(rows, ((1, 0), (0, 0), (0, 0)))[:-1]
+        asked = jnp.broadcast_to(asked, (len(rows), *asked.shape))
+        _, ys = self.rnn(jnp.concatenate([above, asked], -1))
+        return -self.row.log_prob(ys, rows).sum(0)
+
+    def draw(
+        self,
+        keys: Key[Array, " B"],
+        asked: Float[Array, "B A"],
+        height: int,
+        temperature: float = 1.0,
+    ) -> UInt8[Array, "B {height} W"]:
+        """Images of zeros and ones, each row given those drawn before, at a temperature above 0."""
+        cell, params = self.rnn.cell, self.rnn.weights()
+
+        def draw_one(key, asked):
+            def write(state, key):
+                carry, above = state
+                carry, y = cell.step(params, carry, jnp.concatenate([above, asked]))
+                row = self.row.sample(key, y, temperature)
+                return (carry, row.astype(above.dtype)), row.astype(jnp.uint8)
+
+            start = cell.initial_carry(), jnp.zeros(self.row.width)
+            return jax.lax.scan(write, start, jax.random.split(key, height))[1]
+
+        return jax.vmap(draw_one)(keys, asked)
+
+
+def build_writer(settings: Mapping) -> Writer:
+    """The model that settings describe: cell, hidden_size, row_size, asked_size, width and seed.
+
+    Raises:
+      InputError: a cell that is not known.
+    """
+    if settings["cell"] not in CELLS:
+        raise InputError(f"cell must be one of {', '.join(CELLS)}; got {settings['cell']!r}.")
+    cell = CELLS[settings["cell"]](settings["hidden_size"])
+    sizes = settings["asked_size"], settings["width"], settings["row_size"]
+    return Writer(cell, *sizes, rngs=nnx.Rngs(settings["seed"]))
