@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
 
 from rnn_jax.cell import Cell, GatedCell
 from rnn_jax.errors import InputError
@@ -74,13 +76,11 @@ def has_activations(cell: Cell) -> bool:
     return isinstance(cell, GatedCell) and type(cell).activations is not GatedCell.activations
 
 
-def open_and_shut(
-    cell: GatedCell, values: Mapping[str, Float[Array, "T ... H"]]
-) -> dict[str, Float[Array, "T ... H"]]:
+def open_and_shut(cell: GatedCell, values: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
     """The gates of `gate_activations` whose values are all in 0 to 1, by what they do: keep (f)."""
     roles = {cell.keep_gate: "keep", cell.write_gate: "write", "o": "read", "r": "reset"}
     return {
         f"{roles[name]} ({name})" if name in roles else name: value
         for name, value in values.items()
-        if value.size and value.min() >= 0 and value.max() <= 1
+        if np.size(value) and np.min(value) >= 0 and np.max(value) <= 1
     }

@@ -121,6 +121,12 @@ CELLS = {
 TELLING = ("lstm", "leaky", "gru_reset_before")
 """Rows that stand for all: two fields to carry; parameters in every part; nothing but a step."""
 
+FLOWING = (
+    *("rnn_tanh", "rnn_relu", "lstm", "gru", "linear_rnn", "leaky", "minimal", "cornn", "lru"),
+    "gru_reset_before",
+)
+"""Rows whose gradients, Jacobians and exponents are looked at: each kind of carry, gate and step."""
+
 LENGTHS = {"chunked": (1, 16)}
 """T at which a driver is held against a loop besides 7: less than a chunk, nothing but chunks."""
 
@@ -131,6 +137,9 @@ def _pairs(names):
 
 every_cell = pytest.mark.parametrize(
     "cell", [pytest.param(row.cell, id=name) for name, row in CELLS.items()]
+)
+flowing_cell = pytest.mark.parametrize(
+    "cell", [pytest.param(CELLS[name].cell, id=name) for name in FLOWING]
 )
 every_driver = pytest.mark.parametrize(
     "cell, driver", [pytest.param(*pair, id=f"{name}-{pair[1]}") for name, *pair in _pairs(CELLS)]

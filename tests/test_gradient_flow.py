@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cells import CELLS, LinearRNNCell, every_cell
+from cells import CELLS, LinearRNNCell, flowing_cell
 
 from rnn_jax import GRUCell, InputError, LSTMCell, ResetBeforeGRUCell
 from rnn_jax.cell import GatedParams
@@ -81,7 +81,7 @@ def test_a_scaled_identity_multiplies_the_norm_by_the_gain_each_step(gain, float
     np.testing.assert_allclose(slopes, -np.log10(gain), atol=1e-12)
 
 
-@every_cell
+@flowing_cell
 def test_norms_are_those_of_the_gradient_by_a_change_of_each_carry(cell, float64):
     p = problem(cell)
     d_carry, d_ys = p.cotangents

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cells import CELLS, LinearRNNCell, every_cell
+from cells import CELLS, LinearRNNCell, flowing_cell
 from explicit import jacobians
 
 from rnn_jax import GRUCell, InputError, LSTMCell
@@ -25,7 +25,7 @@ def linear(matrix, dtype):
     return LinearRNNCell(size), GatedParams(zeros, jnp.asarray(matrix, dtype), zeros[0])
 
 
-@every_cell
+@flowing_cell
 def test_the_largest_singular_value_is_that_of_the_product_of_jacobians(cell, float64):
     p = problem(cell)
     steps = jacobians(cell, p.params, p.xs, p.carry)
@@ -38,7 +38,7 @@ def test_the_largest_singular_value_is_that_of_the_product_of_jacobians(cell, fl
     np.testing.assert_array_equal(got.steps, np.arange(T + 1))
 
 
-@every_cell
+@flowing_cell
 def test_the_smallest_singular_value_is_that_of_the_product_of_inverses(cell, float64):
     if cell == CELLS["rnn_relu"].cell:
         pytest.skip("a unit of it that is off makes the Jacobian singular")

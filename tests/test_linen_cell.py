@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from cells import every_cell, telling_cell
+from cells import flowing_cell, telling_cell
 from flax import linen as nn
 
 from rnn_jax.interop import LinenCell
@@ -22,7 +22,7 @@ def flipped(xs):
     return xs[np.where(t < LENGTHS, LENGTHS - 1 - t, t), np.arange(B)]
 
 
-@every_cell
+@flowing_cell
 def test_linen_runs_a_cell_as_unroll_does(cell, float64):
     params, xs, carry, _ = problem(cell)
     variables = {"params": {"cell": {"weights": params}}}
@@ -30,7 +30,7 @@ def test_linen_runs_a_cell_as_unroll_does(cell, float64):
     assert_close(got, run(cell, params, xs, carry))
 
 
-@every_cell
+@flowing_cell
 def test_linen_draws_the_parameters_of_the_cell_and_starts_from_its_carry(cell):
     xs = jnp.ones((T, B, D))
     got, variables = as_rnn(cell).init_with_output(jax.random.key(0), xs)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cells import CELLS, H, LinearRNNCell, every_cell
+from cells import CELLS, H, LinearRNNCell, flowing_cell
 from explicit import jacobians
 from jax.sharding import PartitionSpec
 
@@ -75,7 +75,7 @@ def lively(cell, seed=0):
     return jax.tree.map(jnp.abs, p) if cell == CELLS["rnn_relu"].cell else p
 
 
-@every_cell
+@flowing_cell
 def test_the_spectrum_is_that_of_a_qr_of_every_jacobian(cell, float64):
     p = lively(cell)
     matrices = jacobians(cell, p.params, p.xs, p.carry)
@@ -84,7 +84,7 @@ def test_the_spectrum_is_that_of_a_qr_of_every_jacobian(cell, float64):
     np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9)
 
 
-@every_cell
+@flowing_cell
 def test_exponents_sum_to_the_mean_log_determinant(cell, float64):
     p = lively(cell, seed=1)
     _, volume = np.linalg.slogdet(jacobians(cell, p.params, p.xs, p.carry))

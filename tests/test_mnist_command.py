@@ -31,12 +31,14 @@ def start(tmp_path, *arguments, **options):
         (["--batch-size", "-3"], "--batch-size must be at least 1, got -3."),
         (["--learning-rate", "-0.1"], "--learning-rate must be above 0, got -0.1."),
         (["--learning-rate", "nan"], "--learning-rate must be above 0, got nan."),
-        (["--cell", "gru", "--forget-bias", "2"], "--forget-bias is for --cell lstm"),
+        (["--cell", "gru", "--forget-bias", "2"], "--forget-bias is for an LSTM; --cell gru has none"),
         (["--out-dir", "/dev/null/run"], "the folder /dev/null/run cannot be written"),
         (["--dataset", "mnits"], "mnist"),
         (["--devices", "3"], "a batch of 128 does not divide over 3 devices"),
         (["--clip-norm", "-1"], "--clip-norm must be at least 0, got -1.0."),
         (["--keep", "0"], "--keep must be at least 1, got 0."),
+        (["--cell", "lstn"], "cell must be one of lstm, gru"),
+        (["--init", "chrono"], "init must be one of default, orthogonal"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path, arguments, words):
@@ -47,15 +49,11 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path, arguments, words):
     assert len(errors.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    "arguments, words",
-    [(["--cell", "lstn"], "invalid choice 'lstn'"), (["--sead", "1"], "Unrecognized options")],
-)
-def test_a_mistyped_option_is_named_and_exits_with_2(tmp_path, arguments, words):
-    process = start(tmp_path, *arguments)
+def test_a_mistyped_option_is_named_and_exits_with_2(tmp_path):
+    process = start(tmp_path, "--sead", "1")
     _, errors = process.communicate()
     assert process.returncode == 2
-    assert words in errors
+    assert "Unrecognized options" in errors
     assert "Traceback" not in errors
 
 
@@ -63,7 +61,7 @@ def test_help_names_every_option_with_its_default_and_needs_no_jax(tmp_path):
     process = start(tmp_path, "--help")
     text, _ = process.communicate()
     assert process.returncode == 0
-    for words in ("--hidden-size", "(default: 128)", "(default: 0.001)", "--readout", "--data-dir"):
+    for words in (*rnn_jax.CELLS, "--hidden-size", "(default: 128)", "(default: 0.001)", "--readout", "--data-dir"):
         assert words in text
     code = "import sys, mnist_lstm; assert 'jax' not in sys.modules, 'jax was imported'"
     path = f"{ROOT / 'experiments'}:{ROOT}"

@@ -11,9 +11,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+sys.path.insert(0, str(ROOT / "experiments"))
+
+import features  # noqa: E402
 import flow_report  # noqa: E402
 import reliability  # noqa: E402
 import report  # noqa: E402
+import summarise  # noqa: E402
 
 README = (ROOT / "README.md").read_text()
 
@@ -67,6 +71,8 @@ def test_the_tables_of_the_benchmarks_are_those_of_the_committed_rows():
             lines = flow_report.summary(rows)
         elif "trial" in rows[0]:
             lines = reliability.summary(rows)
+        elif "feature" in rows[0]:
+            lines = features.summary(rows)
         else:
             lines = report.job_summary(rows) if "job" in rows[0] else report.summary(rows)
         assert f"<!-- rows: {name} -->\n" + "\n".join(lines) + "\n" in text, name
@@ -80,11 +86,17 @@ def test_the_speeds_are_among_those_of_the_committed_rows():
     assert shown and set(shown) <= set(found)
 
 
+def test_the_table_of_experiments_is_that_of_the_committed_runs():
+    page = (ROOT / "experiments/README.md").read_text()
+    assert "\n".join(summarise.table(ROOT / "experiments/results")) in page
+
+
 def test_links_and_rooms_exist():
-    for page in (ROOT / "README.md", ROOT / "benchmarks/README.md"):
+    for page in (ROOT / folder / "README.md" for folder in ("", "benchmarks", "experiments")):
         for path in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / path).exists(), path
-    rooms = re.findall(r"^\| (`.*?`) \|", README, re.MULTILINE)
+    architecture = README.split("## Architecture")[1].split("\n## ")[0]
+    rooms = re.findall(r"^\| (`.*?`) \|", architecture, re.MULTILINE)
     for name in re.findall(r"`([\w/.]+)`", " ".join(rooms)):
         assert (ROOT / name).exists() or (ROOT / "rnn_jax" / name).exists(), name
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cells import CELLS
+from cells import CELLS, FLOWING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,7 +50,7 @@ SIZES = [
 ]
 NETS = {
     name: Net(resized(name, 1 + k % 3), **sizes)
-    for k, (name, sizes) in enumerate(zip(CELLS, cycle(SIZES), strict=False))
+    for k, (name, sizes) in enumerate(zip(FLOWING, cycle(SIZES), strict=False))
 } | {
     "no_steps": Net(resized("lstm", 2), 0, (3,), 2),
     "one_step": Net(resized("leaky", 2), 1, (3,), 2),

@@ -151,7 +151,7 @@ def assert_same(got, want):
     """The same tree, bit for bit."""
 
     def same(a, b):
-        return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True)
+        return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype != object)
 
     _assert_all(same, got, want)
 
