@@ -200,7 +200,7 @@ def test_nan_in_one_sequence_reaches_no_other(net, seed, data, float64):
 
 @settings(max_examples=6)
 @given(
-    name=st.sampled_from(list(CELLS)),
+    name=st.sampled_from(FLOWING),
     hidden_size=st.integers(1, 3),
     net=st.builds(
         Net,
