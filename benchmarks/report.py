@@ -87,6 +87,19 @@ def summary(rows: Sequence[Mapping]) -> list[str]:
     return lines
 
 
+def driver_summary(rows: Sequence[Mapping]) -> list[str]:
+    """A table in Markdown: the milliseconds of each driver of rnn_jax, the default in bold."""
+    names = list(dict.fromkeys(row["implementation"] for row in rows))
+    lines = [f"| cell | pass | T, B, D, H | {' | '.join(names)} |", "|---" * (3 + len(names)) + "|"]
+    for group in groups(rows):
+        default = [row for row in group if row["default_driver"]][-1]
+        times = {row["implementation"]: f"{_milliseconds(row):.3g}" for row in group}
+        times[default["implementation"]] = f"**{times[default['implementation']]}**"
+        point = "{cell} | {pass} | {T}, {B}, {D}, {H}".format(**default)
+        lines.append(f"| {point} | {' | '.join(times.get(name, '-') for name in names)} |")
+    return lines
+
+
 def job_summary(rows: Sequence[Mapping]) -> list[str]:
     """A table in Markdown: a job by each implementation, and how rnn_jax compares by default."""
     default = [row for row in rows if row["default_driver"]][-1]

@@ -66,10 +66,11 @@ def main(config: Config) -> dict:
 
 def prepare(config: Config):
     """The experiment that the flags describe."""
-    from rnn_jax import batches, data, lookup, losses, runs
+    from rnn_jax import batches, data, initializers, lookup, losses, runs
     from rnn_jax.experiment import Experiment
 
     cell = lookup.find_cell(config.cell, config.hidden_size)
+    initializers.parse_init(config.init)
     if config.forget_bias != Config.forget_bias and not lookup.takes(cell, "forget_bias"):
         raise InputError(f"--forget-bias is for an LSTM; --cell {config.cell} has none.")
     images = data.load_images(config.dataset, config.data_dir, bundled=BUNDLED)

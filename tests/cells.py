@@ -125,7 +125,7 @@ FLOWING = (
     *("rnn_tanh", "rnn_relu", "lstm", "gru", "linear_rnn", "leaky", "minimal", "cornn", "lru"),
     "gru_reset_before",
 )
-"""Rows whose gradients, Jacobians and exponents are looked at: each kind of carry, gate and step."""
+"""Rows whose gradients, Jacobians and exponents are looked at: every kind of carry and of step."""
 
 LENGTHS = {"chunked": (1, 16)}
 """T at which a driver is held against a loop besides 7: less than a chunk, nothing but chunks."""

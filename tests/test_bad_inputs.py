@@ -18,6 +18,7 @@ from rnn_jax import (
     gate_activations,
     unroll,
 )
+from rnn_jax import initializers as inits
 from rnn_jax.batches import BatchOrder, StreamOrder
 from rnn_jax.data import check_sequences, to_sequences
 from rnn_jax.gradient_flow import (
@@ -25,12 +26,6 @@ from rnn_jax.gradient_flow import (
     loss_adjoint_norms,
     parameter_gradient_norms,
     parameter_norms,
-)
-from rnn_jax.initializers import (
-    chrono_biases,
-    identity_recurrence,
-    orthogonal_recurrence,
-    scaled_recurrence,
 )
 from rnn_jax.testing.oracle import B, D, T, problem
 
@@ -81,10 +76,10 @@ RIGHT = {
     LSTMCell: {"hidden_size": H},
     RNNCell: {"hidden_size": H},
     init: {"cell": CELL, "key": KEY, "input_size": D},
-    chrono_biases: {"cell": CELL, "params": PARAMS, "key": KEY, "longest": 9},
-    identity_recurrence: {"cell": CELL, "params": PARAMS},
-    orthogonal_recurrence: {"cell": CELL, "params": PARAMS, "key": KEY},
-    scaled_recurrence: {"params": PARAMS, "gain": 2.0},
+    inits.chrono_biases: {"cell": CELL, "params": PARAMS, "key": KEY, "longest": 9},
+    inits.identity_recurrence: {"cell": CELL, "params": PARAMS},
+    inits.orthogonal_recurrence: {"cell": CELL, "params": PARAMS, "key": KEY},
+    inits.scaled_recurrence: {"params": PARAMS, "gain": 2.0},
     classify: {"xs": XS, "cell": CELL, "input_size": D, "num_classes": 3, "projection_size": 0},
     to_sequences: {"images": IMAGES},
     check_sequences: {"xs": zeros(3, 5, 2), "labels": [0, 1, 2], "num_classes": 3},
@@ -178,18 +173,18 @@ TABLE = {
         told("jax.random.key(0)", "got None", key=None),
         told("one key", "key<fry>[2]", key=jax.random.split(KEY)),
     ],
-    chrono_biases: [
+    inits.chrono_biases: [
         told("longest must be at least 3 steps", "got 2", longest=2),
         told("longest must be at least 3 steps", "got nan", longest=np.nan),
         told("sets the bias of the gate that keeps", "RNNCell names none", cell=RNNCell(H)),
         told("sets b", "choose another", "dict does not have", params=PARAMS._asdict()),
     ],
-    identity_recurrence: [told("sets w_h", "tuple does not have", params=tuple(PARAMS))],
-    orthogonal_recurrence: [
+    inits.identity_recurrence: [told("sets w_h", "tuple does not have", params=tuple(PARAMS))],
+    inits.orthogonal_recurrence: [
         told("jax.random.key(0)", "got 1", key=1),
         told("sets w_h", "NoneType does not have", params=None),
     ],
-    scaled_recurrence: [told("sets w_h", "list does not have", params=[PARAMS])],
+    inits.scaled_recurrence: [told("sets w_h", "list does not have", params=[PARAMS])],
     classify: [
         told("has 5 features", xs=zeros(T, B, 5)),
         told("num_classes", "0", num_classes=0),

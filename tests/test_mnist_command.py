@@ -31,7 +31,10 @@ def start(tmp_path, *arguments, **options):
         (["--batch-size", "-3"], "--batch-size must be at least 1, got -3."),
         (["--learning-rate", "-0.1"], "--learning-rate must be above 0, got -0.1."),
         (["--learning-rate", "nan"], "--learning-rate must be above 0, got nan."),
-        (["--cell", "gru", "--forget-bias", "2"], "--forget-bias is for an LSTM; --cell gru has none"),
+        (
+            ["--cell", "gru", "--forget-bias", "2"],
+            "--forget-bias is for an LSTM; --cell gru has none",
+        ),
         (["--out-dir", "/dev/null/run"], "the folder /dev/null/run cannot be written"),
         (["--dataset", "mnits"], "mnist"),
         (["--devices", "3"], "a batch of 128 does not divide over 3 devices"),
@@ -61,7 +64,14 @@ def test_help_names_every_option_with_its_default_and_needs_no_jax(tmp_path):
     process = start(tmp_path, "--help")
     text, _ = process.communicate()
     assert process.returncode == 0
-    for words in (*rnn_jax.CELLS, "--hidden-size", "(default: 128)", "(default: 0.001)", "--readout", "--data-dir"):
+    for words in (
+        *rnn_jax.CELLS,
+        "--hidden-size",
+        "(default: 128)",
+        "(default: 0.001)",
+        "--readout",
+        "--data-dir",
+    ):
         assert words in text
     code = "import sys, mnist_lstm; assert 'jax' not in sys.modules, 'jax was imported'"
     path = f"{ROOT / 'experiments'}:{ROOT}"
