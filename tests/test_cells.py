@@ -10,7 +10,16 @@ from cells import H, LinearRNNCell
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnn_jax import GatedParams, GRUCell, HiddenCarry, LSTMCell, RNNCell
+from rnn_jax import (
+    ConvLSTMCell,
+    GatedParams,
+    GRUCell,
+    HiddenCarry,
+    LSTMCell,
+    RNNCell,
+    unbiased,
+    unroll,
+)
 from rnn_jax.testing.oracle import B, problem, run, run_back
 
 NEVER, ALWAYS = -1e4, 1e4
@@ -90,3 +99,22 @@ def test_outputs_stay_within_one_and_gradients_finite_however_large_the_inputs(c
     (_, ys), gradients = back(cell, params, 1e300 * xs, carry, cotangents)
     assert np.all(np.abs(ys) <= 1)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradients))
+
+
+def test_a_convolution_over_lines_is_one_over_pictures_of_one_row():
+    lines, pictures = ConvLSTMCell(2, spatial_axes=1), ConvLSTMCell(2)
+    params = lines.init(jax.random.key(0), 3)
+    middle = jax.tree.map(lambda w: jnp.stack([0 * w, w, 0 * w]) if w.ndim > 1 else w, params)
+    xs = jax.random.normal(jax.random.key(1), (4, 2, 5, 3))
+    _, want = unroll(lines, params, xs)
+    _, got = unroll(pictures, middle, xs[:, :, None])
+    np.testing.assert_allclose(got[:, :, 0], want, atol=1e-6)
+
+
+def test_an_unbiased_cell_is_the_cell_with_zero_biases():
+    cell = unbiased(LSTMCell(3))
+    params = cell.init(jax.random.key(0), 2)
+    assert params.b is None
+    xs = jax.random.normal(jax.random.key(1), (5, 2, 2))
+    want = unroll(cell.inner, params._replace(b=jnp.zeros(12)), xs)
+    jax.tree.map(np.testing.assert_array_equal, unroll(cell, params, xs), want)

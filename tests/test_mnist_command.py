@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from test_mnist_lstm import BUNDLED, ROOT
+from test_mnist_lstm import BUNDLED, ROOT, Config, main
 
 import rnn_jax.data
 
@@ -28,20 +28,10 @@ def start(tmp_path, *arguments, **options):
     "arguments, words",
     [
         (["--hidden-size", "0"], "--hidden-size must be at least 1, got 0."),
-        (["--batch-size", "-3"], "--batch-size must be at least 1, got -3."),
-        (["--learning-rate", "-0.1"], "--learning-rate must be above 0, got -0.1."),
-        (["--learning-rate", "nan"], "--learning-rate must be above 0, got nan."),
-        (
-            ["--cell", "gru", "--forget-bias", "2"],
-            "--forget-bias is for an LSTM; --cell gru has none",
-        ),
         (["--out-dir", "/dev/null/run"], "the folder /dev/null/run cannot be written"),
         (["--dataset", "mnits"], "mnist"),
         (["--devices", "3"], "a batch of 128 does not divide over 3 devices"),
-        (["--clip-norm", "-1"], "--clip-norm must be at least 0, got -1.0."),
-        (["--keep", "0"], "--keep must be at least 1, got 0."),
         (["--cell", "lstn"], "cell must be one of lstm, gru"),
-        (["--init", "chrono"], "init must be one of default, orthogonal"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path, arguments, words):
@@ -50,6 +40,24 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path, arguments, words):
     assert process.returncode == 2
     assert words in errors
     assert len(errors.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"batch_size": -3}, "--batch-size must be at least 1, got -3."),
+        ({"learning_rate": -0.1}, "--learning-rate must be above 0, got -0.1."),
+        ({"learning_rate": float("nan")}, "--learning-rate must be above 0, got nan."),
+        ({"clip_norm": -1.0}, "--clip-norm must be at least 0, got -1.0."),
+        ({"keep": 0}, "--keep must be at least 1, got 0."),
+        ({"cell": "gru", "forget_bias": 2.0}, "--forget-bias is for an LSTM; --cell gru has none."),
+        ({"init": "chrono"}, "init must be one of default, orthogonal"),
+    ],
+)
+def test_a_setting_out_of_range_is_named_as_a_flag(tmp_path, changes, words):
+    with pytest.raises(rnn_jax.InputError) as error:
+        main(Config(out_dir=tmp_path / "run", **changes))
+    assert words in str(error.value)
 
 
 def test_a_mistyped_option_is_named_and_exits_with_2(tmp_path):
