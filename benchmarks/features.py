@@ -11,14 +11,16 @@ from rnn_jax.cli import check_at_least, run
 from rnn_jax.rows import append_rows, facts, read_rows
 
 ROWS = "features.jsonl"
+BARE, INPUTS = "bare layer", "bare layer, gradient by inputs too"
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Time a train pass of one layer, bare, and with each feature of `unroll` or around the cell.
 
-    A pass is the gradient of the mean square of all outputs by all parameters. Two layers, stacked
-    or one each way in time, are held against twice the bare layer: the same matrix products.
+    A pass is the gradient of the mean square of all outputs by all parameters. What a feature is
+    held against does the same matrix products: the bare layer, for one layer each way in time twice
+    that, for two in a stack that and a layer whose inputs have a gradient too.
     """
 
     cells: tuple[str, ...] = ("lstm", "gru")
@@ -61,19 +63,28 @@ def _measure(config, name):
         for feature, train in _passes(config, find_cell(name, config.size)).items()
     }
     seconds = interleave(calls, config.repeats)
-    bare = statistics.median(seconds["bare layer"])
+    medians = {feature: statistics.median(times) for feature, times in seconds.items()}
     sizes = {"T": config.steps, "B": config.batch_size, "D": config.size, "H": config.size}
     return [
         {
             "cell": name,
             "feature": feature,
-            "ratio": statistics.median(times) / (bare * (2 if "two layers" in feature else 1)),
+            "ratio": medians[feature] / sum(medians[name] for name in _same_work(feature)),
             **spread(times),
             **sizes,
             **facts(),
         }
         for feature, times in seconds.items()
     ]
+
+
+def _same_work(feature):
+    """The passes that together do the matrix products of a feature's."""
+    if "stacked" in feature:
+        return BARE, INPUTS
+    if "bidirectional" in feature:
+        return BARE, BARE
+    return (INPUTS,) if feature == INPUTS else (BARE,)
 
 
 def _passes(config, cell):
@@ -90,7 +101,7 @@ def _passes(config, cell):
     chosen = jax.random.bernoulli(jax.random.key(1), 0.5, (T, B))
     lengths = jax.random.randint(jax.random.key(2), (B,), T // 2, T + 1)
 
-    def gradient(make, reverse=False, **arrays):
+    def gradient(make, reverse=False, inputs=False, **arrays):
         options = {"reverse": True} if reverse else {}
         graphdef, params = nnx.split(make(rngs=nnx.Rngs(0)))
 
@@ -99,14 +110,16 @@ def _passes(config, cell):
             return (ys * ys).mean()
 
         arguments = params, xs, arrays
-        return partial(jax.jit(jax.grad(loss)).lower(*arguments).compile(), *arguments)
+        by = (0, 1) if inputs else 0
+        return partial(jax.jit(jax.grad(loss, by)).lower(*arguments).compile(), *arguments)
 
     def stacked(rngs):
         return Stacked([RNN(cell, size, rngs=rngs), RNN(cell, size, rngs=rngs)])
 
     one = partial(RNN, cell, size)
     return {
-        "bare layer": gradient(one),
+        BARE: gradient(one),
+        INPUTS: gradient(one, inputs=True),
         "lengths": gradient(one, lengths=lengths),
         "mask": gradient(one, mask=chosen),
         "resets": gradient(one, resets=chosen & (jnp.arange(T)[:, None] % 8 == 0)),
