@@ -56,11 +56,6 @@ def test_the_results_are_those_of_the_committed_runs():
         assert f"| {' | '.join(cells)} | {row['train_seconds']:.1f} |" in README
 
 
-def test_the_errors_of_the_sine_regression_are_those_of_the_committed_runs():
-    for line in (ROOT / "experiments/results/sine_regression.jsonl").open():
-        assert f"{json.loads(line)['test_mse']:.1e}" in README
-
-
 def test_the_tables_of_the_benchmarks_are_those_of_the_committed_rows():
     text = (ROOT / "benchmarks/README.md").read_text()
     names = re.findall(r"<!-- rows: (.*) -->", text)
