@@ -14,6 +14,7 @@ from rnn_jax import data, initializers, runs
 from rnn_jax.cell import Cell, dot
 from rnn_jax.errors import InputError
 from rnn_jax.lookup import find_cell
+from rnn_jax.models.settings import build_classifier
 from rnn_jax.tasks import Batch, Task
 from rnn_jax.typing import Array, Float, Params
 
@@ -108,7 +109,7 @@ class Trained:
 
     def __init__(self, run: Path, seeds: int, batch_size: int, data_dir: Path | None):
         model, settings = runs.load_run(run)
-        self._models = {BEFORE: runs.build_classifier(settings), AFTER: model}
+        self._models = {BEFORE: build_classifier(settings), AFTER: model}
         images = data.load_images(settings["dataset"], data_dir, bundled=BUNDLED)
         self._xs = data.to_sequences(images.test_images, settings["sequence"])
         self._labels = images.test_labels

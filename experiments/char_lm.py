@@ -73,7 +73,7 @@ def prepare(config: Config):
     from rnn_jax.experiment import Experiment
     from rnn_jax.lookup import find_cell
     from rnn_jax.models import language
-    from rnn_jax.runs import build_sequence_model
+    from rnn_jax.models.settings import build_sequence_model
 
     content = text.read_text(config.text) if config.text else text.python_source()
     digest = hashlib.sha256(content.encode()).hexdigest()
@@ -109,7 +109,7 @@ def write(run_dir: Path, config: Config) -> str:
 
     from rnn_jax import load_run
     from rnn_jax.models import language
-    from rnn_jax.runs import build_sequence_model
+    from rnn_jax.models.settings import build_sequence_model
     from rnn_jax.text import encode
 
     model, settings = load_run(run_dir, build_sequence_model)

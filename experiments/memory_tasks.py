@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 from rnn_jax.cli import check_at_least, check_positive, run
 from rnn_jax.errors import InputError
@@ -70,15 +69,6 @@ class Config:
             raise InputError("there is nothing to train; give --cells and --adding or --copy.")
 
 
-class Point(NamedTuple):
-    """One training of the grid."""
-
-    task: str
-    T: int
-    cell: str
-    seed: int
-
-
 def main(config: Config) -> list[dict]:
     """Train what has no row yet, write rows and figure, print the tables; all rows."""
     if not config.replot:
@@ -111,11 +101,12 @@ def _train(config):
     def compiled(cell, task, T):
         return solving.make_attempt(cell, tasks.TASKS[task], T, devices=devices, **settings)
 
-    points = _points(config)
+    lengths = {"adding": config.adding, "copy": config.copy}
+    points = solving.grid(config.cells, lengths, config.seeds, config.hidden_size)
     path, shared = config.out_dir / ROWS, settings | {"hidden_size": config.hidden_size}
     found = facts() | {"device_count": devices.size}
     rows = resume_rows(path, shared, found)
-    done = {tuple(row[name] for name in Point._fields) for row in rows}
+    done = {tuple(row[name] for name in solving.Point._fields) for row in rows}
     for number, point in enumerate(points, 1):
         if point in done:
             continue
@@ -125,19 +116,6 @@ def _train(config):
         row = point._asdict() | result._asdict() | {"seconds": time.perf_counter() - start}
         append_rows(path, [row | shared | found])
         print(f"{number:3d}/{len(points)}  {memory_report.sentence(row)}", flush=True)
-
-
-def _points(config):
-    """The grid, in the order in which the least is compiled; InputError for what cannot be."""
-    from rnn_jax import solving, tasks
-
-    lengths = {"adding": config.adding, "copy": config.copy}
-    grid = [(task, T, cell) for task in lengths for T in lengths[task] for cell in config.cells]
-    points = [Point(*place, seed) for place in grid for seed in range(config.seeds)]
-    for point in points[:: config.seeds]:
-        cell, init = solving.cell_and_init(point.cell, config.hidden_size, point.T)
-        solving.check(cell, tasks.TASKS[point.task], point.T, init)
-    return points
 
 
 if __name__ == "__main__":

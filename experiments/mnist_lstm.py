@@ -66,8 +66,9 @@ def main(config: Config) -> dict:
 
 def prepare(config: Config):
     """The experiment that the flags describe."""
-    from rnn_jax import batches, data, initializers, lookup, losses, runs
+    from rnn_jax import batches, data, initializers, lookup, losses
     from rnn_jax.experiment import Experiment
+    from rnn_jax.models.settings import build_classifier
 
     cell = lookup.find_cell(config.cell, config.hidden_size)
     initializers.parse_init(config.init)
@@ -79,7 +80,7 @@ def prepare(config: Config):
     data.check_sequences(xs, images.train_labels, images.num_classes)
     data.check_sequences(test_xs, images.test_labels, images.num_classes)
     return Experiment(
-        build=runs.build_classifier,
+        build=build_classifier,
         facts={"input_size": xs.shape[-1], "num_classes": images.num_classes},
         source=images.source,
         loss=losses.classification_loss,

@@ -63,7 +63,7 @@ def prepare(config: Config):
     from rnn_jax.batches import StreamOrder
     from rnn_jax.experiment import Experiment
     from rnn_jax.lookup import find_cell
-    from rnn_jax.runs import build_sequence_model
+    from rnn_jax.models.settings import build_sequence_model
 
     length = config.window * config.windows
     sines, cosines = streams(config.seed, config.batch_size, 2 * length)
@@ -116,31 +116,18 @@ def _evaluate(cosines, outputs):
 
 
 def _draw(sines, cosines, window, result):
-    import numpy as np
-
-    from rnn_jax.figures import style
+    from rnn_jax.figures.signals import signals_figure
     from rnn_jax.figures.training import training_figure
 
     summary, outputs = result.summary, result.outputs.reshape(cosines.shape)
-    first = cosines.shape[1] // 2
-    steps = np.arange(first, min(first + 8 * window, cosines.shape[1]))
     memory = "state reset" if summary["reset_state"] else "state carried"
     title = f"{summary['cell'].upper()} on {TONES} tones, {memory}, seed {summary['seed']}"
-    with style.house_style():
-        figure = style.new_figure(4.6, f"{title}: squared error {summary['test_mse']:.1e}")
-        panels = figure.subplots(min(2, len(sines)), 1, sharex=True, squeeze=False)[:, 0]
-        for number, axes in enumerate(panels):
-            axes.plot(steps, sines[number, steps], color=style.LINE, lw=2, label="input")
-            axes.plot(steps, cosines[number, steps], color=style.BLUE, lw=3, label="target")
-            output = {"color": style.VERMILLION, "lw": 1.2, "label": "output"}
-            axes.plot(steps, outputs[number, steps], **output)
-            axes.set_xticks(steps[::window])
-            axes.grid(axis="x")
-            style.name_axes(axes, "", f"stream {number + 1}")
-        axes.set_xlabel("held-out step; a window lies between two lines")
-        panels[0].legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
-    training = training_figure(result.rows, title, loss_name="squared error")
-    return {"training.png": training, "signals.png": figure}
+    followed = f"{title}: squared error {summary['test_mse']:.1e}"
+    half = cosines.shape[1] // 2
+    return {
+        "training.png": training_figure(result.rows, title, loss_name="squared error"),
+        "signals.png": signals_figure(sines, cosines, outputs, half, window, followed),
+    }
 
 
 if __name__ == "__main__":

@@ -1,30 +1,21 @@
 """What a run was made with, and the model it left behind."""
 
-import dataclasses
 import json
 import platform
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import jax
-import jax.numpy as jnp
 import jaxlib
 from flax import nnx
 
-from rnn_jax.cell import Cell
 from rnn_jax.checkpoint import Checkpoints
 from rnn_jax.config import FREE
 from rnn_jax.errors import InputError
-from rnn_jax.lookup import find_cell, takes
-from rnn_jax.models.sequence import SequenceClassifier, SequenceModel
+from rnn_jax.models.settings import build_classifier
 from rnn_jax.rundir import read_json
-from rnn_jax.scan import Driver
 
-Model = TypeVar("Model", bound=nnx.Module)
-DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
-"""What matrix products are computed in, by name; None is the parameters' own dtype."""
 CHECKPOINTS = "checkpoints"
 """The folder, within a run's, of its checkpoints."""
 
@@ -37,60 +28,6 @@ def environment() -> dict[str, str | int]:
         "jaxlib": jaxlib.__version__,
         "python": platform.python_version(),
     }
-
-
-def build_classifier(settings: Mapping, driver: Driver = "auto") -> SequenceClassifier:
-    """The model that the settings of a run describe, newly drawn.
-
-    Args:
-      settings: cell, hidden_size, forget_bias, input_size, projection_size, num_classes, readout
-        and seed; init and dtype, if they are not the defaults.
-      driver: how the scan is run, see `unroll`.
-
-    Raises:
-      InputError: a setting that is missing, or a cell that is not known.
-    """
-    return from_settings(
-        settings,
-        lambda cell, options: SequenceClassifier(
-            cell,
-            settings["input_size"],
-            settings["num_classes"],
-            projection_size=settings["projection_size"],
-            readout=settings["readout"],
-            driver=driver,
-            **options,
-        ),
-    )
-
-
-def build_sequence_model(settings: Mapping) -> SequenceModel:
-    """The model that settings describe: cell, hidden_size, input_size, output_size and seed."""
-    sizes = "input_size", "output_size"
-    return from_settings(
-        settings, lambda cell, options: SequenceModel(cell, *map(settings.get, sizes), **options)
-    )
-
-
-def from_settings(settings: Mapping, make: Callable[[Cell, dict], Model]) -> Model:
-    """The model that `make(cell, options)` makes of what all settings of runs say alike.
-
-    Args:
-      settings: cell, hidden_size, seed; forget_bias, init and dtype, if they are not the defaults.
-      make: `options` are init, dtype and rngs, as `RNN` takes them.
-
-    Raises:
-      InputError: a setting that is missing, or a cell that is not known.
-    """
-    try:
-        cell = find_cell(settings["cell"], settings["hidden_size"])
-        if "forget_bias" in settings and takes(cell, "forget_bias"):
-            cell = dataclasses.replace(cell, forget_bias=settings["forget_bias"])
-        dtype = DTYPES[settings.get("dtype", "float32")]
-        options = {"init": settings.get("init", "default"), "dtype": dtype}
-        return make(cell, options | {"rngs": nnx.Rngs(settings["seed"])})
-    except KeyError as error:
-        raise InputError(f"the settings of a run must name {error.args[0]}.") from error
 
 
 def deciding(settings: Mapping) -> dict:

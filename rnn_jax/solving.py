@@ -1,7 +1,7 @@
 """Training from scratch until a task is solved, again and again: compiled once for all seeds."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -18,12 +18,21 @@ from rnn_jax.lookup import find_cell
 from rnn_jax.mesh import replicated
 from rnn_jax.models.sequence import SequenceModel
 from rnn_jax.numerics import clip_by_global_norm
-from rnn_jax.tasks import Task, example_keys, last_steps_error, last_steps_loss
+from rnn_jax.tasks import TASKS, Task, example_keys, last_steps_error, last_steps_loss
 from rnn_jax.typing import Array, Key
 
 FIRST_TEST, PARAMETERS = 2**31, 2**32 - 1
 """The number of the first test example, those below it being for training; and one of no example,
 for the parameters."""
+
+
+class Point(NamedTuple):
+    """One training of the grid."""
+
+    task: str
+    T: int
+    cell: str
+    seed: int
 
 
 class Attempt(NamedTuple):
@@ -55,6 +64,21 @@ def cell_and_init(variant: str, hidden_size: int, length: int) -> tuple[Cell, st
         return find_cell(variant, hidden_size), "default"
     init = f"chrono={length}" if init == "chrono" else init or "default"
     return find_cell(name, hidden_size), init
+
+
+def grid(
+    cells: Sequence[str], lengths: Mapping[str, Sequence[int]], seeds: int, hidden_size: int
+) -> list[Point]:
+    """Every task of `TASKS` at its lengths, by every cell, in the order that compiles least.
+
+    Raises:
+      InputError: a cell or an init that there is not, a length that is too short for its task.
+    """
+    places = [(task, T, cell) for task in lengths for T in lengths[task] for cell in cells]
+    for task, T, name in places:
+        cell, init = cell_and_init(name, hidden_size, T)
+        check(cell, TASKS[task], T, init)
+    return [Point(*place, seed) for place in places for seed in range(seeds)]
 
 
 def task_model(cell: Cell, task: Task, init: str, key: Key[Array, ""]) -> SequenceModel:

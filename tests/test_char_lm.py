@@ -14,7 +14,7 @@ from char_lm import Config, main, write  # noqa: E402
 
 from rnn_jax import InputError, load_run  # noqa: E402
 from rnn_jax.errors import Stopped  # noqa: E402
-from rnn_jax.runs import build_sequence_model  # noqa: E402
+from rnn_jax.models.settings import build_sequence_model  # noqa: E402
 
 WORDS = "one", "three", "five", "seven"
 SMALL = {"hidden_size": 16, "batch_size": 8, "window": 16, "learning_rate": 0.02, "devices": 1}

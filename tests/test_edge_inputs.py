@@ -29,7 +29,8 @@ from rnn_jax import gradient_flow as flow
 from rnn_jax.checkpoint import Checkpoints, DamageWarning
 from rnn_jax.data import to_sequences
 from rnn_jax.initializers import orthogonal_recurrence
-from rnn_jax.runs import CHECKPOINTS, build_classifier
+from rnn_jax.models.settings import build_classifier
+from rnn_jax.runs import CHECKPOINTS
 from rnn_jax.testing.oracle import B, D, T, assert_close
 
 pytestmark = pytest.mark.usefixtures("unchecked")

@@ -18,8 +18,9 @@ from rnn_jax.cell import Cell, HiddenCarry
 from rnn_jax.cells import LSTMCell, RNNCell
 from rnn_jax.checkpoint import Checkpoints
 from rnn_jax.errors import InputError
+from rnn_jax.models.settings import build_classifier
 from rnn_jax.rundir import RunDir
-from rnn_jax.runs import CHECKPOINTS, build_classifier
+from rnn_jax.runs import CHECKPOINTS
 from rnn_jax.time_scales import HalfLife
 
 ROOT = Path(__file__).parent.parent

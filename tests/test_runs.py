@@ -13,8 +13,9 @@ from flax import nnx
 from rnn_jax import InputError, load_run
 from rnn_jax.checkpoint import Checkpoints
 from rnn_jax.mesh import data_mesh, replicated
+from rnn_jax.models.settings import build_classifier
 from rnn_jax.rundir import RunDir
-from rnn_jax.runs import CHECKPOINTS, build_classifier, differences
+from rnn_jax.runs import CHECKPOINTS, differences
 
 SETTINGS = {
     "cell": "lstm",

@@ -15,7 +15,7 @@ from sine_regression import Config, main, streams  # noqa: E402
 
 from rnn_jax import InputError, load_run  # noqa: E402
 from rnn_jax.errors import Stopped  # noqa: E402
-from rnn_jax.runs import build_sequence_model  # noqa: E402
+from rnn_jax.models.settings import build_sequence_model  # noqa: E402
 
 SMALL = {"hidden_size": 16, "batch_size": 16, "windows": 20, "window": 10, "learning_rate": 0.01}
 BRIEF = SMALL | {"steps": 6, "log_every": 4}

@@ -10,7 +10,7 @@ from rnn_jax.batches import StreamOrder
 from rnn_jax.figures.text import bits_figure, surprise_figure
 from rnn_jax.models.language import STRETCH, next_logits, surprise, write_on
 from rnn_jax.models.sampling import sample_logits
-from rnn_jax.runs import build_sequence_model
+from rnn_jax.models.settings import build_sequence_model
 from rnn_jax.text import (
     NOTHING,
     bigram_bits,

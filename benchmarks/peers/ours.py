@@ -12,10 +12,11 @@ from jax.sharding import PartitionSpec as P
 
 from peers import jax_layer
 from peers.problem import GATES, Prepared, Problem, Sizes, Unsupported
-from rnn_jax import CELLS, GatedCell, losses, mesh, runs, train, unroll
+from rnn_jax import CELLS, GatedCell, losses, mesh, train, unroll
 from rnn_jax.errors import InputError
 from rnn_jax.lookup import find_cell
 from rnn_jax.lyapunov import lyapunov_spectrum
+from rnn_jax.models.settings import build_classifier
 from rnn_jax.scan import pick_driver
 
 DRIVERS = {
@@ -103,7 +104,7 @@ def job(sizes: Sizes, driver: str, devices: int):
     settings |= {"input_size": sizes.input_size, "num_classes": sizes.classes, "seed": 0}
     settings |= {"projection_size": sizes.hidden_size, "readout": "carry"}
 
-    create = functools.partial(runs.build_classifier, settings, driver)
+    create = functools.partial(build_classifier, settings, driver)
     split, optimizer = mesh.data_mesh(sizes.batch, devices), optax.adam(sizes.learning_rate)
     graphdef, state = train.init_state(create, optimizer, split)
     gradient = train.make_gradient(graphdef, losses.classification_loss)

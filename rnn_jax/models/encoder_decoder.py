@@ -9,8 +9,8 @@ from flax import nnx
 
 from rnn_jax.cell import Cell
 from rnn_jax.models.attention import dot_attention
+from rnn_jax.models.settings import from_settings
 from rnn_jax.modules import RNN
-from rnn_jax.runs import from_settings
 from rnn_jax.scan import Driver
 from rnn_jax.typing import Array, Carry, Float, Int
 

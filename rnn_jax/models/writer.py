@@ -11,8 +11,8 @@ from jaxtyping import UInt8
 
 from rnn_jax.cell import Cell
 from rnn_jax.models.nade import NADE
+from rnn_jax.models.settings import from_settings
 from rnn_jax.modules import RNN
-from rnn_jax.runs import from_settings
 from rnn_jax.typing import Array, Float, Key
 
 Ink = Literal["threshold", "sampled"]
