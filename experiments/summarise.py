@@ -52,7 +52,7 @@ def _line(command, rows, measures):
     results = ", ".join(_spread(text, [row[key] for row in rows]) for key, text in measures.items())
     seconds = " ".join(f"{row['train_seconds']:.0f}" for row in rows)
     seeds = " ".join(str(row["seed"]) for row in rows)
-    commits = " ".join(dict.fromkeys(str(row.get("git_commit"))[:7] for row in rows))
+    commits = " ".join(dict.fromkeys((row.get("git_commit") or "-")[:7] for row in rows))
     versions = f"{rows[0]['python']}, {rows[0]['jax']}"
     return f"| `{command}` | {seeds} | {results} | {seconds} | {versions} | {commits} |"
 
