@@ -30,8 +30,12 @@ def per_gate(
     G times) and make no gate orthogonal.
     """
     check_key(key)
-    draw = jax.vmap(lambda k: init(k, (rows, hidden_size), jnp.float32))
-    return jnp.concatenate(list(draw(jax.random.split(key, gates))), axis=1)
+    # One after the other: on CPUs two batched QRs in one program, of the cells of a model, can wait
+    # for each other for ever (jaxlib's ParallelBatchMap, jax 0.10).
+    drawn = jax.lax.map(
+        lambda k: init(k, (rows, hidden_size), jnp.float32), jax.random.split(key, gates)
+    )
+    return jnp.concatenate(list(drawn), axis=1)
 
 
 def orthogonal_per_gate(
