@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT / "experiments"))
 
 import features  # noqa: E402
 import flow_report  # noqa: E402
+import memory_report  # noqa: E402
 import reliability  # noqa: E402
 import report  # noqa: E402
 import summarise  # noqa: E402
@@ -87,6 +88,8 @@ def test_the_speeds_are_among_those_of_the_committed_rows():
 def test_the_table_of_experiments_is_that_of_the_committed_runs():
     page = (ROOT / "experiments/README.md").read_text()
     assert "\n".join(summarise.table(ROOT / "experiments/results")) in page
+    rows = [json.loads(line) for line in (ROOT / "experiments/results/memory_tasks.jsonl").open()]
+    assert "\n".join(memory_report.summary(rows)).strip() in page
 
 
 def test_links_and_rooms_exist():
