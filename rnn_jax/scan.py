@@ -4,6 +4,7 @@ from functools import partial
 from typing import Literal, get_args
 
 import jax
+import jax.numpy as jnp
 
 from rnn_jax.associative import associative
 from rnn_jax.cell import Cell, GatedCell
@@ -138,7 +139,7 @@ def _truncated(drive, carry, xs, window):
     if not len(jax.tree.leaves(tail)[0]):
         return carry, head
     carry, ys = in_pieces(windows, carry, tail, window)
-    return carry, jax.numpy.concatenate([head, ys])
+    return carry, jnp.concatenate([head, ys])
 
 
 @partial(jax.jit, static_argnames="cell")

@@ -11,11 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnn_jax import (
+    AntisymmetricRNNCell,
     ConvLSTMCell,
     GatedParams,
     GRUCell,
     HiddenCarry,
     LSTMCell,
+    MinGRUCell,
+    MinLSTMCell,
+    RGLRUCell,
     RNNCell,
     unbiased,
     unroll,
@@ -118,3 +122,27 @@ def test_an_unbiased_cell_is_the_cell_with_zero_biases():
     xs = jax.random.normal(jax.random.key(1), (5, 2, 2))
     want = unroll(cell.inner, params._replace(b=jnp.zeros(12)), xs)
     jax.tree.map(np.testing.assert_array_equal, unroll(cell, params, xs), want)
+
+
+def test_a_convolution_sees_as_far_as_its_kernel_and_no_further(float64):
+    cell = ConvLSTMCell(1, kernel_size=3)
+    params = problem(cell, features=1).params
+    xs = np.zeros((1, 1, 5, 5, 1))
+    xs[0, 0, 2, 2] = 1
+    ys = run(cell, params, xs)[1] - run(cell, params, 0 * xs)[1]
+    seen = np.zeros((5, 5), bool)
+    seen[1:4, 1:4] = True
+    np.testing.assert_array_equal(ys[0, 0, :, :, 0] != 0, seen)
+
+
+def test_the_antisymmetric_matrix_of_an_undamped_cell_turns_h_and_no_more(float64):
+    cell = AntisymmetricRNNCell(H, damping=0.0)
+    params, _, carry, _ = problem(cell)
+    pushed = cell.mix(params, carry)
+    np.testing.assert_allclose((pushed * carry.h).sum(-1), 0, atol=1e-15)
+
+
+@pytest.mark.parametrize("cell", [MinGRUCell(H), MinLSTMCell(H), RGLRUCell(H)])
+def test_a_linear_cell_is_finite_however_large_its_inputs(cell, float64):
+    params, xs, carry, _ = jax.device_get(problem(cell))
+    assert np.all(np.isfinite(run(cell, params, 1e5 * xs, carry)[1]))

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from cells import H
+from equations import EQUATIONS, named, sigmoid
 
 from rnn_jax import (
     CoupledLSTMCell,
@@ -25,10 +26,6 @@ from rnn_jax.testing.oracle import B, D, T, assert_close, problem, run
 pytestmark = pytest.mark.usefixtures("float64")
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
 def by_gate(params, gates):
     """The weights of each gate on their own: input matrix, recurrent matrix, bias."""
     parts = (np.split(np.asarray(w), len(gates), axis=-1) for w in params[:3])
@@ -38,11 +35,6 @@ def by_gate(params, gates):
 def nets(params, gates, x, h):
     """What each gate is told by the input and by the last output."""
     return {gate: x @ w + h @ u + b for gate, (w, u, b) in by_gate(params, gates).items()}
-
-
-def named(gates, seen):
-    """The values of each gate over time, by its name."""
-    return dict(zip(gates, np.swapaxes(seen, 0, 1), strict=True))
 
 
 def elman(activation):
@@ -181,7 +173,11 @@ REFERENCES = [
     pytest.param(GRUCell(H), cho, id="gru"),
     pytest.param(MinimalGatedCell(H), zhou, id="minimal"),
     pytest.param(UGRNNCell(H), collins, id="ugrnn"),
+    *EQUATIONS,
 ]
+WITHOUT_GATES = "rnn_tanh", "rnn_relu", "gru_reset_before", "antisymmetric", "cornn", "lru"
+WITHOUT_GATES += "conv_lstm", "conv_lstm_of_one_place"
+GATED = [row for row in REFERENCES if row.id not in WITHOUT_GATES]
 
 
 @pytest.mark.parametrize("cell, reference", REFERENCES)
@@ -190,7 +186,7 @@ def test_a_cell_equals_the_equations_of_its_paper(cell, reference):
     assert_close(run(cell, params, xs, carry), reference(params, xs, carry)[:2])
 
 
-@pytest.mark.parametrize("cell, reference", REFERENCES[3:])
+@pytest.mark.parametrize("cell, reference", GATED)
 def test_gate_activations_are_the_gates_in_the_equations(cell, reference):
     params, xs, carry, _ = given = problem(cell)
     got = gate_activations(cell, params, xs, carry)

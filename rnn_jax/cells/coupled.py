@@ -5,13 +5,11 @@ import dataclasses
 from jax.nn import sigmoid
 from jax.numpy import tanh
 
-from rnn_jax.cell import GatedCell
-from rnn_jax.cells.lstm import LSTMCarry
-from rnn_jax.initializers import gate_bias
+from rnn_jax.cells.lstm import LSTMCarry, LSTMCell
 
 
 @dataclasses.dataclass(frozen=True)
-class CoupledLSTMCell(GatedCell):
+class CoupledLSTMCell(LSTMCell):
     """LSTM with coupled input and forget gates, gates in the order f (keep), g (content), o (read).
 
         f, o = sigmoid(x w_x + b + h w_h)      g = tanh(x w_x + b + h w_h)
@@ -25,14 +23,8 @@ class CoupledLSTMCell(GatedCell):
     odyssey" (CIFG).
     """
 
-    forget_bias: float = 1.0
     gates = ("f", "g", "o")
-    keep_gate = "f"
-    carry_type = LSTMCarry
-
-    def init(self, key, input_size):
-        """As every gated cell, with b = forget_bias for the gate f."""
-        return gate_bias(self, super().init(key, input_size), "f", self.forget_bias)
+    write_gate = None
 
     def activations(self, params, carry, x_gates, h_gates):
         """The values of f, g, o."""

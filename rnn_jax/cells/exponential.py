@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from jax.nn import log_sigmoid, sigmoid
 from jax.numpy import exp, tanh
 
-from rnn_jax.cell import GatedCell
-from rnn_jax.initializers import gate_bias
+from rnn_jax.cells.lstm import LSTMCell
 from rnn_jax.typing import Array, Float
 
 LOWEST = -1e30
@@ -25,7 +24,7 @@ class SLSTMCarry(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class SLSTMCell(GatedCell):
+class SLSTMCell(LSTMCell):
     """LSTM with an exponential input gate, gates in the order i (write), f (keep), g, o (read).
 
         i = exp(x w_x + b + h w_h)      f, o = sigmoid(...)      g = tanh(...)
@@ -40,14 +39,8 @@ class SLSTMCell(GatedCell):
     Reference: Beck et al. (2024), "xLSTM: extended long short-term memory" (one head).
     """
 
-    forget_bias: float = 1.0
-    gates = ("i", "f", "g", "o")
-    keep_gate = "f"
+    write_gate = None
     carry_type = SLSTMCarry
-
-    def init(self, key, input_size):
-        """As every gated cell, with b = forget_bias for the gate f."""
-        return gate_bias(self, super().init(key, input_size), "f", self.forget_bias)
 
     def initial_carry(self, batch_shape=(), dtype=jnp.float32):
         """Zeros, and m below every gate."""
@@ -56,14 +49,16 @@ class SLSTMCell(GatedCell):
 
     def activations(self, params, carry, x_gates, h_gates):
         """The values of i and f, as c and n are kept, and of g, o."""
+        return self._stabilised(carry, x_gates, h_gates)[1:]
+
+    def _stabilised(self, carry, x_gates, h_gates):
         log_i, f, g, o = self.split(x_gates + h_gates)
-        m = jnp.maximum(log_sigmoid(f) + carry.m, log_i)
-        return exp(log_i - m), exp(log_sigmoid(f) + carry.m - m), tanh(g), sigmoid(o)
+        log_f = log_sigmoid(f) + carry.m
+        m = jnp.maximum(log_f, log_i)
+        return m, exp(log_i - m), exp(log_f - m), tanh(g), sigmoid(o)
 
     def update(self, params, carry, x_gates, h_gates):
         """The equations above."""
-        i, f, g, o = self.activations(params, carry, x_gates, h_gates)
-        log_i, log_f, *_ = self.split(x_gates + h_gates)
+        m, i, f, g, o = self._stabilised(carry, x_gates, h_gates)
         c, n = f * carry.c + i * g, f * carry.n + i
-        m = jnp.maximum(log_sigmoid(log_f) + carry.m, log_i)
         return SLSTMCarry(h=o * c / n, c=c, n=n, m=m)

@@ -7,6 +7,7 @@ from jax.nn import sigmoid
 from jax.numpy import tanh
 
 from rnn_jax.cell import GatedCell
+from rnn_jax.initializers import gate_bias
 from rnn_jax.typing import Array, Float
 
 
@@ -41,9 +42,7 @@ class LSTMCell(GatedCell):
 
     def init(self, key, input_size):
         """As every gated cell, with b = forget_bias for the gate f."""
-        params = super().init(key, input_size)
-        size = self.hidden_size
-        return params._replace(b=params.b.at[size : 2 * size].set(self.forget_bias))
+        return gate_bias(self, super().init(key, input_size), "f", self.forget_bias)
 
     def activations(self, params, carry, x_gates, h_gates):
         """The values of i, f, g, o."""

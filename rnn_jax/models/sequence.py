@@ -13,7 +13,7 @@ from rnn_jax.folding import folding_pays
 from rnn_jax.inputs import as_sequence
 from rnn_jax.masking import hold
 from rnn_jax.modules import RNN
-from rnn_jax.scan import Driver, unroll
+from rnn_jax.scan import unroll
 from rnn_jax.typing import Array, Bool, Carry, Float, Int, Key
 from rnn_jax.watching import gate_activations
 
@@ -32,8 +32,8 @@ class SequenceClassifier(nnx.Module):
         "outputs", that of the last time step. Where no sequence is padded they are the same array.
       fold: let the input layer and the cell's input weights be multiplied with each other where
         that saves work; parameters and gradients are the same, see `rnn_jax.folding`.
-      init, dtype, driver: as in `RNN`.
       rngs: where the parameters' keys come from.
+      options: init, dtype and driver, as in `RNN`.
     """
 
     def __init__(
@@ -45,10 +45,8 @@ class SequenceClassifier(nnx.Module):
         projection_size: int = 128,
         readout: Literal["carry", "outputs"] = "carry",
         fold: bool = True,
-        init: str = "default",
-        dtype=None,
-        driver: Driver = "auto",
         rngs: nnx.Rngs,
+        **options,
     ):
         check_size("input_size", input_size)
         check_size("num_classes", num_classes)
@@ -61,8 +59,7 @@ class SequenceClassifier(nnx.Module):
         self.projection = (
             nnx.Linear(input_size, projection_size, rngs=rngs) if projection_size else None
         )
-        options = {"init": init, "dtype": dtype, "driver": driver}
-        self.rnn = RNN(cell, projection_size or input_size, **options, rngs=rngs)
+        self.rnn = RNN(cell, projection_size or input_size, rngs=rngs, **options)
         self.output = nnx.Linear(
             cell.output_size, num_classes, kernel_init=jax.nn.initializers.normal(1.0), rngs=rngs
         )
@@ -111,8 +108,8 @@ class SequenceModel(nnx.Module):
       cell: any `Cell`.
       input_size: D, the number of input features.
       output_size: C, the number of output features.
-      init, dtype, driver: as in `RNN`.
       rngs: where the parameters' keys come from.
+      options: init, dtype and driver, as in `RNN`.
     """
 
     def __init__(
@@ -121,12 +118,10 @@ class SequenceModel(nnx.Module):
         input_size: int,
         output_size: int,
         *,
-        init: str = "default",
-        dtype=None,
-        driver: Driver = "auto",
         rngs: nnx.Rngs,
+        **options,
     ):
-        self.rnn = RNN(cell, input_size, init=init, dtype=dtype, driver=driver, rngs=rngs)
+        self.rnn = RNN(cell, input_size, rngs=rngs, **options)
         self.output = nnx.Linear(cell.output_size, output_size, rngs=rngs)
 
     def __call__(
