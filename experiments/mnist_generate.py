@@ -37,8 +37,12 @@ class Config(TrainConfig):
     """How the learning rate goes down: not at all, or to 0 at the last step along half a cosine."""
     ink: Literal["threshold", "sampled"] = "threshold"
     """A pixel is ink if its grey value is above 127 of 255, or with that value as probability."""
-    temperature: float = 0.95
+    unlabelled: float = 0.1
+    """The share of training examples whose label is not told, for guidance to know the others."""
+    temperature: float = 1.0
     """What logits are divided by to draw a digit: 1 draws what was learnt, less the likelier."""
+    guidance: float = 1.5
+    """How clearly a digit is to be the one asked for: 1 draws what was learnt, more the clearer."""
     classifier: Path = Path("runs/mnist_lstm")
     """A finished run of mnist_lstm.py, to read what is drawn."""
     data_dir: Path | None = None
@@ -55,7 +59,12 @@ class Config(TrainConfig):
         """Raise InputError, naming the flag, unless every setting is in its range."""
         super().check()
         check_at_least(self, hidden_size=1, row_size=1, examples=1)
-        check_positive(self, "temperature")
+        check_positive(self, "temperature", "guidance")
+        check_at_least(self, unlabelled=0)
+        if self.unlabelled >= 1 or (self.unlabelled == 0 and self.guidance != 1):
+            raise InputError(
+                f"--unlabelled must be below 1, and above 0 for guidance, got {self.unlabelled}."
+            )
 
 
 def main(config: Config) -> dict:
@@ -72,7 +81,7 @@ def prepare(config: Config):
 
     from rnn_jax import batches, data
     from rnn_jax.experiment import Experiment
-    from rnn_jax.models.writer import binarise, build_writer
+    from rnn_jax.models.writer import binarise, build_writer, writing_loss
     from rnn_jax.reading import image_reader
 
     chances, learnt = image_reader(config.classifier)
@@ -80,6 +89,7 @@ def prepare(config: Config):
         raise InputError(f"--classifier has learnt {learnt['dataset']}; give one trained on mnist.")
     images = data.load_images("mnist", config.data_dir, bundled=BUNDLED)
     pixels, labels = binarise(images.test_images, config.ink), images.test_labels
+    one_hot = np.eye(DIGITS, dtype=np.float32)
 
     def read(pixels):
         return chances(255 * pixels).argmax(-1)
@@ -88,11 +98,11 @@ def prepare(config: Config):
         build=build_writer,
         facts={"asked_size": DIGITS, "width": 28},
         source=images.source,
-        loss=loss,
-        data=(binarise(images.train_images, config.ink), images.train_labels),
+        loss=functools.partial(writing_loss, unasked=config.unlabelled),
+        data=(binarise(images.train_images, config.ink), one_hot[images.train_labels]),
         order=batches.BatchOrder(config.seed, len(images.train_labels), config.batch_size),
-        predict=functools.partial(judge_and_draw, seed=config.seed, temperature=config.temperature),
-        test_data=(pixels, labels, np.arange(len(labels))),
+        predict=functools.partial(judge_and_draw, config=config),
+        test_data=(pixels, one_hot[labels], np.arange(len(labels))),
         evaluate=functools.partial(_evaluate, config, read, pixels, labels),
         verdict="{test_nll:.2f} nats an image; read as asked {read_as_asked:.2%} of the drawn "
         "digits, {real_read:.2%} of the real ones",
@@ -100,23 +110,14 @@ def prepare(config: Config):
     )
 
 
-def loss(model, batch, keys, memory):
-    """Mean negative log-likelihood [nats] of images and their labels."""
-    del keys
-    from jax.nn import one_hot
-
-    pixels, labels = batch
-    return model.nats(pixels, one_hot(labels, DIGITS)).mean(), ({}, memory)
-
-
-def judge_and_draw(model, batch, seed, temperature):
+def judge_and_draw(model, batch, config):
     """The nats of images [B], and for each of their labels a digit [B, 28, 28] of its own."""
     import jax
 
-    pixels, labels, numbers = batch
-    asked = jax.nn.one_hot(labels, DIGITS)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), numbers)
-    return model.nats(pixels, asked), model.draw(keys, asked, 28, temperature)
+    pixels, asked, numbers = batch
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(config.seed), numbers)
+    drawn = model.draw(keys, asked, 28, config.temperature, config.guidance)
+    return model.nats(pixels, asked), drawn
 
 
 def _evaluate(config, read, pixels, labels, outputs):
@@ -126,6 +127,7 @@ def _evaluate(config, read, pixels, labels, outputs):
         "read_as_asked": float((read(drawn) == labels).mean()),
         "real_read": float((read(pixels) == labels).mean()),
         "temperature": config.temperature,
+        "guidance": config.guidance,
     }
 
 

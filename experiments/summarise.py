@@ -1,4 +1,4 @@
-"""One table of committed runs: the result of each experiment over its seeds, mean and deviation."""
+"""Tables of committed runs: each experiment over its seeds, and cells that read single pixels."""
 
 import dataclasses
 import statistics
@@ -18,19 +18,25 @@ MEASURES = {
     "char_lm": {"test_bits": "{:.3f} ± {:.3f} bits a character"},
 }
 """What each experiment is judged by, and how mean and deviation are said."""
+PIXELS = "mnist_pixels.jsonl"
+SEQUENCES = "pixels", "permuted-pixels"
+PUBLISHED = {"rnn": (21.5, 25.3), "gru": (96.2, 87.3), "lstm": (87.2, 85.7), "irnn": (97.0, 82.0)}
+"""Accuracy [%] of others in the order of `SEQUENCES`, trained until it rose no more: IRNN-100 of
+Le, Jaitly, Hinton (2015), the others, of about 70,000 parameters, of Bai, Kolter, Koltun (2018)."""
+EPOCH = 60_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Print the table of experiments/README.md from the rows of runs, one summary a line."""
+    """Print the tables of experiments/README.md from the rows of runs, one summary a line."""
 
     results: Path = Path(__file__).parent / "results"
-    """A folder with mnist_lstm.jsonl, char_lm.jsonl and so on."""
+    """A folder with mnist_lstm.jsonl, mnist_pixels.jsonl, char_lm.jsonl and so on."""
 
 
 def main(config: Config) -> None:
-    """Print the table."""
-    print(*table(config.results), sep="\n")
+    """Print the tables."""
+    print(*table(config.results), "", *pixel_table(config.results / PIXELS), sep="\n")
 
 
 def table(folder: Path) -> list[str]:
@@ -45,6 +51,27 @@ def table(folder: Path) -> list[str]:
         for row in read_rows(path) if path.exists() else []:
             groups.setdefault((_without_seed(row["command"]), row["jax"]), []).append(row)
         lines += [_line(command, rows, measures) for (command, _), rows in groups.items()]
+    return lines
+
+
+def pixel_table(path: Path) -> list[str]:
+    """Lines of Markdown: a row for each cell that was trained on MNIST pixel by pixel."""
+    lines = [
+        "| cell | flags | epochs | in order | permuted | training [s] | others: in order | permuted |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    cells = {}
+    for row in read_rows(path) if path.exists() else []:
+        cells.setdefault(row["cell"], {})[row["sequence"]] = row
+    for cell, found in cells.items():
+        rows = [found[name] for name in SEQUENCES]
+        flags = f"`--init {rows[0]['init']} --learning-rate {rows[0]['learning_rate']}`"
+        epochs = f"{rows[0]['steps'] * rows[0]['batch_size'] / EPOCH:.1f}"
+        accuracies = (f"{row['test_accuracy']:.2%}" for row in rows)
+        seconds = " ".join(f"{row['train_seconds']:.0f}" for row in rows)
+        others = (f"{share} %" for share in PUBLISHED.get(cell, ("-", "-")))
+        cells_of_line = cell, flags, epochs, *accuracies, seconds, *others
+        lines.append(f"| {' | '.join(cells_of_line)} |")
     return lines
 
 

@@ -9,7 +9,7 @@ from rnn_jax.cli import check_at_least, check_positive
 FREE = (
     *("devices", "coordinator", "num_processes", "process_id", "data_dir", "out_dir", "resume"),
     *("checkpoint_every", "keep", "max_bad_steps", "debug_nans"),
-    *("text", "prompt", "sample_length", "temperature"),
+    *("text", "prompt", "sample_length", "temperature", "guidance"),
 )
 """The settings that a resumed run may change: where and how it runs, not what it trains."""
 

@@ -14,13 +14,13 @@ from tqdm import tqdm
 
 from rnn_jax.batches import Order
 from rnn_jax.checkpoint import Checkpoints
-from rnn_jax.config import TrainConfig
+from rnn_jax.config import FREE, TrainConfig
 from rnn_jax.errors import InputError, RunError, Stopped
 from rnn_jax.fit import ROW, fit
 from rnn_jax.mesh import largest, replicated
 from rnn_jax.numerics import first_bad_leaf, first_bad_primitive
 from rnn_jax.rundir import RunDir, read_json
-from rnn_jax.runs import CHECKPOINTS, differences, environment
+from rnn_jax.runs import CHECKPOINTS, differences, environment, held
 from rnn_jax.signals import requests
 from rnn_jax.train import TrainState, batch_of, example_keys
 from rnn_jax.typing import Data
@@ -49,7 +49,7 @@ class Loop:
         self.seconds = 0.0
 
     def finished(self) -> dict | None:
-        """The summary of the run to resume, if it is finished.
+        """The summary of the run to resume, if it is finished, with what is asked of it now.
 
         Raises:
           InputError: the run was made with other settings.
@@ -59,7 +59,10 @@ class Loop:
         saved = read_json(self.out.path / "config.json")
         if saved is not None:
             self._check_same(saved)
-        return read_json(self.out.path / "summary.json")
+        summary = read_json(self.out.path / "summary.json")
+        asked = held(self.settings)
+        same = summary and all(summary[name] == asked.get(name) for name in FREE if name in summary)
+        return summary if same else None
 
     def start(self, state: TrainState, mesh: Mesh) -> TrainState:
         """The state to train from: that of the newest valid checkpoint on --resume, or `state`.

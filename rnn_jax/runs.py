@@ -30,10 +30,14 @@ def environment() -> dict[str, str | int]:
     }
 
 
+def held(settings: Mapping) -> dict:
+    """Settings as a config.json holds them."""
+    return json.loads(json.dumps(dict(settings), default=str))
+
+
 def deciding(settings: Mapping) -> dict:
-    """The settings that decide what comes out of a run, as its config.json holds them."""
-    held = json.loads(json.dumps(dict(settings), default=str))
-    return {name: value for name, value in held.items() if name not in FREE}
+    """The settings that decide what comes out of a run, as a config.json holds them."""
+    return {name: value for name, value in held(settings).items() if name not in FREE}
 
 
 def differences(settings: Mapping, saved: Mapping) -> list[str]:

@@ -21,6 +21,8 @@ os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
 os.environ["KERAS_BACKEND"] = "jax"
+# JAX starts now: the first command that is tested would start it with as many devices as cores.
+assert len(jax.devices()) == 8
 settings.register_profile(
     "rnn_jax",
     deadline=None,

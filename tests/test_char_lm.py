@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_loop import stop_at
+from cut import cut_and_resumed, rows
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "experiments"))
 from char_lm import Config, main, write  # noqa: E402
 
 from rnn_jax import InputError, load_run  # noqa: E402
-from rnn_jax.errors import Stopped  # noqa: E402
 from rnn_jax.models.settings import build_sequence_model  # noqa: E402
 
 WORDS = "one", "three", "five", "seven"
@@ -28,11 +27,6 @@ def text(tmp_path):
     path = tmp_path / "words.txt"
     path.write_text(" ".join(WORDS[i] for i in order))
     return path
-
-
-def rows(folder):
-    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: row[name] for name in row if name != "examples_per_second"} for row in found]
 
 
 def test_it_learns_the_words_and_writes_them(text, tmp_path):
@@ -69,13 +63,10 @@ def test_a_run_keeps_what_it_promises_and_writes_anew_at_another_temperature(
     assert "\n" not in str(error.value)
 
 
-def test_a_run_cut_in_two_reads_on_where_it_was(text, tmp_path, monkeypatch):
+def test_a_run_cut_in_two_reads_on_where_it_was(text, tmp_path):
     brief = BRIEF | {"text": text}
     whole = main(Config(**brief, out_dir=tmp_path / "whole"))
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
-        stop_at(patch, 3)
-        main(Config(**brief, out_dir=tmp_path / "cut", checkpoint_every=3))
-    cut = main(Config(**brief, out_dir=tmp_path / "cut", resume=True))
+    cut = cut_and_resumed(main, Config(**brief, out_dir=tmp_path / "cut"), 3)
     assert cut["test_bits"] == whole["test_bits"]
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
     model, settings = load_run(tmp_path / "cut", build_sequence_model)

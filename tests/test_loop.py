@@ -1,7 +1,7 @@
 """A run that is cut off, in any way, goes on as if nothing had happened."""
 
 import json
-import os
+import re
 import signal
 
 import jax
@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from cut import cut_at, rows
 from flax import nnx
 
-from rnn_jax import CELLS, InputError, RunError, SequenceClassifier, fit
+from rnn_jax import CELLS, InputError, RunError, SequenceClassifier
 from rnn_jax.batches import BatchOrder
 from rnn_jax.checkpoint import DamageWarning
 from rnn_jax.config import TrainConfig
-from rnn_jax.errors import Stopped
 from rnn_jax.loop import METRICS, Loop
 from rnn_jax.losses import classification_loss
 from rnn_jax.mesh import data_mesh
@@ -65,11 +65,6 @@ def lstm():
     return Run()
 
 
-def rows(folder):
-    found = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
-    return [{name: row[name] for name in row if name != "examples_per_second"} for row in found]
-
-
 def test_rows_tell_the_learning_rate_of_their_step_as_it_goes_down(lstm, examples, tmp_path):
     lstm(tmp_path, examples, learning_rate=0.4, decay="cosine")
     done = np.array([5, 10, 12]) - 1
@@ -77,28 +72,14 @@ def test_rows_tell_the_learning_rate_of_their_step_as_it_goes_down(lstm, example
     np.testing.assert_allclose(found, 0.2 * (1 + np.cos(np.pi * done / STEPS)), rtol=1e-5)
 
 
-def stop_at(monkeypatch, step, number=signal.SIGTERM):
-    """Let a signal come while the call that ends at or after `step` runs."""
-    call = fit.interruptible
-
-    def interrupted(function, *args):
-        result = call(function, *args)
-        if int(result[0].step) >= step:
-            os.kill(os.getpid(), number)
-        return result
-
-    monkeypatch.setattr(fit, "interruptible", interrupted)
-
-
 def assert_same(got, want):
     jax.tree.map(np.testing.assert_array_equal, got, want)
 
 
 @pytest.mark.parametrize("step", [1, 5, 7, 11])
-def test_a_run_cut_in_two_equals_one_that_was_not(run, examples, tmp_path, monkeypatch, step):
+def test_a_run_cut_in_two_equals_one_that_was_not(run, examples, tmp_path, step):
     whole = run(tmp_path / "whole", examples)
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
-        stop_at(patch, step)
+    with cut_at(step):
         run(tmp_path / "cut", examples, checkpoint_every=step)
     resumed = run(tmp_path / "cut", examples, resume=True)
     assert_same(resumed, whole)
@@ -106,20 +87,19 @@ def test_a_run_cut_in_two_equals_one_that_was_not(run, examples, tmp_path, monke
 
 
 @pytest.mark.parametrize("number, name", [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "SIGINT")])
-def test_a_signal_saves_and_says_how_to_go_on(lstm, examples, tmp_path, monkeypatch, number, name):
-    stop_at(monkeypatch, 5, number)
-    with pytest.raises(Stopped, match=rf"{name} after step 5 of 12.*--resume") as stopped:
+def test_a_signal_saves_and_says_how_to_go_on(lstm, examples, tmp_path, number, name):
+    with cut_at(5, number) as stopped:
         lstm(tmp_path, examples)
+    assert re.match(rf"{name} after step 5 of 12.*--resume", str(stopped.value))
     assert stopped.value.signal == number
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_5"]
 
 
-def test_rows_after_the_checkpoint_are_written_once(lstm, examples, tmp_path, monkeypatch):
+def test_rows_after_the_checkpoint_are_written_once(lstm, examples, tmp_path):
     """As after a kill: the rows had come further than the newest checkpoint."""
     whole = lstm(tmp_path / "whole", examples)
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
-        stop_at(patch, 3)
+    with cut_at(3):
         lstm(tmp_path / "cut", examples, checkpoint_every=3)
     with open(tmp_path / "cut" / METRICS, "a") as file:
         file.write(json.dumps({"step": 5, "loss": -1}) + "\n" + '{"step": 1')
@@ -161,8 +141,7 @@ def test_a_finished_run_has_its_summary(lstm, examples, tmp_path):
 @pytest.mark.parametrize("devices", [1, 8])
 def test_a_run_of_two_devices_goes_on_with_any_number(lstm, examples, tmp_path, devices):
     whole = lstm(tmp_path / "whole", examples)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        stop_at(patch, 5)
+    with cut_at(5):
         Run(devices=2)(tmp_path / "cut", examples)
     resumed = Run(devices=devices)(tmp_path / "cut", examples, resume=True)
     for mine, theirs in zip(*map(jax.tree.leaves, (resumed.params, whole.params)), strict=True):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cut import cut_and_resumed, rows
 from flax import nnx
-from test_loop import stop_at
 from test_mnist_lstm import digits
 
 ROOT = Path(__file__).parent.parent
@@ -18,8 +19,7 @@ sys.path.insert(0, str(ROOT / "experiments"))
 from mnist_generate import Config, main  # noqa: E402
 
 from rnn_jax import InputError, data, load_run, reading  # noqa: E402
-from rnn_jax.errors import Stopped  # noqa: E402
-from rnn_jax.models.writer import binarise, build_writer  # noqa: E402
+from rnn_jax.models.writer import binarise, build_writer, writing_loss  # noqa: E402
 from rnn_jax.reading import image_reader  # noqa: E402
 
 SMALL = {"hidden_size": 32, "row_size": 8, "batch_size": 32, "learning_rate": 0.01, "devices": 1}
@@ -49,11 +49,6 @@ def trained(few, tmp_path_factory):
     return config, main(config)
 
 
-def rows(folder):
-    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: row[name] for name in row if name != "examples_per_second"} for row in found]
-
-
 def test_the_network_learns_to_write(few, trained):
     """Better than to know for each digit how often each pixel is ink: rows tell of the next one."""
     config, summary = trained
@@ -78,16 +73,24 @@ def test_a_run_writes_what_it_promises_and_can_be_read_back(few, trained):
     np.testing.assert_allclose(nats.mean(), summary["test_nll"], rtol=1e-5)
 
 
-def test_a_run_cut_in_two_is_the_run_never_cut(trained, tmp_path, monkeypatch):
+def test_a_run_cut_in_two_is_the_run_never_cut(trained, tmp_path):
     config, whole = trained
-    cut = dataclasses.replace(config, out_dir=tmp_path, checkpoint_every=25)
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
-        stop_at(patch, 25)
-        main(cut)
-    resumed = main(dataclasses.replace(cut, resume=True))
+    resumed = cut_and_resumed(main, dataclasses.replace(config, out_dir=tmp_path), 25)
     for name in ("test_nll", "read_as_asked", "real_read"):
         assert resumed[name] == whole[name]
     assert rows(tmp_path) == rows(config.out_dir)
+
+
+def test_a_finished_run_draws_anew_if_asked_otherwise(trained, tmp_path, capsys):
+    config, whole = trained
+    shutil.copytree(config.out_dir, tmp_path / "copy")
+    again = dataclasses.replace(config, out_dir=tmp_path / "copy", resume=True)
+    assert main(again) == whole
+    assert "nothing is left to do" in capsys.readouterr().out
+    bolder = main(dataclasses.replace(again, guidance=1.0))
+    assert bolder["guidance"] == 1 and bolder["test_nll"] == whole["test_nll"]
+    assert bolder["train_seconds"] == whole["train_seconds"]
+    assert rows(again.out_dir) == rows(config.out_dir)
 
 
 @pytest.fixture(scope="module")
@@ -100,18 +103,55 @@ def writer():
 
 def test_the_chances_of_all_images_sum_to_one_for_each_label(writer):
     for label in np.eye(2, dtype=np.float32):
-        asked = jnp.tile(label, (len(IMAGES), 1))
-        nats = writer.nats(jnp.asarray(IMAGES, jnp.uint8), asked)
-        np.testing.assert_allclose(np.exp(-nats).sum(), 1, rtol=1e-5)
+        np.testing.assert_allclose(chances(writer, label).sum(), 1, rtol=1e-5)
 
 
-def test_images_are_drawn_as_often_as_their_likelihood_says(writer):
+def chances(writer, asked):
+    """The probability of each of IMAGES where this is asked for."""
+    images = jnp.asarray(IMAGES, jnp.uint8)
+    nats = writer.nats(images, jnp.tile(jnp.asarray(asked), (len(images), 1)))
+    return np.exp(-np.asarray(nats, float))
+
+
+def guided(asked, nothing, guidance):
+    """The chances of IMAGES, pixel by pixel, each from the logits that two distributions give."""
+    pixels, found = IMAGES.reshape(len(IMAGES), -1), np.ones(len(IMAGES))
+    for number, image in enumerate(pixels):
+        for j, pixel in enumerate(image):
+            logits = []
+            for chance in (asked, nothing):
+                so_far = chance * (pixels[:, :j] == image[:j]).all(1)
+                ink = so_far[pixels[:, j] == 1].sum() / so_far.sum()
+                logits.append(np.log(ink / (1 - ink)))
+            ink = 1 / (1 + np.exp(-logits[1] - guidance * (logits[0] - logits[1])))
+            found[number] *= ink if pixel else 1 - ink
+    return found
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+def test_images_are_drawn_as_often_as_their_likelihood_says(writer, guidance):
+    """And, where what is asked for is to count for more, as both likelihoods together say."""
     count, asked = 20_000, jnp.array([0.0, 1.0])
-    keys = jax.random.split(jax.random.key(0), count)
-    drawn = jax.jit(lambda keys: writer.draw(keys, jnp.tile(asked, (count, 1)), HEIGHT))(keys)
+    keys, asks = jax.random.split(jax.random.key(0), count), jnp.tile(asked, (count, 1))
+    drawn = jax.jit(lambda keys: writer.draw(keys, asks, HEIGHT, guidance=guidance))(keys)
     same = (np.asarray(drawn)[:, None] == IMAGES).all((-1, -2))
-    nats = writer.nats(jnp.asarray(IMAGES, jnp.uint8), jnp.tile(asked, (len(IMAGES), 1)))
-    np.testing.assert_allclose(same.mean(0), np.exp(-nats), atol=0.012)
+    expected = guided(chances(writer, asked), chances(writer, 0 * asked), guidance)
+    np.testing.assert_allclose(same.mean(0), expected, atol=0.012)
+
+
+def test_a_share_of_the_examples_asks_for_nothing(writer):
+    """And it is the loss of those with the label and of those without, each of them by chance."""
+    images = jnp.tile(jnp.asarray(IMAGES, jnp.uint8), (40, 1, 1))
+    asked, keys = (
+        jnp.tile(jnp.eye(2), (len(images) // 2, 1)),
+        jax.random.split(jax.random.key(0), len(images)),
+    )
+    found = [
+        writing_loss(writer, (images, asked), keys, (), share)[0] for share in (0.0, 0.25, 1.0)
+    ]
+    told, nothing = (writer.nats(images, asks).mean() for asks in (asked, 0 * asked))
+    np.testing.assert_allclose(found[::2], [told, nothing], rtol=1e-6)
+    np.testing.assert_allclose(found[1], 0.75 * told + 0.25 * nothing, rtol=0.02)
 
 
 def test_ink_is_what_is_above_the_threshold_or_drawn_by_its_grey_value():
@@ -128,6 +168,8 @@ def test_ink_is_what_is_above_the_threshold_or_drawn_by_its_grey_value():
     [
         ({"row_size": 0}, "--row-size must be at least 1, got 0"),
         ({"temperature": 0.0}, "--temperature must be above 0, got 0"),
+        ({"guidance": 0.0}, "--guidance must be above 0, got 0"),
+        ({"unlabelled": 0.0}, "--unlabelled must be below 1, and above 0 for guidance, got 0"),
         ({"cell": "lstn"}, "cell must be one of .*; got 'lstn'"),
     ],
 )

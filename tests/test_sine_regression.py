@@ -7,23 +7,17 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_loop import stop_at
+from cut import cut_and_resumed, rows
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "experiments"))
 from sine_regression import Config, main, streams  # noqa: E402
 
 from rnn_jax import InputError, load_run  # noqa: E402
-from rnn_jax.errors import Stopped  # noqa: E402
 from rnn_jax.models.settings import build_sequence_model  # noqa: E402
 
 SMALL = {"hidden_size": 16, "batch_size": 16, "windows": 20, "window": 10, "learning_rate": 0.01}
 BRIEF = SMALL | {"steps": 6, "log_every": 4}
-
-
-def rows(folder):
-    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: row[name] for name in row if name != "examples_per_second"} for row in found]
 
 
 def test_the_network_learns_to_follow_and_needs_its_memory_for_it(tmp_path):
@@ -48,12 +42,9 @@ def test_a_run_writes_what_it_promises_and_can_be_read_back(tmp_path):
     np.testing.assert_allclose((errors**2).mean(), summary["test_mse"], rtol=1e-5)
 
 
-def test_a_run_cut_in_two_carries_its_state_over(tmp_path, monkeypatch):
+def test_a_run_cut_in_two_carries_its_state_over(tmp_path):
     whole = main(Config(**BRIEF, out_dir=tmp_path / "whole"))
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
-        stop_at(patch, 3)
-        main(Config(**BRIEF, out_dir=tmp_path / "cut", checkpoint_every=3))
-    cut = main(Config(**BRIEF, out_dir=tmp_path / "cut", resume=True))
+    cut = cut_and_resumed(main, Config(**BRIEF, out_dir=tmp_path / "cut"), 3)
     assert cut["test_mse"] == whole["test_mse"]
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
 

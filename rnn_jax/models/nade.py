@@ -45,18 +45,25 @@ class NADE(nnx.Module):
         return (xs * logits - jax.nn.softplus(logits)).sum(-1)
 
     def sample(
-        self, key: Key[Array, ""], context: Float[Array, " H"], temperature: float = 1.0
+        self,
+        key: Key[Array, ""],
+        contexts: Float[Array, "K H"],
+        weights: Float[Array, " K"],
+        temperature: float = 1.0,
     ) -> Int[Array, " W"]:
-        """A vector of zeros and ones, its parts drawn at a temperature; see `sample_logits`."""
+        """A vector of zeros and ones, its parts drawn at a temperature; see `sample_logits`.
+
+        The logit of a part is the sum of those that the contexts give, each by its weight.
+        """
 
         def draw(hidden, part):
             key, bias, seen, said = part
-            logit = bias + jax.nn.relu(hidden) @ said
+            logit = weights @ (bias + jax.nn.relu(hidden) @ said)
             x = sample_logits(key, jnp.stack([jnp.zeros_like(logit), logit]), temperature)
             return hidden + x * seen, x
 
-        start, bias = self._split(self.context(context))
-        parts = jax.random.split(key, self.width), bias, self.seen[...], self.said[...]
+        start, bias = self._split(self.context(contexts))
+        parts = jax.random.split(key, self.width), bias.T, self.seen[...], self.said[...]
         return jax.lax.scan(draw, start, parts)[1]
 
     def _split(self, both):

@@ -13,7 +13,7 @@ from rnn_jax.cell import Cell
 from rnn_jax.models.nade import NADE
 from rnn_jax.models.settings import from_settings
 from rnn_jax.modules import RNN
-from rnn_jax.typing import Array, Float, Key
+from rnn_jax.typing import Array, Float, Key, Memory
 
 Ink = Literal["threshold", "sampled"]
 """How grey becomes black and white."""
@@ -64,21 +64,54 @@ class Writer(nnx.Module):
         asked: Float[Array, "B A"],
         height: int,
         temperature: float = 1.0,
+        guidance: float = 1.0,
     ) -> UInt8[Array, "B {height} W"]:
-        """Images of zeros and ones, each row given those drawn before, at a temperature above 0."""
+        """Images of zeros and ones, each row given those drawn before.
+
+        Args:
+          keys: one for each image.
+          asked: what is asked for.
+          height: T, the rows.
+          temperature: see `sample_logits`, above 0.
+          guidance: g in logits = nothing + g (asked - nothing), where `nothing` are the logits of
+            a second state to which zeros are asked for; above 1 draws what is asked for more
+            clearly, if training has shown zeros too. At 1 there is no second state.
+
+        Reference: Ho, Salimans, "Classifier-free diffusion guidance", 2021.
+        """
         cell, params = self.rnn.cell, self.rnn.weights()
+        weights = jnp.array([1.0] if guidance == 1 else [guidance, 1 - guidance])
 
         def draw_one(key, asked):
-            def write(state, key):
-                carry, above = state
-                carry, y = cell.step(params, carry, jnp.concatenate([above, asked]))
-                row = self.row.sample(key, y, temperature)
-                return (carry, row.astype(above.dtype)), row.astype(jnp.uint8)
+            asks = jnp.stack([asked, jnp.zeros_like(asked)])[: len(weights)]
 
-            start = cell.initial_carry(), jnp.zeros(self.row.width)
+            def write(state, key):
+                carries, above = state
+                xs = jnp.concatenate([jnp.tile(above, (len(asks), 1)), asks], -1)
+                carries, ys = cell.step(params, carries, xs)
+                row = self.row.sample(key, ys, weights, temperature)
+                return (carries, row.astype(above.dtype)), row.astype(jnp.uint8)
+
+            start = cell.initial_carry((len(asks),)), jnp.zeros(self.row.width)
             return jax.lax.scan(write, start, jax.random.split(key, height))[1]
 
         return jax.vmap(draw_one)(keys, asked)
+
+
+def writing_loss(
+    model: Writer,
+    batch: tuple[UInt8[Array, "B T W"], Float[Array, "B A"]],
+    keys: Key[Array, " B"],
+    memory: Memory,
+    unasked: float = 0.0,
+) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], Memory]]:
+    """Mean negative log-likelihood [nats] of images and what was asked for.
+
+    A share `unasked` of the examples, drawn anew each time, is asked for by zeros; see `draw`.
+    """
+    images, asked = batch
+    told = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - unasked))(keys)
+    return model.nats(images, asked * told[:, None]).mean(), ({}, memory)
 
 
 def build_writer(settings: Mapping) -> Writer:
