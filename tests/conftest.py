@@ -2,6 +2,13 @@
 
 import os
 import signal
+import tempfile
+
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    # One for all workers and all that they start, and gone with the first process of the tests.
+    compiled = tempfile.TemporaryDirectory(prefix="rnn_jax_compiled_")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax
 import jaxtyping
