@@ -28,7 +28,7 @@ class Config:
     larger one adds to a smaller one. A grid of other settings in that folder is moved aside.
     """
 
-    cells: tuple[str, ...] = ("rnn", "gru", "lstm", "lstm:chrono", "mingru")
+    cells: tuple[str, ...] = ("rnn", "gru", "lstm", "lstm:chrono", "mingru", "mingru:chrono")
     """Names of rnn_jax.CELLS, name:init, or my_module:MyCell; with lstm:chrono, gates begin with
     memories of 1 to T steps."""
     adding: tuple[int, ...] = (50, 200, 400)

@@ -2,11 +2,14 @@
 
 import dataclasses
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 from rnn_jax.cli import run
+from rnn_jax.errors import InputError
 from rnn_jax.rows import read_rows
 
+HERE = Path(__file__).parent
 MEASURES = {
     "mnist_lstm": {"test_accuracy": "accuracy {:.2%} ± {:.2%}"},
     "mnist_generate": {
@@ -18,7 +21,6 @@ MEASURES = {
     "char_lm": {"test_bits": "{:.3f} ± {:.3f} bits a character"},
 }
 """What each experiment is judged by, and how mean and deviation are said."""
-PIXELS = "mnist_pixels.jsonl"
 SEQUENCES = "pixels", "permuted-pixels"
 PUBLISHED = {
     "rnn": ("21.5%", "25.3%"),
@@ -33,15 +35,37 @@ EPOCH = 60_000
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Print the tables of experiments/README.md from the rows of runs, one summary a line."""
+    """Write the tables of experiments/README.md from the rows of runs in experiments/results."""
 
-    results: Path = Path(__file__).parent / "results"
-    """A folder with mnist_lstm.jsonl, mnist_pixels.jsonl, char_lm.jsonl and so on."""
+    page: Path = HERE / "README.md"
+    """The page: a table goes between <!-- its name --> and <!-- end -->."""
+    results: Path = HERE / "results"
+    """A folder with mnist_lstm.jsonl, char_lm.jsonl and so on, one summary a line."""
 
 
 def main(config: Config) -> None:
-    """Print the tables."""
-    print(*table(config.results), "", *pixel_table(config.results / PIXELS), sep="\n")
+    """Write the tables."""
+    config.page.write_text(filled(config.page.read_text(), config.results))
+    print(f"wrote    {config.page}")
+
+
+def filled(page: str, results: Path) -> str:
+    """The page with its tables as the rows of runs say."""
+    import memory_report
+
+    tables = {
+        "table": table(results),
+        "pixels": pixel_table(read_rows(results / "mnist_pixels.jsonl")),
+        "memory": memory_report.summary(read_rows(results / "memory_tasks.jsonl")),
+        "far": memory_report.summary(read_rows(results / "memory_tasks_far.jsonl")),
+    }
+    for name, lines in tables.items():
+        before, marker, rest = page.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if not end:
+            raise InputError(f"the page has no place for a table: <!-- {name} --> ... <!-- end -->")
+        page = before + marker + "\n".join(lines).strip() + "\n" + end + after
+    return page
 
 
 def table(folder: Path) -> list[str]:
@@ -51,29 +75,28 @@ def table(folder: Path) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for name, measures in MEASURES.items():
-        path = folder / f"{name}.jsonl"
         groups = {}
-        for row in read_rows(path) if path.exists() else []:
+        for row in read_rows(folder / f"{name}.jsonl"):
             groups.setdefault((_without_seed(row["command"]), row["jax"]), []).append(row)
         lines += [_line(command, rows, measures) for (command, _), rows in groups.items()]
     return lines
 
 
-def pixel_table(path: Path) -> list[str]:
+def pixel_table(rows: Sequence[dict]) -> list[str]:
     """Lines of Markdown: a row for each cell that was trained on MNIST pixel by pixel."""
     lines = [
         "| cell | flags | epochs | in order | permuted | training [s] | others | permuted |",
         "|---|---|---|---|---|---|---|---|",
     ]
     cells = {}
-    for row in read_rows(path) if path.exists() else []:
+    for row in rows:
         cells.setdefault(row["cell"], {})[row["sequence"]] = row
     for cell, found in cells.items():
-        rows = [found[name] for name in SEQUENCES]
-        flags = f"`--init {rows[0]['init']} --learning-rate {rows[0]['learning_rate']}`"
-        epochs = f"{rows[0]['steps'] * rows[0]['batch_size'] / EPOCH:.1f}"
-        accuracies = [f"{row['test_accuracy']:.2%}" for row in rows]
-        seconds = " ".join(f"{row['train_seconds']:.0f}" for row in rows)
+        both = [found[name] for name in SEQUENCES]
+        flags = f"`--init {both[0]['init']} --learning-rate {both[0]['learning_rate']}`"
+        epochs = f"{both[0]['examples'] / EPOCH:.1f}"
+        accuracies = [f"{row['test_accuracy']:.2%}" for row in both]
+        seconds = " ".join(f"{row['train_seconds']:.0f}" for row in both)
         others = PUBLISHED.get(cell, ("-", "-"))
         lines.append(f"| {' | '.join([cell, flags, epochs, *accuracies, seconds, *others])} |")
     return lines

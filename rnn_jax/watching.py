@@ -72,7 +72,9 @@ def gate_activations(
 
 
 def has_activations(cell: Cell) -> bool:
-    """Whether the cell tells the values of its gates."""
+    """Whether the cell, or the one that it is wrapped around, tells the values of its gates."""
+    if isinstance(cell, Wrapper):
+        return has_activations(cell.inner)
     return isinstance(cell, GatedCell) and type(cell).activations is not GatedCell.activations
 
 

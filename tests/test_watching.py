@@ -8,17 +8,27 @@ from apart import MASK, RESETS
 
 from rnn_jax import (
     ConvLSTMCell,
+    GatedCell,
     LSTMCell,
     MinGRUCell,
     ResetBeforeGRUCell,
+    dropout,
     gate_activations,
     unroll_carries,
+    zoneout,
 )
 from rnn_jax.testing.oracle import assert_close, problem, run
+from rnn_jax.watching import has_activations
 
 pytestmark = pytest.mark.usefixtures("float64")
 
 each_way = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+
+
+class GatesUntold(GatedCell):
+    """A cell that does not say what its gates are."""
+
+    gates = ("f",)
 
 
 @each_way
@@ -38,6 +48,16 @@ def test_the_carries_are_those_of_runs_of_every_length(cell, reverse):
         counts = MASK[t].reshape(-1, *(1,) * (xs.ndim - 2))
         here = jax.tree.map(lambda c, t=t: c[t], got)
         assert_close(here, jax.tree.map(lambda c, counts=counts: counts * c, last))
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [(LSTMCell(2), True), (GatesUntold(2), False), (ResetBeforeGRUCell(2), False)],
+    ids=["told", "not told", "no gated cell"],
+)
+def test_a_wrapper_tells_what_the_cell_within_tells(cell, told):
+    assert has_activations(cell) is told
+    assert has_activations(zoneout(dropout(cell, inputs=0.1), 0.1)) is told
 
 
 @each_way
