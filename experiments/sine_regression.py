@@ -59,6 +59,7 @@ def main(config: Config) -> dict:
 def prepare(config: Config):
     """The experiment that the flags describe."""
     import numpy as np
+    from flax import nnx
 
     from rnn_jax.batches import StreamOrder
     from rnn_jax.experiment import Experiment
@@ -82,6 +83,7 @@ def prepare(config: Config):
         evaluate=functools.partial(_evaluate, cosines),
         verdict="mean squared error {test_mse:.2e} on the continuation",
         draw=functools.partial(_draw, sines, cosines, config.window),
+        live=functools.partial(_look, sines[:2], cosines[:2], config, nnx.jit(predict)),
     )
 
 
@@ -113,6 +115,17 @@ def predict(model, xs):
 def _evaluate(cosines, outputs):
     errors = (outputs.reshape(cosines.shape) - cosines)[:, cosines.shape[1] // 2 :]
     return {"test_mse": float((errors**2).mean())}
+
+
+def _look(sines, cosines, config, predict, model, row):
+    """The first two streams, followed as well as the network can by now."""
+    from rnn_jax.figures.signals import signals_figure
+
+    seen = sines.reshape(-1, config.window) if config.reset_state else sines
+    outputs = predict(model, seen).reshape(cosines.shape)
+    half = cosines.shape[1] // 2
+    title = f"After {row['step']:,} of {config.steps:,} steps"
+    return {"signals.png": signals_figure(sines, cosines, outputs, half, config.window, title)}
 
 
 def _draw(sines, cosines, window, result):

@@ -63,6 +63,7 @@ class Experiment:
       evaluate: numbers for the summary, from the outputs of `predict` as NumPy arrays.
       verdict: what is printed of the summary, e.g. "accuracy {test_accuracy:.4f}".
       draw: the figures of a run, by the names of their files.
+      live: such figures of the model so far, from it and its last row, drawn while it trains.
     """
 
     build: Callable[[Mapping], nnx.Module]
@@ -78,6 +79,7 @@ class Experiment:
     evaluate: Callable[[Data], dict[str, float]]
     verdict: str
     draw: Callable[[Result], dict[str, Figure]]
+    live: Callable[[nnx.Module, dict], dict[str, Figure]] | None = None
 
 
 def perform(config: TrainConfig, prepare: Callable[..., Experiment]) -> dict[str, Any]:
@@ -136,7 +138,12 @@ def conduct(
         train.make_predict(graphdef, experiment.predict, devices), state.params, test_data
     )
 
-    state = training.train(interval, gradient, state, data, order)
+    def live(state, row):
+        model = nnx.merge(graphdef, jax.device_put(jax.device_get(state.params)))
+        _save(experiment.live(model, row), out)
+
+    shown = live if experiment.live and out.writes else None
+    state = training.train(interval, gradient, state, data, order, shown)
     params, outputs = jax.device_get((state.params, predict(state.params, test_data)))
     counts = {
         name: config.steps * config.batch_size * number
@@ -158,15 +165,19 @@ def conduct(
     if out.writes:
         model = nnx.merge(graphdef, jax.device_put(params))
         figures = experiment.draw(Result(model, outputs, training.rows, summary))
-        for name, figure in figures.items():
-            with rundir.writing(out.path / name) as path:
-                style.save(figure, path)
+        _save(figures, out)
         written += figures
     out.write("summary.json", summary)
     _print_end(experiment.verdict, summary)
     for name in written:
         print(f"wrote    {out.path / name}")
     return summary
+
+
+def _save(figures, out):
+    for name, figure in figures.items():
+        with rundir.writing(out.path / name) as path:
+            style.save(figure, path)
 
 
 def _print_start(config, facts):

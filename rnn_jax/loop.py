@@ -28,6 +28,8 @@ from rnn_jax.typing import Data
 METRICS = "metrics.jsonl"
 SAVE_SECONDS = 30
 """What lies between two checkpoints if not said otherwise; a call more is lost at most."""
+LIVE_SECONDS = 1
+"""What lies at least between two looks at a model in training."""
 
 
 class Loop:
@@ -86,7 +88,13 @@ class Loop:
         return state
 
     def train(
-        self, interval: Callable, gradient: Callable, state: TrainState, data: Data, order: Order
+        self,
+        interval: Callable,
+        gradient: Callable,
+        state: TrainState,
+        data: Data,
+        order: Order,
+        live: Callable[[TrainState, dict], None] | None = None,
     ) -> TrainState:
         """Train to the last step, with a progress bar, rows and checkpoints; see `fit`.
 
@@ -96,6 +104,8 @@ class Loop:
           state: where to start, see `start`.
           data: arrays [N, ...], whole on every device.
           order: which examples each step sees.
+          live: shows the state and the row that it has come to, now and then; takes no training
+            time.
 
         Raises:
           Stopped: SIGINT or SIGTERM came; the state is saved.
@@ -104,7 +114,7 @@ class Loop:
         config, step = self.config, int(state.step)
         every = {"log_every": config.log_every, "checkpoint_every": config.checkpoint_every}
         calls = fit(interval, state, data, order, steps=self.steps, **every)
-        saved = time.perf_counter()
+        saved = shown = time.perf_counter()
         begun = saved - self.seconds
         with requests() as request, self._progress_bar(step * order.batch_size) as bar:
             for state, row in calls:
@@ -112,6 +122,11 @@ class Loop:
                 step = int(state.step)
                 if row is not None:
                     self._report(row, bar)
+                if live and row is not None and time.perf_counter() - shown >= LIVE_SECONDS:
+                    looked = time.perf_counter()
+                    live(state, row)
+                    shown = time.perf_counter()
+                    begun += shown - looked
                 if step < self.steps and int(state.skipped_in_row) >= config.bad_steps_allowed:
                     raise RunError(self._why_bad(gradient, state, data, order))
                 stop, due = largest(request.signal, self._is_due(step, saved))
