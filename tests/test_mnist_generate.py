@@ -18,8 +18,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "experiments"))
 from mnist_generate import Config, main  # noqa: E402
 
-from rnn_jax import InputError, data, load_run, reading  # noqa: E402
-from rnn_jax.models.writer import binarise, build_writer, writing_loss  # noqa: E402
+from rnn_jax import GRUCell, InputError, data, learned_carry, load_run, reading  # noqa: E402
+from rnn_jax.models.writer import Writer, binarise, build_writer, writing_loss  # noqa: E402
 from rnn_jax.reading import image_reader  # noqa: E402
 
 SMALL = {"hidden_size": 32, "row_size": 8, "batch_size": 32, "learning_rate": 0.01, "devices": 1}
@@ -95,10 +95,13 @@ def test_a_finished_run_draws_anew_if_asked_otherwise(trained, tmp_path, capsys)
 
 @pytest.fixture(scope="module")
 def writer():
-    """A network that writes tiny images, with weights that make it care for what is above."""
-    sizes = {"hidden_size": 5, "row_size": 4, "asked_size": 2, "width": WIDTH}
-    graphdef, params = nnx.split(build_writer({"cell": "gru", "seed": 0, **sizes}))
-    return nnx.merge(graphdef, jax.tree.map(lambda leaf: 2 * leaf, params))
+    """A network that writes tiny images, with weights that make it care for what is above.
+
+    Its state starts from something that was learnt, so as not to start from zeros.
+    """
+    cell = learned_carry(GRUCell(5))
+    graphdef, params = nnx.split(Writer(cell, 2, WIDTH, 4, rngs=nnx.Rngs(0)))
+    return nnx.merge(graphdef, jax.tree.map(lambda leaf: 2 * leaf + 0.5, params))
 
 
 def test_the_chances_of_all_images_sum_to_one_for_each_label(writer):

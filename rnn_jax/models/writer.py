@@ -92,7 +92,7 @@ class Writer(nnx.Module):
                 row = self.row.sample(key, ys, weights, temperature)
                 return (carries, row.astype(above.dtype)), row.astype(jnp.uint8)
 
-            start = cell.initial_carry((len(asks),)), jnp.zeros(self.row.width)
+            start = cell.start(params, (len(asks),)), jnp.zeros(self.row.width)
             return jax.lax.scan(write, start, jax.random.split(key, height))[1]
 
         return jax.vmap(draw_one)(keys, asked)
