@@ -38,11 +38,11 @@ class Config(TrainConfig):
     ink: Literal["threshold", "sampled"] = "threshold"
     """A pixel is ink if its grey value is above 127 of 255, or with that value as probability."""
     unlabelled: float = 0.1
-    """The share of training examples whose label is not told, for guidance to know the others."""
+    """The share of training examples whose label is not told; guidance needs some."""
     temperature: float = 1.0
-    """What logits are divided by to draw a digit: 1 draws what was learnt, less the likelier."""
+    """What logits are divided by to draw a digit: 1 draws what was learnt, less what is likelier."""
     guidance: float = 1.5
-    """How clearly a digit is to be the one asked for: 1 draws what was learnt, more the clearer."""
+    """1 draws what was learnt, more makes clearer which digit was asked for."""
     classifier: Path = Path("runs/mnist_lstm")
     """A finished run of mnist_lstm.py, to read what is drawn."""
     data_dir: Path | None = None

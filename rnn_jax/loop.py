@@ -51,7 +51,7 @@ class Loop:
         self.seconds = 0.0
 
     def finished(self) -> dict | None:
-        """The summary of the run to resume, if it is finished, with what is asked of it now.
+        """The summary of the run to resume, if there is one and it answers what is asked now.
 
         Raises:
           InputError: the run was made with other settings.
