@@ -40,9 +40,9 @@ class Config(TrainConfig):
     unlabelled: float = 0.1
     """The share of training examples whose label is not told; guidance needs some."""
     temperature: float = 1.0
-    """What logits are divided by to draw a digit: 1 draws what was learnt, less what is likelier."""
+    """How freely to draw: 1 as was learnt, less for likelier digits."""
     guidance: float = 1.5
-    """1 draws what was learnt, more makes clearer which digit was asked for."""
+    """How clearly a digit is to be the one asked for: 1 as was learnt, more for clearer ones."""
     classifier: Path = Path("runs/mnist_lstm")
     """A finished run of mnist_lstm.py, to read what is drawn."""
     data_dir: Path | None = None
