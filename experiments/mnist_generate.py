@@ -58,9 +58,8 @@ class Config(TrainConfig):
     def check(self) -> None:
         """Raise InputError, naming the flag, unless every setting is in its range."""
         super().check()
-        check_at_least(self, hidden_size=1, row_size=1, examples=1)
+        check_at_least(self, hidden_size=1, row_size=1, examples=1, unlabelled=0)
         check_positive(self, "temperature", "guidance")
-        check_at_least(self, unlabelled=0)
         if self.unlabelled >= 1 or (self.unlabelled == 0 and self.guidance != 1):
             raise InputError(
                 f"--unlabelled must be below 1, and above 0 for guidance, got {self.unlabelled}."

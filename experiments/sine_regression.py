@@ -70,6 +70,7 @@ def prepare(config: Config):
     sines, cosines = streams(config.seed, config.batch_size, 2 * length)
     xs, targets = (part[:, :length].reshape(-1, config.window) for part in (sines, cosines))
     begins = np.tile(np.arange(config.windows) == 0, config.batch_size) | config.reset_state
+    follow = functools.partial(predict, window=config.window if config.reset_state else 2 * length)
     return Experiment(
         build=build_sequence_model,
         facts={"input_size": 1, "output_size": 1},
@@ -78,12 +79,12 @@ def prepare(config: Config):
         data=(xs, targets, begins),
         order=StreamOrder(config.windows, config.batch_size),
         memory=find_cell(config.cell, config.hidden_size).initial_carry((config.batch_size,)),
-        predict=predict,
-        test_data=sines.reshape(-1, config.window) if config.reset_state else sines,
+        predict=follow,
+        test_data=sines,
         evaluate=functools.partial(_evaluate, cosines),
         verdict="mean squared error {test_mse:.2e} on the continuation",
-        draw=functools.partial(_draw, sines, cosines, config.window),
-        live=functools.partial(_look, sines[:2], cosines[:2], config, nnx.jit(predict)),
+        draw=functools.partial(_draw, config, sines, cosines),
+        live=functools.partial(_look, config, sines, cosines, nnx.jit(follow)),
     )
 
 
@@ -106,40 +107,41 @@ def loss(model, batch, keys, memory):
     return ((ys[..., 0] - targets.T) ** 2).mean(), ({}, carry)
 
 
-def predict(model, xs):
-    """The outputs [B, T] for streams [B, T]."""
-    _, ys = model(xs.T[..., None])
-    return ys[..., 0].T
+def predict(model, xs, window):
+    """The outputs [B, T] for streams [B, T], begun anew every `window` steps."""
+    _, ys = model(xs.reshape(-1, window).T[..., None])
+    return ys[..., 0].T.reshape(xs.shape)
 
 
 def _evaluate(cosines, outputs):
-    errors = (outputs.reshape(cosines.shape) - cosines)[:, cosines.shape[1] // 2 :]
+    errors = (outputs - cosines)[:, cosines.shape[1] // 2 :]
     return {"test_mse": float((errors**2).mean())}
 
 
-def _look(sines, cosines, config, predict, model, row):
+def _signals(config, sines, cosines, outputs, title):
+    """The figure of what was held out of each stream."""
+    from rnn_jax.figures.signals import signals_figure
+
+    return signals_figure(sines, cosines, outputs, sines.shape[1] // 2, config.window, title)
+
+
+def _look(config, sines, cosines, follow, model, row):
     """The first two streams, followed as well as the network can by now."""
-    from rnn_jax.figures.signals import signals_figure
-
-    seen = sines.reshape(-1, config.window) if config.reset_state else sines
-    outputs = predict(model, seen).reshape(cosines.shape)
-    half = cosines.shape[1] // 2
+    outputs = follow(model, sines[:2])
     title = f"After {row['step']:,} of {config.steps:,} steps"
-    return {"signals.png": signals_figure(sines, cosines, outputs, half, config.window, title)}
+    return {"signals.png": _signals(config, sines[:2], cosines[:2], outputs, title)}
 
 
-def _draw(sines, cosines, window, result):
-    from rnn_jax.figures.signals import signals_figure
+def _draw(config, sines, cosines, result):
     from rnn_jax.figures.training import training_figure
 
-    summary, outputs = result.summary, result.outputs.reshape(cosines.shape)
-    memory = "state reset" if summary["reset_state"] else "state carried"
+    summary = result.summary
+    memory = "state reset" if config.reset_state else "state carried"
     title = f"{summary['cell'].upper()} on {TONES} tones, {memory}, seed {summary['seed']}"
     followed = f"{title}: squared error {summary['test_mse']:.1e}"
-    half = cosines.shape[1] // 2
     return {
         "training.png": training_figure(result.rows, title, loss_name="squared error"),
-        "signals.png": signals_figure(sines, cosines, outputs, half, window, followed),
+        "signals.png": _signals(config, sines, cosines, result.outputs, followed),
     }
 
 

@@ -138,9 +138,11 @@ def conduct(
         train.make_predict(graphdef, experiment.predict, devices), state.params, test_data
     )
 
+    def model_of(params):
+        return nnx.merge(graphdef, jax.device_put(jax.device_get(params)))
+
     def live(state, row):
-        model = nnx.merge(graphdef, jax.device_put(jax.device_get(state.params)))
-        _save(experiment.live(model, row), out)
+        _save(experiment.live(model_of(state.params), row), out)
 
     shown = live if experiment.live and out.writes else None
     state = training.train(interval, gradient, state, data, order, shown)
@@ -163,8 +165,7 @@ def conduct(
     summary = summary | runs.deciding(settings) | summary | facts
     written = ["config.json", METRICS, runs.CHECKPOINTS, "summary.json"]
     if out.writes:
-        model = nnx.merge(graphdef, jax.device_put(params))
-        figures = experiment.draw(Result(model, outputs, training.rows, summary))
+        figures = experiment.draw(Result(model_of(params), outputs, training.rows, summary))
         _save(figures, out)
         written += figures
     out.write("summary.json", summary)

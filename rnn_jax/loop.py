@@ -122,11 +122,11 @@ class Loop:
                 step = int(state.step)
                 if row is not None:
                     self._report(row, bar)
-                if live and row is not None and time.perf_counter() - shown >= LIVE_SECONDS:
                     looked = time.perf_counter()
-                    live(state, row)
-                    shown = time.perf_counter()
-                    begun += shown - looked
+                    if live and looked - shown >= LIVE_SECONDS:
+                        live(state, row)
+                        shown = time.perf_counter()
+                        begun += shown - looked
                 if step < self.steps and int(state.skipped_in_row) >= config.bad_steps_allowed:
                     raise RunError(self._why_bad(gradient, state, data, order))
                 stop, due = largest(request.signal, self._is_due(step, saved))

@@ -104,11 +104,6 @@ def writer():
     return nnx.merge(graphdef, jax.tree.map(lambda leaf: 2 * leaf + 0.5, params))
 
 
-def test_the_chances_of_all_images_sum_to_one_for_each_label(writer):
-    for label in np.eye(2, dtype=np.float32):
-        np.testing.assert_allclose(chances(writer, label).sum(), 1, rtol=1e-5)
-
-
 def chances(writer, asked):
     """The probability of each of IMAGES where this is asked for."""
     images = jnp.asarray(IMAGES, jnp.uint8)
@@ -131,6 +126,11 @@ def guided(asked, nothing, guidance):
     return found
 
 
+def test_the_chances_of_all_images_sum_to_one_for_each_label(writer):
+    for label in np.eye(2, dtype=np.float32):
+        np.testing.assert_allclose(chances(writer, label).sum(), 1, rtol=1e-5)
+
+
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 def test_images_are_drawn_as_often_as_their_likelihood_says(writer, guidance):
     """And, where what is asked for is to count for more, as both likelihoods together say."""
@@ -145,13 +145,9 @@ def test_images_are_drawn_as_often_as_their_likelihood_says(writer, guidance):
 def test_a_share_of_the_examples_asks_for_nothing(writer):
     """And it is the loss of those with the label and of those without, each of them by chance."""
     images = jnp.tile(jnp.asarray(IMAGES, jnp.uint8), (40, 1, 1))
-    asked, keys = (
-        jnp.tile(jnp.eye(2), (len(images) // 2, 1)),
-        jax.random.split(jax.random.key(0), len(images)),
-    )
-    found = [
-        writing_loss(writer, (images, asked), keys, (), share)[0] for share in (0.0, 0.25, 1.0)
-    ]
+    asked = jnp.tile(jnp.eye(2), (len(images) // 2, 1))
+    batch, keys = (images, asked), jax.random.split(jax.random.key(0), len(images))
+    found = [writing_loss(writer, batch, keys, (), share)[0] for share in (0.0, 0.25, 1.0)]
     told, nothing = (writer.nats(images, asks).mean() for asks in (asked, 0 * asked))
     np.testing.assert_allclose(found[::2], [told, nothing], rtol=1e-6)
     np.testing.assert_allclose(found[1], 0.75 * told + 0.25 * nothing, rtol=0.02)
