@@ -2,14 +2,16 @@
 
 import dataclasses
 import functools
-import hashlib
 from pathlib import Path
 
 from rnn_jax.cli import check_at_least, check_positive, run
 from rnn_jax.config import TrainConfig
+from rnn_jax.paths import local_path, printable
 
 HELD_OUT = 0.1
 """The share of the text, at its end, that is not trained on."""
+DRAWN = 100_000
+"""Most characters of the held-out text that its figure is made from."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,8 @@ class Config(TrainConfig):
         super().check()
         check_at_least(self, hidden_size=1, window=1, steps=1, sample_length=1)
         check_positive(self, "temperature")
+        if self.text:
+            local_path(self.text)
 
 
 def main(config: Config) -> dict:
@@ -75,16 +79,13 @@ def prepare(config: Config):
     from rnn_jax.models import language
     from rnn_jax.models.settings import build_sequence_model
 
-    content = text.read_text(config.text) if config.text else text.python_source()
-    digest = hashlib.sha256(content.encode()).hexdigest()
-    vocabulary = "".join(sorted(set(content)))
+    ids, vocabulary, digest = text.load_text(config.text)
     text.encode(config.prompt, vocabulary)
-    ids = text.encode(content, vocabulary)
     kept = len(ids) - max(1, round(HELD_OUT * len(ids)))
     held_out = ids[kept:]
     data = text.windows(ids[:kept], config.batch_size, config.window)
     sizes = dict.fromkeys(("input_size", "output_size"), len(vocabulary))
-    name = config.text.name if config.text else "Python source"
+    name = printable(config.text.name) if config.text else "Python source"
     return Experiment(
         build=build_sequence_model,
         facts={"text_sha256": digest, **sizes, "vocabulary": vocabulary},
@@ -99,7 +100,7 @@ def prepare(config: Config):
         evaluate=functools.partial(_evaluate, held_out),
         verdict="{test_bits:.3f} bits per character of the held-out text, whose unigram entropy is "
         "{unigram_bits:.3f} and bigram entropy {bigram_bits:.3f}",
-        draw=functools.partial(_draw, name, content[kept:]),
+        draw=functools.partial(_draw, name, held_out, vocabulary),
     )
 
 
@@ -129,16 +130,18 @@ def _evaluate(held_out, bits):
     }
 
 
-def _draw(name, held_out, result):
+def _draw(name, held_out, vocabulary, result):
     from rnn_jax.figures.text import bits_figure, surprise_figure
 
     summary = result.summary
     title = f"{summary['cell'].upper()}-{summary['hidden_size']} on {name}, seed {summary['seed']}"
+    # The figure shows a page from the middle.
+    middle = slice(max(0, len(held_out) // 2 - DRAWN // 2), len(held_out) // 2 + DRAWN // 2)
+    shown = "".join(vocabulary[i] for i in held_out[middle].tolist())
+    verdict = f"{title}: {summary['test_bits']:.2f} bits per character"
     return {
         "training.png": bits_figure(result.rows, summary, title),
-        "surprise.png": surprise_figure(
-            held_out, result.outputs[0], f"{title}: {summary['test_bits']:.2f} bits per character"
-        ),
+        "surprise.png": surprise_figure(shown, result.outputs[0][middle], verdict),
     }
 
 

@@ -14,7 +14,7 @@
 
 from typing import Any
 
-from jaxtyping import Array, Bool, Float, Inexact, Int, Key, Shaped
+from jaxtyping import Array, Bool, Float, Inexact, Int, Integer, Key, Shaped
 
 Params = Any
 """A pytree of arrays, by custom a NamedTuple: what a cell's `init` returns."""
@@ -40,6 +40,7 @@ __all__ = [
     "Inexact",
     "Inputs",
     "Int",
+    "Integer",
     "Key",
     "Memory",
     "Params",

@@ -1,5 +1,10 @@
 """Text as numbers, and a model of it that reads and writes."""
 
+import codecs
+import hashlib
+import os
+import tracemalloc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,27 +12,52 @@ import pytest
 
 from rnn_jax import InputError
 from rnn_jax.batches import StreamOrder
+from rnn_jax.figures.style import save
 from rnn_jax.figures.text import bits_figure, surprise_figure
-from rnn_jax.models.language import STRETCH, next_logits, surprise, write_on
+from rnn_jax.models.language import (
+    STRETCH,
+    next_character_loss,
+    next_logits,
+    surprise,
+    write_on,
+)
 from rnn_jax.models.sampling import sample_logits
 from rnn_jax.models.settings import build_sequence_model
 from rnn_jax.text import (
     NOTHING,
     bigram_bits,
     encode,
+    load_text,
     python_source,
     read_text,
     shifted,
     unigram_bits,
     windows,
 )
+from rnn_jax.textfile import BLOCK
 
 SETTINGS = {"cell": "gru", "hidden_size": 5, "input_size": 4, "output_size": 4, "seed": 0}
 
 
+LINES = "one\r\ntwo, na\u00efve\n"
+
+
 @pytest.mark.parametrize(
     "content, sentence",
-    [(b"", "is empty"), (b"caf\xe9 cr\xe8me", "is not UTF-8: byte 0xe9 at 3; convert it")],
+    [
+        (b"", "is empty"),
+        (codecs.BOM_UTF8, "is empty but for a byte order mark"),
+        (b"caf\xe9 cr\xe8me", "is not UTF-8: byte 0xe9 at 3; convert it"),
+        (b"a" * (BLOCK + 7) + b"\xff", "byte 0xff at 1,048,583"),
+        (b"two\0words", "holds NUL characters"),
+        (b"a\0", "holds NUL characters"),
+        *(
+            (LINES.encode(name), f"looks like {name.upper()} without a byte order mark.*iconv -f")
+            for name in ("utf-16le", "utf-16be", "utf-32le", "utf-32be")
+        ),
+        (LINES.encode("utf-16")[:-1], "byte order mark of UTF-16 and is not valid"),
+        (LINES.encode("utf-32")[:-1], "byte order mark of UTF-32 and is not valid"),
+    ],
 )
 def test_a_file_that_is_no_text_is_one_sentence(tmp_path, content, sentence):
     path = tmp_path / "some.txt"
@@ -38,10 +68,66 @@ def test_a_file_that_is_no_text_is_one_sentence(tmp_path, content, sentence):
         read_text(tmp_path)
 
 
-def test_a_mark_of_byte_order_and_returns_are_no_characters(tmp_path):
+def test_what_is_not_a_regular_file_is_one_sentence(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "locked").write_text("text")
+    (tmp_path / "locked").chmod(0)
+    cases = {"pipe": "not a regular file", ".": "a folder", "gone": "No such file"}
+    if not os.access(tmp_path / "locked", os.R_OK):
+        cases["locked"] = "Permission denied"
+    for name, sentence in cases.items():
+        with pytest.raises(InputError, match=sentence):
+            read_text(tmp_path / name)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_byte_order_marks_and_carriage_returns_are_no_characters(tmp_path, encoding):
     path = tmp_path / "some.txt"
-    path.write_bytes("\ufeffone\r\ntwo".encode())
-    assert read_text(path) == "one\ntwo"
+    path.write_bytes(LINES.encode(encoding))
+    assert read_text(path) == LINES.replace("\r", "")
+    path.write_bytes(codecs.BOM_UTF16_BE + LINES.encode("utf-16-be"))
+    assert read_text(path) == LINES.replace("\r", "")
+
+
+@pytest.mark.parametrize("count, dtype", [(1, np.uint8), (256, np.uint8), (257, np.uint16)])
+def test_a_file_is_encoded_in_the_smallest_type(tmp_path, count, dtype):
+    vocabulary = "".join(map(chr, range(0x4E00, 0x4E00 + count)))
+    text = vocabulary * (1 + (BLOCK + 9) // count)
+    path = tmp_path / "some.txt"
+    path.write_text(text, encoding="utf-8")
+    ids, known, digest = load_text(path)
+    assert ids.dtype == dtype and known == vocabulary
+    np.testing.assert_array_equal(ids, np.arange(len(text)) % count)
+    assert digest == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_reading_a_text_holds_less_than_twice_its_size(tmp_path):
+    path, size = tmp_path / "some.txt", 40_000_000
+    path.write_bytes(b"some text " * (size // 10))
+    tracemalloc.start()
+    data = windows(load_text(path).ids, batch_size=32, length=64)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert data[1].nbytes > 0.99 * size
+    assert peak < 2 * size
+
+
+def test_the_last_of_256_ids_is_not_taken_for_nothing():
+    model = build_sequence_model(SETTINGS | {"input_size": 256, "output_size": 256})
+    ids = np.array([[255, 0, 255, 7]])
+    _, logits = next_logits(model, jnp.asarray(shifted(ids)).T)
+    narrow = shifted(ids.astype(np.uint8))
+    np.testing.assert_array_equal(narrow, [[NOTHING, 255, 0, 255]])
+    np.testing.assert_array_equal(next_logits(model, jnp.asarray(narrow).T)[1], logits)
+    wide, small = ((jnp.asarray(shifted(i)), jnp.asarray(i)) for i in (ids, ids.astype(np.uint8)))
+    np.testing.assert_array_equal(surprise(model, small), surprise(model, wide))
+    before, begins = jnp.array([NOTHING], jnp.int32), jnp.array([True])
+    keys, memory = jax.random.split(jax.random.key(0), 1), model.rnn.cell.initial_carry((1,))
+    losses = [
+        next_character_loss(model, (before, targets, begins), keys, memory)
+        for targets in map(jnp.asarray, (ids, ids.astype(np.uint8)))
+    ]
+    assert losses[0][0] == losses[1][0] > 0
 
 
 def test_the_default_text_is_long_and_code():
@@ -57,17 +143,19 @@ def test_a_text_comes_back_from_its_codes():
     assert "".join(vocabulary[i] for i in ids) == text
     with pytest.raises(InputError, match="'q' is none of the 10 characters"):
         encode("query", vocabulary)
+    with pytest.raises(InputError, match=r"'\\udcff' is none of"):
+        encode("\udcff", vocabulary)
 
 
-def test_streams_tell_every_character_once_from_the_one_in_front_of_it():
-    ids = np.arange(50, dtype=np.int32)
-    xs, targets, begins = windows(ids, batch_size=3, length=5)
-    assert xs.shape == targets.shape == (9, 5)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+def test_streams_tell_every_character_once_from_the_one_in_front_of_it(dtype):
+    ids = np.arange(50, dtype=dtype)
+    before, targets, begins = windows(ids, batch_size=3, length=5)
+    assert targets.shape == (9, 5) and targets.dtype == dtype
     np.testing.assert_array_equal(np.sort(targets.ravel()), np.arange(45))
-    first = xs == NOTHING
-    np.testing.assert_array_equal(first[:, 0], begins)
-    assert first.sum() == begins.sum() == 3
-    np.testing.assert_array_equal(xs[~first], targets[~first] - 1)
+    np.testing.assert_array_equal(before == NOTHING, begins)
+    assert begins.sum() == 3
+    np.testing.assert_array_equal(before[~begins], targets[~begins, 0].astype(int) - 1)
     steps = StreamOrder(3, 3).indices(0, 3)
     np.testing.assert_array_equal(targets[steps[:, 1]].ravel(), np.arange(15, 30))
     assert begins[steps].tolist() == [[True] * 3, [False] * 3, [False] * 3]
@@ -108,9 +196,28 @@ def test_samples_have_the_frequencies_that_a_temperature_asks_for():
         assert drawn.mean() == pytest.approx(share, abs=0.02)
 
 
-def test_figures_take_any_text_and_refuse_what_does_not_fit():
-    text = "short $x$\n" + "long " * 100 + "\tΩ文\n\n🙂"
-    surprise_figure(text, np.ones(len(text)), "any text")
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "short $x$\n" + "long " * 100 + "\tΩ文\n\n🙂",
+        *(
+            "a",
+            "\n",
+            "\n\n",
+            "a\n",
+            " " * 300,
+            "\x1b[31m\x07\u2028",
+            "e\u0301 שלום 👨\u200d👩\u200d👧",
+        ),
+    ],
+)
+def test_the_page_of_any_text_is_drawn(text, tmp_path):
+    figure = surprise_figure(text, np.ones(len(text)), r"of a file called $\frac$")
+    save(figure, tmp_path / "surprise.png")
+
+
+def test_figures_refuse_what_does_not_fit():
     with pytest.raises(InputError, match="one length above 0"):
         surprise_figure("four", np.ones(3), "too few")
     with pytest.raises(InputError, match="at least one row"):

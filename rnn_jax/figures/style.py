@@ -50,8 +50,10 @@ def new_figure(height: float, title: str) -> Figure:
     whole = height + 0.32 + 0.22 * title.count("\n")
     figure = Figure(figsize=(WIDTH, whole))
     FigureCanvasAgg(figure)
-    figure.suptitle(title, x=MARGIN / WIDTH, y=1 - MARGIN / whole, ha="left")
-    figure.subplots_adjust(0.075, 0.52 / whole, 0.97, (height - 0.4) / whole, wspace=0.22)
+    figure.suptitle(title, x=MARGIN / WIDTH, y=1 - MARGIN / whole, ha="left", parse_math=False)
+    bottom, top = 0.52, height - 0.4
+    if bottom < top:  # A page of text may be lower than any axes with labels.
+        figure.subplots_adjust(0.075, bottom / whole, 0.97, top / whole, wspace=0.22)
     return figure
 
 

@@ -8,38 +8,42 @@ import optax
 from rnn_jax.models.sampling import sample_logits
 from rnn_jax.models.sequence import SequenceModel
 from rnn_jax.text import NOTHING
-from rnn_jax.typing import Array, Bool, Carry, Float, Int, Key
+from rnn_jax.typing import Array, Bool, Carry, Float, Int, Integer, Key
 
 STRETCH = 1000
 """Characters that `surprise` reads at a time, for memory's sake; the carry goes on."""
 
 
 def next_logits(
-    model: SequenceModel, ids: Int[Array, "T ..."], carry: Carry | None = None
+    model: SequenceModel, ids: Integer[Array, "T ..."], carry: Carry | None = None
 ) -> tuple[Carry, Float[Array, "T ... C"]]:
     """The carry after reading characters [T, ...], and what is told to follow each of them."""
-    return model(jax.nn.one_hot(ids, model.output.out_features), carry)
+    # Unsigned ids of 8 bits count no further than 255, and have no NOTHING.
+    return model(jax.nn.one_hot(ids.astype(jnp.int32), model.output.out_features), carry)
 
 
 def next_character_loss(
     model: SequenceModel,
-    batch: tuple[Int[Array, "B T"], Int[Array, "B T"], Bool[Array, " B"]],
+    batch: tuple[Int[Array, " B"], Integer[Array, "B T"], Bool[Array, " B"]],
     keys: Key[Array, " B"],
     memory: Carry,
 ) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], Carry]]:
     """Mean cross-entropy [nats] of a window of each stream, read on from where the last one ended.
 
-    `batch` is what `rnn_jax.text.windows` cuts: what is read, what follows, which streams begin.
+    `batch` is what `rnn_jax.text.windows` cuts: the characters in front of the windows, the
+    windows themselves, and which streams begin.
     """
     del keys
-    xs, targets, begins = batch
-    carry, logits = next_logits(model, xs.T, model.begun(memory, begins))
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets.T).mean()
+    before, targets, begins = batch
+    targets = targets.T.astype(jnp.int32)
+    xs = jnp.concatenate([before[None].astype(jnp.int32), targets[:-1]])
+    carry, logits = next_logits(model, xs, model.begun(memory, begins))
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
     return loss, ({"bits_per_character": loss / np.log(2)}, carry)
 
 
 def surprise(
-    model: SequenceModel, batch: tuple[Int[Array, "B N"], Int[Array, "B N"]]
+    model: SequenceModel, batch: tuple[Int[Array, "B N"], Integer[Array, "B N"]]
 ) -> Float[Array, "B N"]:
     """Bits that each character of whole streams takes, from what is read and what follows it."""
     count = batch[0].shape[1]
@@ -51,6 +55,7 @@ def surprise(
     def read(carry, stretch):
         xs, targets = stretch
         carry, logits = next_logits(model, xs, carry)
+        targets = targets.astype(jnp.int32)
         return carry, optax.softmax_cross_entropy_with_integer_labels(logits, targets)
 
     carry = model.rnn.cell.initial_carry((len(batch[0]),))
@@ -61,7 +66,7 @@ def surprise(
 def write_on(
     model: SequenceModel,
     key: Key[Array, ""],
-    prompt: Int[Array | np.ndarray, " T"],
+    prompt: Integer[Array | np.ndarray, " T"],
     length: int,
     temperature: float = 1.0,
 ) -> Int[Array, " {length}"]:
@@ -73,5 +78,6 @@ def write_on(
         carry, ys = next_logits(model, drawn[None], carry)
         return (carry, ys[-1]), drawn
 
-    carry, ys = next_logits(model, jnp.pad(jnp.asarray(prompt), (1, 0), constant_values=NOTHING))
+    prompt = jnp.asarray(prompt, jnp.int32)
+    carry, ys = next_logits(model, jnp.pad(prompt, (1, 0), constant_values=NOTHING))
     return jax.lax.scan(draw, (carry, ys[-1]), jax.random.split(key, length))[1]
