@@ -98,6 +98,8 @@ def encode(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
                 f"a date must have 1 to {LONGEST} characters, got {len(text)}; "
                 "write it like Mon 3 of March, 2025 or 3.3.25."
             )
+        if "\0" in text:  # What pads the texts.
+            raise InputError(f"{text!r} holds a NUL character, which no date has.")
     return _numbers(texts, CHARACTERS, LONGEST), np.array([len(text) for text in texts], np.int32)
 
 

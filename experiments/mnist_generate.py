@@ -9,6 +9,7 @@ from typing import Literal
 from rnn_jax.cli import check_at_least, check_positive, run
 from rnn_jax.config import TrainConfig
 from rnn_jax.errors import InputError
+from rnn_jax.paths import local_path
 
 BUNDLED = Path(__file__).parent / "mnist_files"
 DIGITS = 10
@@ -60,6 +61,9 @@ class Config(TrainConfig):
         super().check()
         check_at_least(self, hidden_size=1, row_size=1, examples=1, unlabelled=0)
         check_positive(self, "temperature", "guidance")
+        local_path(self.classifier)
+        if self.data_dir:
+            local_path(self.data_dir)
         if self.unlabelled >= 1 or (self.unlabelled == 0 and self.guidance != 1):
             raise InputError(
                 f"--unlabelled must be below 1, and above 0 for guidance, got {self.unlabelled}."
@@ -83,7 +87,7 @@ def prepare(config: Config):
     from rnn_jax.models.writer import binarise, build_writer, writing_loss
     from rnn_jax.reading import image_reader
 
-    chances, learnt = image_reader(config.classifier)
+    chances, learnt = image_reader(local_path(config.classifier))
     if learnt["dataset"] != "mnist":
         raise InputError(f"--classifier has learnt {learnt['dataset']}; give one trained on mnist.")
     images = data.load_images("mnist", config.data_dir, bundled=BUNDLED)

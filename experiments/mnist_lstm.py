@@ -9,6 +9,7 @@ from typing import Literal
 from rnn_jax.cli import check_at_least, run
 from rnn_jax.config import TrainConfig
 from rnn_jax.errors import InputError
+from rnn_jax.paths import local_path
 
 BUNDLED = Path(__file__).parent / "mnist_files"
 
@@ -54,6 +55,8 @@ class Config(TrainConfig):
         """Raise InputError, naming the flag, unless every setting is in its range."""
         super().check()
         check_at_least(self, hidden_size=1, examples=1, projection_size=0)
+        if self.data_dir:
+            local_path(self.data_dir)
 
 
 def main(config: Config) -> dict:

@@ -17,6 +17,7 @@ from jaxtyping import Float32, Int32, UInt8
 from numpy.typing import ArrayLike
 
 from rnn_jax.errors import InputError
+from rnn_jax.paths import local_path
 from rnn_jax.sealed import replacing
 
 Order = Literal["rows", "pixels", "permuted-pixels"]
@@ -68,7 +69,7 @@ def load_images(
       InputError: the name is unknown, the set holds anything but such images, a file is damaged,
         the folder cannot be written, or the set has to be downloaded and no network answers.
     """
-    root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    root = local_path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     try:
         os.listdir(root)
     except FileNotFoundError:

@@ -112,14 +112,28 @@ def test_it_learns_and_goes_on_as_if_uncut_and_answers_lines(
     assert rows(cut) == rows(whole)
     assert resumed["test_accuracy"] == summary["test_accuracy"]
 
-    lines = "Mon 3 of March, 1969\n\nHuh?\n一九六九年三月三日\n"
-    monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
+    lines = "\ufeffMon 3 of March, 1969\n\nHuh?\n{}\n3.3\0.69\n{}\n一九六九年三月三日\n"
+    lines = lines.format("9" * 100_000, "\udcff").encode(errors="surrogateescape")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines), encoding="utf-8"))
     capsys.readouterr()
     translate.main(translate.Config(whole))
-    first, empty, unknown, last = capsys.readouterr().out.splitlines()
+    answers = capsys.readouterr().out.splitlines()
+    first, empty, unknown, long, nul, odd, last = answers
+    assert "got 100000" in long and "NUL" in nul and "not valid utf-8: byte 0xff" in odd
     for answer in (first, last):
         assert re.match(r"[\d-]{10}  \d+\.\d%", answer)
     assert "got 0" in empty and "'?'" in unknown
+
+
+def test_an_interrupted_translator_says_only_that(monkeypatch, capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(translate, "_translate", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        translate.main(translate.Config(Path("any")))
+    assert caught.value.code == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
 
 
 def test_the_table_marks_mistakes_and_counts_each_form():
