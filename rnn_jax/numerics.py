@@ -1,13 +1,17 @@
 """Numbers that stay sane: norms that cannot overflow, clipping, where the first bad one arose."""
 
+import numbers
 import traceback
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Bool, Float, Params
 
 
@@ -21,21 +25,44 @@ def named(tree: Params) -> dict[str, Any]:
 
 
 def all_finite(tree: Params) -> Bool[Array, ""]:
-    """Whether every floating-point number in a pytree is finite."""
-    floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
-    return jnp.all(jnp.array([jnp.isfinite(x).all() for x in floats]))
+    """Whether every real or complex floating-point number in a pytree is finite."""
+    finite = [
+        jnp.isfinite(x).all() for x in _numbers(tree) if jnp.issubdtype(x.dtype, jnp.inexact)
+    ]
+    return jnp.all(jnp.array(finite, bool))
+
+
+def _numbers(tree):
+    """The leaves of a pytree that hold numbers: no booleans, no random keys, no `float0`."""
+    leaves = (x if hasattr(x, "dtype") else jnp.asarray(x) for x in jax.tree.leaves(tree))
+    return [x for x in leaves if jnp.issubdtype(x.dtype, jnp.number)]
 
 
 def _unit_and_norm(tree):
-    """The largest number m of a pytree in size, or 1, and the norm of the tree over m."""
-    leaves = [x.ravel() for x in jax.tree.leaves(tree)]
-    largest = jnp.max(jnp.array([jnp.abs(x).max(initial=0) for x in leaves]))
+    """The largest number m of a pytree in size, or 1, and the norm of the tree over m.
+
+    Computed in float32 or wider; a complex number counts as two real ones.
+    """
+    leaves = []
+    for x in map(jnp.asarray, _numbers(tree)):
+        is_complex = jnp.issubdtype(x.dtype, jnp.complexfloating)
+        leaves += [x.real, x.imag] if is_complex else [x]
+    floats = (x.dtype for x in leaves if jnp.issubdtype(x.dtype, jnp.floating))
+    # NumPy's promotion, for JAX's own refuses to promote where the user made it strict.
+    dtype = reduce(np.promote_types, floats, np.dtype(np.float32))
+    leaves = [x.astype(dtype) for x in leaves]
+    # A maximum may miss NaN and so may `unit`; the sum of the squares does not.
+    largest = jnp.array([jnp.abs(x).max(initial=0) for x in leaves], dtype).max(initial=0)
     unit = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
-    return unit, jnp.sqrt(sum(jnp.square(x / unit).sum() for x in leaves))
+    squares = (jnp.square(x / unit).sum() for x in leaves)
+    return unit, jnp.sqrt(sum(squares, jnp.zeros((), dtype)))
 
 
 def global_norm(tree: Params) -> Float[Array, ""]:
-    """The Euclidean norm of all numbers of a pytree; no square overflows or vanishes on the way."""
+    """The Euclidean norm of all numbers of a pytree; no square overflows or vanishes on the way.
+
+    0 for a pytree without numbers, NaN or infinite where a number is not finite.
+    """
     unit, norm = _unit_and_norm(tree)
     return unit * norm
 
@@ -45,14 +72,27 @@ def clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
 
     `optax.clip_by_global_norm` squares 1e25 to infinity and returns zeros. An infinity has no
     direction: it becomes NaN, for which training skips the step.
+
+    Raises:
+      InputError: a `max_norm` that is negative or NaN.
     """
+    if isinstance(max_norm, numbers.Real) and not max_norm >= 0:
+        raise InputError(f"max_norm must be 0 or a positive number, got {max_norm!r}.")
 
     def update(updates, state, params=None):
         del params
         unit, norm = _unit_and_norm(updates)
+        above = unit * norm > max_norm
 
         def clip(g):
-            return jnp.where(unit * norm > max_norm, g / unit * (max_norm / norm), g)
+            if not _numbers(g):
+                return g
+            g = jnp.asarray(g)
+            kept = g.dtype if jnp.issubdtype(g.dtype, jnp.inexact) else norm.dtype
+            wide = np.promote_types(kept, norm.dtype)
+            g = g.astype(wide)
+            clipped = g / unit.astype(wide) * (max_norm / norm).astype(wide)
+            return jnp.where(above, clipped, g).astype(kept)
 
         return jax.tree.map(clip, updates), state
 

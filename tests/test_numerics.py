@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from rnn_jax.errors import InputError
 from rnn_jax.numerics import (
     all_finite,
     clip_by_global_norm,
@@ -31,6 +32,48 @@ def test_the_norm_of_zeros_and_of_nothing_is_zero():
     assert global_norm([jnp.zeros(3), jnp.zeros(0)]) == 0
 
 
+LARGE = 5000
+"""More numbers than the 4096 at which XLA's maximum on CPUs drops NaN."""
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, complex(0, np.nan), complex(np.inf, 1)])
+@pytest.mark.parametrize("fill", [False, True])
+def test_a_bad_number_shows_in_arrays_of_any_size(bad, fill):
+    leaf = np.full(LARGE, bad) if fill else np.append(np.ones(LARGE), bad)
+    tree = {"a": jnp.ones(2), "b": jnp.asarray(leaf)}
+    assert not np.isfinite(jax.jit(global_norm)(tree))
+    assert not jax.jit(all_finite)(tree)
+    assert first_bad_leaf(tree) == "b"
+    optimizer = clip_by_global_norm(1.0)
+    assert not all_finite(optimizer.update(tree, optimizer.init(None))[0])
+
+
+@pytest.mark.parametrize(
+    "tree, norm",
+    [
+        ([jnp.array([3 + 4j])], 5),
+        ({"a": jnp.array([3e25 + 4e25j]), "b": jnp.zeros(0)}, 5e25),
+        ({"a": jnp.array([3j]), "b": jnp.array([[4.0]])}, 5),
+        ({"a": jnp.array([-3]), "b": jnp.array([4.0])}, 5),
+        ([jnp.array([-128], jnp.int8)], 128),
+        ([jnp.full(10_000, 6e4, jnp.float16)], 6e6),
+        ([jnp.full(10_000, 1.0, jnp.bfloat16)], 100),
+        ([3.0, np.float32(4), jax.random.key(0), np.zeros(2, jax.dtypes.float0)], 5),
+        ({}, 0),
+        ([None, ()], 0),
+        ([jnp.zeros((0, 3))], 0),
+    ],
+)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_every_kind_of_number_counts_once(tree, norm, compiled):
+    find = jax.jit(lambda: global_norm(tree)) if compiled else lambda: global_norm(tree)
+    np.testing.assert_allclose(find(), norm, rtol=1e-6)
+    assert all_finite(tree)
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        np.testing.assert_allclose(find(), norm, rtol=1e-6)
+        clip_by_global_norm(1.0).update(tree, optax.EmptyState())
+
+
 def clipped(max_norm, *values):
     optimizer = clip_by_global_norm(max_norm)
     updates, _ = optimizer.update({"g": jnp.array(values)}, optimizer.init(None))
@@ -48,6 +91,33 @@ def test_clipping_agrees_with_optax_where_optax_is_right():
     for limit in (1.0, 20.0):
         want, _ = optax.clip_by_global_norm(limit).update(gradient, optax.EmptyState())
         np.testing.assert_allclose(clipped(limit, *gradient), want, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "dtype", [jnp.complex64, jnp.float32, jnp.bfloat16, jnp.float16], ids=jnp.dtype
+)
+def test_clipping_keeps_the_dtype_of_each_leaf(dtype):
+    tree = {"a": jnp.array([3, 0], dtype), "b": jnp.array(4.0), "c": jnp.zeros((0, 2), dtype)}
+    got, _ = clip_by_global_norm(1.0).update(tree, optax.EmptyState())
+    assert jax.tree.map(lambda x: x.dtype, got) == jax.tree.map(lambda x: x.dtype, tree)
+    np.testing.assert_allclose(np.asarray(got["a"], complex), [0.6, 0], rtol=4e-3)
+    np.testing.assert_allclose(got["b"], 0.8, rtol=1e-6)
+
+
+def test_a_complex_gradient_keeps_its_direction():
+    got, _ = clip_by_global_norm(1.0).update(jnp.array([3e25 + 4e25j]), optax.EmptyState())
+    np.testing.assert_allclose(got, [0.6 + 0.8j], rtol=1e-6)
+
+
+@pytest.mark.parametrize("tree", [{}, [], (), None])
+def test_clipping_an_empty_tree_returns_it(tree):
+    assert clip_by_global_norm(1.0).update(tree, optax.EmptyState())[0] == tree
+
+
+@pytest.mark.parametrize("max_norm", [-1.0, np.nan])
+def test_a_limit_that_is_no_norm_is_refused(max_norm):
+    with pytest.raises(InputError, match="max_norm must be"):
+        clip_by_global_norm(max_norm)
 
 
 def test_an_infinite_gradient_stays_recognisable():
