@@ -26,9 +26,7 @@ def named(tree: Params) -> dict[str, Any]:
 
 def all_finite(tree: Params) -> Bool[Array, ""]:
     """Whether every real or complex floating-point number in a pytree is finite."""
-    finite = [
-        jnp.isfinite(x).all() for x in _numbers(tree) if jnp.issubdtype(x.dtype, jnp.inexact)
-    ]
+    finite = [jnp.isfinite(x).all() for x in _numbers(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
     return jnp.all(jnp.array(finite, bool))
 
 
