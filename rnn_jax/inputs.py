@@ -26,6 +26,17 @@ class Prepared(NamedTuple):
     finish: Callable
 
 
+def require_cell(cell: object) -> None:
+    """Raise InputError unless `cell` is a `Cell`: an instance, not a class."""
+    if isinstance(cell, Cell):
+        return
+    if isinstance(cell, type) and issubclass(cell, Cell):
+        got = f"the class {cell.__name__}; give it a size, e.g. {cell.__name__}(64)"
+    else:
+        got = repr(cell) if isinstance(cell, str | int | float | None) else type(cell).__name__
+    raise InputError(f"expected a cell such as LSTMCell(64), got {got}.")
+
+
 def prepare(
     cell: Cell,
     params: Params,
@@ -43,6 +54,7 @@ def prepare(
     Raises:
       InputError: as `unroll`.
     """
+    require_cell(cell)
     xs = as_sequence(xs, cell.input_size(params))
     places = xs.ndim - 1 - cell.spatial_axes
     if places < 1:
