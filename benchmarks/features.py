@@ -5,9 +5,12 @@ import statistics
 from functools import partial
 from pathlib import Path
 
+from options import check_cells, check_sizes
 from timing import interleave, spread, turn
 
-from rnn_jax.cli import check_at_least, run
+from rnn_jax.cli import check_at_least, check_at_most, run
+from rnn_jax.errors import InputError
+from rnn_jax.paths import local_path
 from rnn_jax.rows import append_rows, facts, read_rows
 
 ROWS = "features.jsonl"
@@ -41,16 +44,27 @@ class Config:
 
 def main(config: Config) -> None:
     """Measure, write rows, print the table."""
-    check_at_least(config, steps=1, batch_size=1, size=1, repeats=1)
+    config = dataclasses.replace(config, out_dir=local_path(config.out_dir))
     if not config.replot:
+        _check(config)
         from rnn_jax.rundir import RunDir, move_aside
 
         move_aside(config.out_dir)
         out = RunDir(config.out_dir)
         out.write("config.json", dataclasses.asdict(config))
-        for name in config.cells:
+        for name in dict.fromkeys(config.cells):
             append_rows(out.path / ROWS, _measure(config, name))
     print("", *summary(read_rows(config.out_dir / ROWS)), sep="\n")
+
+
+def _check(config):
+    check_at_least(config, repeats=1)
+    check_at_most(config, repeats=1_000_000)
+    if not config.cells:
+        raise InputError("--cells needs at least one cell.")
+    flags = "--steps", "--batch-size", "--size", "--size"
+    check_sizes(flags, config.steps, config.batch_size, config.size, config.size)
+    check_cells(config.cells, config.size)
 
 
 def _measure(config, name):

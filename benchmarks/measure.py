@@ -12,6 +12,7 @@ from timing import interleave, spread
 from worker import Absent
 
 from rnn_jax import LSTMCell
+from rnn_jax.errors import InputError
 from rnn_jax.scan import pick_driver
 
 MATMUL_SIZE = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
@@ -39,6 +40,9 @@ def measure_layer(
         differs = facts.pop("differs")
         facts["max_difference"] = None if differs else difference(values, reference["values"])
         built.append((member, facts | {"difference_note": differs}))
+    if reference is None:
+        reasons = "; ".join(dict.fromkeys(absent.values()))
+        raise InputError(f"nothing can run {problem.cell} in the pass {problem.work}: {reasons}.")
     turns = {member.label: _turn(member.worker, member.label) for member, _ in built}
     operations, turns["matmul"] = _matmul(team)
     seconds = interleave(turns, repeats)

@@ -70,12 +70,22 @@ class Team:
             started = [worker.receive() for worker in self._ours]
         except Absent as reason:
             self.close()
-            raise InputError(f"rnn_jax cannot run with --device {device}: {reason}.") from reason
+            # JAX tells that there is no such device by a bare AssertionError, among others.
+            why = str(reason).removeprefix("failed: ").removesuffix("AssertionError: ").rstrip(". ")
+            raise InputError(
+                f"rnn_jax cannot run with --device {device}{f' ({why})' if why else ''}; see that "
+                "there is such a device and that JAX is installed for it, or take --device cpu."
+            ) from reason
         except BaseException:
             self.close()
             raise
         self.facts = started[0]["facts"] | {"command": command()}
         self._available = started[-1]["devices"] if many else 1
+        if devices > self._available:
+            self.close()
+            raise InputError(
+                f"--devices {devices} is more than the {self._available} that JAX sees here."
+            )
         for name, worker in workers.items():
             label = PEERS[name].label
             try:

@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Literal
 
 from measure import measure_job, measure_layer
+from options import check_cells, check_sizes, interpreter, writable_folder
 from peers import PEERS
-from peers.problem import Problem
+from peers.problem import Problem, Sizes
 from team import Team
 
-from rnn_jax.cli import check_at_least, run
+from rnn_jax.cli import check_at_least, check_at_most, run
 from rnn_jax.errors import InputError
+from rnn_jax.paths import local_path
 from rnn_jax.rows import append_rows, read_rows
 
 ROWS, JOB_ROWS, FIGURE = "throughput.jsonl", "mnist_job.jsonl", "throughput.png"
+SIZE_FLAGS = "--lengths", "--batch-size", "--input-size", "--hidden-size"
 BUNDLED = Path(__file__).parent.parent / "experiments" / "mnist_files"
 
 
@@ -67,20 +70,22 @@ class Config:
 
 def main(config: Config) -> None:
     """Measure, print a table for each point as it is done, write rows and figure."""
+    config = dataclasses.replace(config, out_dir=local_path(config.out_dir))
     if config.replot:
         return _replot(config)
     problems, peers, pythons = _problems(config), _peers(config), _pythons(config)
+    profile = config.profile and writable_folder("--profile", config.profile)
     import report
 
     from rnn_jax.rundir import RunDir, move_aside
 
-    earlier = move_aside(config.out_dir)
-    out = RunDir(config.out_dir)
-    out.write("config.json", dataclasses.asdict(config))
     with (
         tempfile.TemporaryDirectory() as scratch,
         Team(config.device, config.drivers, config.devices, peers, pythons) as team,
     ):
+        earlier = move_aside(config.out_dir)
+        out = RunDir(config.out_dir)
+        out.write("config.json", dataclasses.asdict(config))
         report.show_start(team.facts, team.absent, earlier)
         if config.job:
             data = _job_data(config, Path(scratch))
@@ -89,31 +94,33 @@ def main(config: Config) -> None:
             _show_job(rows, absent)
             return
         for problem in problems:
-            rows, absent = measure_layer(team, problem, config.repeats, config.profile)
+            rows, absent = measure_layer(team, problem, config.repeats, profile)
             append_rows(out.path / ROWS, rows)
             report.show_layer(rows, absent)
     _show_all(read_rows(out.path / ROWS), out.path)
 
 
 def _problems(config) -> list[Problem]:
-    check_at_least(config, batch_size=1, input_size=1, hidden_size=1, repeats=1, steps=1)
-    check_at_least(config, devices=0)
-    cells = [*config.cells, *([config.cell] if config.cell else [])]
-    if config.cell:
-        from rnn_jax.lookup import find_cell
-
-        find_cell(config.cell, config.hidden_size)
-    for flag in ("passes", "drivers", "lengths"):
+    check_at_least(config, repeats=1, steps=1, devices=0)
+    check_at_most(config, repeats=1_000_000, steps=10_000_000)
+    if config.data_dir:
+        local_path(config.data_dir)
+    for flag in ("passes", "drivers", "lengths", "peers"):
         if not getattr(config, flag):
             raise InputError(f"--{flag} needs at least one value.")
     if config.job and not set(config.drivers) <= {"plain", "chunked"}:
         raise InputError("--job measures --drivers plain and chunked; leave out the others.")
+    cells = [*config.cells, *([] if config.cell is None else [config.cell])]
     if not cells:
         raise InputError("there is nothing to measure; give --cells or --cell.")
     sizes = (config.batch_size, config.input_size, config.hidden_size)
     points = [_point(text) for text in config.points] or [(T, *sizes) for T in config.lengths]
-    if min(map(min, points)) < 1:
-        raise InputError("--lengths and --points must hold numbers of at least 1.")
+    for point in points:
+        check_sizes(["--points"] * 4 if config.points else SIZE_FLAGS, *point)
+        check_cells(cells, point[-1], config.drivers)
+    for B in [Sizes().batch] if config.job else [B for _, B, *_ in points]:
+        if config.devices and B % config.devices:
+            raise InputError(f"a batch of {B} cannot be split over --devices {config.devices}.")
     return [
         Problem(cell, work, *point) for cell in cells for work in config.passes for point in points
     ]
@@ -147,7 +154,7 @@ def _pythons(config) -> dict[str, str]:
                 f"--peer-python must be NAME=PATH with a name of {', '.join(PEERS)}, "
                 f"e.g. torch=/path/to/python; got {name!r} and {path!r}."
             )
-    return pythons
+    return {name: interpreter(path) for name, path in pythons.items()}
 
 
 def _job_data(config, scratch):

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from pathlib import Path
 
-from rnn_jax.cli import check_at_least, check_positive, run
+from rnn_jax.cli import check_at_least, check_at_most, check_finite, run
 from rnn_jax.config import TrainConfig
 from rnn_jax.paths import local_path, printable
 
@@ -36,7 +36,7 @@ class Config(TrainConfig):
     sample_length: int = 1000
     """Characters to write after training; a finished run writes anew on --resume."""
     temperature: float = 0.7
-    """How freely to write: 1 as the network says, less for likelier characters."""
+    """How freely to write: 1 as the network says, less for likelier characters, 0 the likeliest."""
     prompt: str = ""
     """What the writing begins with."""
     learning_rate: float = 1e-2
@@ -51,8 +51,9 @@ class Config(TrainConfig):
     def check(self) -> None:
         """Raise InputError, naming the flag, unless every setting is in its range."""
         super().check()
-        check_at_least(self, hidden_size=1, window=1, steps=1, sample_length=1)
-        check_positive(self, "temperature")
+        check_at_least(self, hidden_size=1, window=1, steps=1, sample_length=1, temperature=0)
+        check_at_most(self, hidden_size=10**6, window=10**6, steps=10**9, sample_length=10**7)
+        check_finite(self, "temperature")
         if self.text:
             local_path(self.text)
 

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from pathlib import Path
 
-from rnn_jax.cli import check_at_least, run
+from rnn_jax.cli import check_at_least, check_at_most, run
 from rnn_jax.config import TrainConfig
 
 ATTENDED = 0, 5, 7, 13
@@ -42,6 +42,7 @@ class Config(TrainConfig):
         """Raise InputError, naming the flag, unless every setting is in its range."""
         super().check()
         check_at_least(self, hidden_size=1, steps=1, test_dates=1)
+        check_at_most(self, hidden_size=10**6, steps=10**9)
 
 
 def main(config: Config) -> dict:

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Literal
 
-from rnn_jax.cli import check_at_least, check_positive, run
+from rnn_jax.cli import check_at_least, check_at_most, check_positive, run
 from rnn_jax.config import TrainConfig
 from rnn_jax.errors import InputError
 from rnn_jax.paths import local_path
@@ -60,6 +60,7 @@ class Config(TrainConfig):
         """Raise InputError, naming the flag, unless every setting is in its range."""
         super().check()
         check_at_least(self, hidden_size=1, row_size=1, examples=1, unlabelled=0)
+        check_at_most(self, hidden_size=10**6, row_size=10**6, examples=10**11, steps=10**9)
         check_positive(self, "temperature", "guidance")
         local_path(self.classifier)
         if self.data_dir:

@@ -1,5 +1,6 @@
 """How a command starts and how it ends; nothing here imports JAX, so `--help` is immediate."""
 
+import math
 import os
 import sys
 import warnings
@@ -56,6 +57,22 @@ def check_at_least(config: object, **lowest: float) -> None:
         value = getattr(config, field)
         if not value >= bound:
             raise InputError(f"--{field.replace('_', '-')} must be at least {bound}, got {value}.")
+
+
+def check_at_most(config: object, **highest: float) -> None:
+    """Raise InputError, naming the flag, unless each field of `config` is at most its bound."""
+    for field, bound in highest.items():
+        value = getattr(config, field)
+        if not value <= bound:
+            raise InputError(f"--{field.replace('_', '-')} must be at most {bound:,}, got {value}.")
+
+
+def check_finite(config: object, *fields: str) -> None:
+    """Raise InputError, naming the flag, unless each field of `config` is finite."""
+    for field in fields:
+        value = getattr(config, field)
+        if not math.isfinite(value):
+            raise InputError(f"--{field.replace('_', '-')} must be finite, got {value}.")
 
 
 def check_positive(config: object, *fields: str) -> None:

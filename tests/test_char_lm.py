@@ -77,7 +77,7 @@ def test_a_run_cut_in_two_reads_on_where_it_was(text, tmp_path):
     "change, sentence",
     [
         ({"window": 0}, "--window must be at least 1, got 0"),
-        ({"temperature": 0.0}, "--temperature must be above 0, got 0.0"),
+        ({"temperature": -0.1}, "--temperature must be at least 0, got -0.1"),
         ({"cell": "tape"}, "cell must be one of lstm, .*got 'tape'"),
         ({"prompt": "ONE"}, "'O' is none of the 11 characters of the text.*--prompt"),
         ({"window": 9999}, r"characters to train on and 8 streams.* need 79,992.*--window"),

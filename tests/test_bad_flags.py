@@ -1,0 +1,104 @@
+"""A flag that cannot be used is one sentence, before anything is measured, trained or moved."""
+
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT / "experiments"), str(ROOT / "benchmarks")]
+import char_lm  # noqa: E402
+import date_translation  # noqa: E402
+import features  # noqa: E402
+import mnist_generate  # noqa: E402
+import mnist_lstm  # noqa: E402
+import sine_regression  # noqa: E402
+import throughput  # noqa: E402
+
+from rnn_jax import InputError  # noqa: E402
+
+HUGE = 10**30
+EXPERIMENTS = char_lm, date_translation, mnist_generate, mnist_lstm, sine_regression
+
+TABLE = [
+    (throughput, "--drivers associative .* lstm is not one", {"drivers": ("associative",)}),
+    (
+        throughput,
+        "gru is not one",
+        {"cells": ("gru",), "cell": "mingru", "drivers": ("associative",)},
+    ),
+    (throughput, "--device gpu", {"device": "gpu", "peers": ("none",)}),
+    *((throughput, f"--{f} needs", {f: ()}) for f in ("drivers", "passes", "lengths", "peers")),
+    (throughput, "nothing to measure", {"cells": ()}),
+    (throughput, "cell must be one of", {"cell": ""}),
+    (throughput, "cell must be one of .*got 'lstn'", {"cell": "lstn"}),
+    *((throughput, f"--lengths must be 1 .*T = {n}", {"lengths": (28, n)}) for n in (0, -1, HUGE)),
+    (throughput, "GiB of memory", {"lengths": (10**9,)}),
+    *(
+        (throughput, f"--{name.replace('_', '-')} must be", {name: n})
+        for name in ("batch_size", "input_size", "hidden_size", "repeats", "steps")
+        for n in (0, -1, HUGE)
+    ),
+    (throughput, "--points must be 1 .*H = 0", {"points": ("1,2,3,0",)}),
+    (throughput, "--points must be whole", {"points": ("1,2,3,nan",)}),
+    (throughput, "--points must be whole", {"points": ("",)}),
+    (throughput, "got 'tensorflow'", {"peers": ("linen", "tensorflow")}),
+    (throughput, "/nowhere is not a program", {"peer_python": ("torch=/nowhere",)}),
+    (throughput, "--peer-python must be", {"peer_python": ("=x",)}),
+    (throughput, "--devices must be at least 0", {"devices": -1}),
+    (throughput, "cannot be split over --devices 3", {"devices": 3}),
+    (throughput, "cannot be split over --devices 3", {"devices": 3, "job": "mnist"}),
+    (throughput, "--job measures", {"job": "mnist", "drivers": ("remat",)}),
+    (throughput, "s3://b is a URL", {"data_dir": Path("s3://b")}),
+    (throughput, "--profile /dev/null/a cannot be made", {"profile": Path("/dev/null/a")}),
+    (features, "--cells needs", {"cells": ()}),
+    (features, "cell must be one of .*got ''", {"cells": ("lstm", "")}),
+    *(
+        (features, f"--{name.replace('_', '-')} must be", {name: n})
+        for name in ("steps", "batch_size", "size", "repeats")
+        for n in (0, -1, HUGE)
+    ),
+    (features, "GiB of memory", {"size": 10**6}),
+    *(
+        (experiment, f"--{name.replace('_', '-')} must be", {name: n})
+        for experiment in EXPERIMENTS
+        for name in ("hidden_size", "steps", "window", "windows", "row_size", "examples")
+        if name in experiment.Config.__dataclass_fields__
+        for n in (0, -1, HUGE)
+    ),
+    *(
+        (experiment, "--learning-rate must be", {"learning_rate": n})
+        for experiment in EXPERIMENTS
+        for n in (0.0, -1.0, math.nan, math.inf)
+    ),
+    *(
+        (experiment, "gs://b is a URL", {"data_dir": Path("gs://b")})
+        for experiment in (mnist_lstm, mnist_generate)
+    ),
+    *((char_lm, "--sample-length must be", {"sample_length": n}) for n in (0, -1, HUGE)),
+    *((char_lm, "--temperature must be", {"temperature": n}) for n in (-1.0, math.nan, math.inf)),
+    (char_lm, "https://a.org/b is a URL", {"text": Path("https://a.org/b")}),
+    *((mnist_lstm, "--forget-bias must be", {"forget_bias": n}) for n in (math.nan, -math.inf)),
+    (mnist_lstm, "--projection-size must be", {"projection_size": -1}),
+    *(
+        (mnist_generate, f"--{name} must be", {name: n})
+        for name in ("temperature", "guidance", "unlabelled")
+        for n in (-1.0, math.nan, math.inf)
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "script, sentence, flags",
+    [
+        pytest.param(*row, id=f"{row[0].__name__}-{'-'.join(row[2])}-{n}")
+        for n, row in enumerate(TABLE)
+    ],
+)
+def test_a_flag_that_cannot_be_used_is_one_sentence(script, sentence, flags, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match=sentence) as error:
+        script.main(script.Config(**{"out_dir": out} | flags))
+    assert "\n" not in str(error.value)
+    assert not out.exists()
