@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from rnn_jax.checkpoint import CONTENTS, Checkpoints
+from rnn_jax.checkpoint import Checkpoints
+from rnn_jax.checkpoint_files import CONTENTS
 from rnn_jax.runs import CHECKPOINTS
 from rnn_jax.sealed import read_sealed
 

@@ -15,7 +15,8 @@ from time import perf_counter
 import jax
 from reliability_runs import Lab, Lost, brief, check, checkpoint_leaves
 
-from rnn_jax.checkpoint import Checkpoints, DamageWarning, described
+from rnn_jax.checkpoint import Checkpoints, DamageWarning
+from rnn_jax.checkpoint_files import described
 from rnn_jax.errors import InputError
 from rnn_jax.runs import CHECKPOINTS
 

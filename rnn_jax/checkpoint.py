@@ -1,120 +1,166 @@
-"""Checkpoints that are whole or not used: everything that touches Orbax.
+"""The checkpoints of a run: saved in the background, damaged ones skipped for older ones."""
 
-Orbax restores a flipped bit without a word, casts silently, and does not fall back. Here every leaf
-is held against the SHA-256 it was saved with, and a damaged checkpoint against the next older one.
-"""
-
-import dataclasses
-import hashlib
-import shutil
+import contextlib
+import errno
+import math
+import os
+import re
+import threading
+import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
-from jax.sharding import SingleDeviceSharding
-from numpy.typing import ArrayLike
 
+from rnn_jax.best import best_steps, value_of
+from rnn_jax.checkpoint_files import (
+    Restored,
+    delete_checkpoint,
+    is_complete,
+    is_unfinished,
+    read_checkpoint,
+    read_contents,
+    write_checkpoint,
+)
 from rnn_jax.errors import InputError, RunError
+from rnn_jax.mesh import largest
 from rnn_jax.numerics import named
 from rnn_jax.rundir import free_name
-from rnn_jax.sealed import Damaged, Incomplete, file_digests, read_sealed, reason, write_sealed
+from rnn_jax.sealed import Damaged, Incomplete, reason, sweep
 from rnn_jax.typing import Params
-
-CONTENTS = "contents.json"
-ALONE = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
-"""Every process holds every array whole: the first one saves, and waits for no other."""
-
-
-SPARE = 2**18
-"""Bytes to have left beside three times those of the arrays, which Orbax writes twice."""
 
 
 class DamageWarning(UserWarning):
     """A checkpoint was damaged and an older one was taken."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Restored:
-    """What a checkpoint held.
+class Checkpoints:
+    """The checkpoints of one run: a folder `step_N` each.
+
+    A checkpoint is complete once its list of contents is written, after its arrays were flushed to
+    disk and read back. If a run has several processes, all of them call `save`, `wait` and
+    `restore`, and the first one writes.
 
     Attributes:
-      step: the training step it was saved after.
-      tree: the arrays, as NumPy arrays, in the structure that was asked for.
-      facts: what was saved beside them.
+      folder: the folder of all checkpoints.
+      keep: how many of the newest to keep.
+      metric: also keep the checkpoint whose `facts["row"]` has the best value of this metric.
+      blocked: the seconds for which the last call to `save` blocked.
     """
 
-    step: int
-    tree: Params
-    facts: dict[str, Any]
-
-
-class Checkpoints:
-    """The checkpoints of one run: a folder `step_N` each, of which the newest `keep` stay.
-
-    A checkpoint is complete once its list of contents is written, last of all. Where a run has
-    several processes, all of them call `save` and `restore`, and the first does the rest.
-    """
-
-    def __init__(self, folder: Path, keep: int = 2):
+    def __init__(self, folder: Path, keep: int = 2, metric: str = ""):
         self.folder = folder.absolute()
-        self.keep = keep
+        self.keep, self.metric, self.blocked = keep, metric, 0.0
+        self._best = math.inf
+        self._pending: int | None = None
+        self._thread: threading.Thread | None = None
+        self._failure: Exception | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether this process is still writing a checkpoint."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def improves(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row of metrics has a better value of `metric` than every checkpoint."""
+        if self.metric and self._best == math.inf:
+            values = (value_of(each, self.metric) for each in self._rows()[0].values())
+            self._best = min(values, default=math.inf)
+        return bool(self.metric) and value_of(row, self.metric) < self._best
 
     def steps(self) -> list[int]:
-        """The steps that have a complete checkpoint, ascending."""
-        return [step for step in self._all_steps() if (self._path(step) / CONTENTS).exists()]
-
-    def save(self, step: int, tree: Params, facts: Mapping[str, Any]) -> None:
-        """Save arrays and JSON facts as the checkpoint of `step`, in place of one that is there.
+        """The steps that have a complete checkpoint, ascending.
 
         Raises:
-          RunError: it could not be written; older checkpoints are as they were.
+          InputError: the folder cannot be read.
         """
-        arrays = jax.device_get(named(tree))
-        path = self._path(step)
-        try:
-            if jax.process_index() == 0:
-                _delete(path)
-                path.mkdir(parents=True, exist_ok=True)
-                _try_room(path, sum(array.nbytes for array in arrays.values()))
-                with ocp.StandardCheckpointer(multiprocessing_options=ALONE) as checkpointer:
-                    checkpointer.save(path / "arrays", arrays)
-                contents = {
-                    "step": step,
-                    "facts": dict(facts),
-                    "leaves": {name: described(array) for name, array in arrays.items()},
-                    "files": file_digests(path / "arrays"),
-                }
-                write_sealed(path / CONTENTS, contents)
-                self._prune()
-        except Exception as error:  # Orbax raises bare exceptions for a full disk.
-            raise RunError(
-                f"the checkpoint of step {step} could not be saved in {self.folder} "
-                f"({reason(error)}); make room there, then go on with --resume."
-            ) from error
-        if jax.process_count() > 1:
-            multihost_utils.sync_global_devices("checkpoint saved")
+        return [step for step in self._all_steps() if is_complete(self._path(step))]
 
-    def restore(self, like: Params, *, subset: bool = False) -> Restored | None:
-        """The newest checkpoint that is not damaged, or None where none was ever completed.
+    def save(
+        self, step: int, tree: Params, facts: Mapping[str, Any], *, background: bool = False
+    ) -> None:
+        """Save arrays and JSON facts as the checkpoint of `step`, replacing an existing one.
+
+        Args:
+          step: the training step.
+          tree: arrays; they may be donated or overwritten when this returns.
+          facts: anything that JSON can hold; it is covered by the checkpoint's digest.
+          background: return as soon as the arrays are copied; `wait` before the process ends.
+
+        Raises:
+          RunError: this checkpoint or, in the background, the one before could not be written;
+            older checkpoints are as they were.
+        """
+        begun = time.perf_counter()
+        self.wait()
+        self._pending = step
+        if jax.process_index() == 0:
+            try:
+                arguments = step, _copied(tree), dict(facts)
+                self._thread = threading.Thread(target=self._write, args=arguments)
+                self._thread.start()
+            except (MemoryError, RuntimeError) as error:
+                self._thread, self._failure = None, error
+        if not background:
+            self.wait()
+        self._best = min(self._best, value_of(facts.get("row"), self.metric))
+        self.blocked = time.perf_counter() - begun
+
+    def wait(self) -> None:
+        """Block until the last save is complete.
+
+        Raises:
+          RunError: it failed, in this process or in the first of several.
+        """
+        if self._pending is None:
+            return
+        self._join()
+        step, self._pending = self._pending, None
+        error, self._failure = self._failure, None
+        if error is not None:
+            cause = reason(error).removesuffix(".")
+            (_,) = largest(1)
+            raise RunError(
+                f"the checkpoint of step {step} could not be saved in {self.folder} ({cause}); "
+                "make room there, then go on with --resume."
+            ) from error
+        if largest(0) != (0,):
+            raise RunError(f"process 0 could not save the checkpoint of step {step}; it says why.")
+
+    @contextlib.contextmanager
+    def settled(self) -> Iterator[None]:
+        """Within, saves may run in the background; at the end the last one is complete."""
+        try:
+            yield
+        except BaseException:
+            self._join()  # Whatever went wrong is the news; another process may be gone.
+            raise
+        self.wait()
+
+    def restore(self, like: Params, *, subset: bool = False, best: bool = False) -> Restored | None:
+        """The newest checkpoint that is not damaged, or None if none was ever completed.
 
         A damaged or incomplete one is skipped with a `DamageWarning`.
 
         Args:
           like: what was saved, as arrays or shapes; names, shapes and dtypes must be the same.
           subset: `like` may be a part of what was saved.
+          best: prefer the checkpoints with the best values of `metric` to newer ones.
 
         Raises:
-          InputError: every checkpoint is damaged, or one does not hold what `like` asks for.
+          InputError: the folder cannot be read, every checkpoint is damaged, or one does not hold
+            the arrays of `like`.
         """
-        restored, found = None, []
-        for step in reversed(self._all_steps()):
+        restored, found, steps = None, [], self._all_steps()[::-1]
+        if best:
+            rows, found = self._rows()
+            steps = best_steps(rows, self.metric)
+        for step in steps:
             try:
-                restored = self._restore(step, like, subset)
+                restored = read_checkpoint(self._path(step), step, like, subset)
                 break
             except Damaged as damage:
                 found.append((step, damage))
@@ -122,7 +168,7 @@ class Checkpoints:
             reasons = "; ".join(f"step {step}: {damage}" for step, damage in found)
             raise InputError(
                 f"{self.folder} holds no valid checkpoint ({reasons}); "
-                "start anew with another --out-dir."
+                "start a new run with another --out-dir."
             )
         instead = f"; that of step {restored.step} is" if restored else ""
         for step, damage in found:
@@ -131,95 +177,65 @@ class Checkpoints:
         return restored
 
     def set_aside(self, after: int) -> None:
-        """Rename the checkpoints of steps later than `after`: damaged ones, kept to look at."""
-        if jax.process_index() == 0:
-            for step in self.steps():
-                if step > after:
-                    self._path(step).rename(free_name(self.folder / f"damaged_{step}"))
+        """Rename the damaged checkpoints of steps later than `after`; delete unfinished ones."""
+        if jax.process_index() != 0:
+            return
+        for step in self._all_steps():
+            path = self._path(step)
+            sweep(path)
+            if is_unfinished(path):
+                delete_checkpoint(path)
+            elif step > after:
+                try:
+                    path.rename(free_name(self.folder / f"damaged_{step}"))
+                except OSError as error:
+                    raise InputError(
+                        f"{path} cannot be renamed ({reason(error)}); make it writable."
+                    ) from error
 
     def _all_steps(self):
-        numbers = (path.name.removeprefix("step_") for path in self.folder.glob("step_*"))
-        return sorted(int(number) for number in numbers if number.isdecimal())
+        try:
+            names = os.listdir(self.folder)
+        except OSError as error:
+            if error.errno == errno.ENOENT and not self.folder.is_symlink():
+                return []
+            raise InputError(
+                f"the checkpoints in {self.folder} cannot be read ({reason(error)}); "
+                "make the folder readable, or give another --out-dir."
+            ) from error
+        found = (re.fullmatch(r"step_(0|[1-9][0-9]{0,17})", name) for name in names)
+        return sorted(int(match[1]) for match in found if match)
 
     def _path(self, step):
         return self.folder / f"step_{step}"
 
-    def _prune(self):
-        kept = self.steps()[-self.keep :]
-        for step in set(self._all_steps()) - set(kept):
-            _delete(self._path(step))
+    def _rows(self):
+        """The rows of metrics that checkpoints were saved with, and the damage of others."""
+        rows, found = {}, []
+        for step in self.steps():
+            try:
+                rows[step] = read_contents(self._path(step), step)["facts"].get("row")
+            except Damaged as damage:
+                found.append((step, damage))
+        return rows, found
 
-    def _restore(self, step, like, subset):
-        path = self._path(step)
-        contents = read_sealed(path / CONTENTS)
-        wanted = named(like)
-        _check(path, wanted, contents["leaves"], subset)
-        _check_files(path / "arrays", contents["files"])
-        arrays = _restore_arrays(path / "arrays", contents["leaves"])
-        for name, array in arrays.items():
-            if described(array)["sha256"] != contents["leaves"][name]["sha256"]:
-                raise Damaged(f"{name} has another SHA-256 than it was saved with")
-        tree = jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
-        return Restored(contents["step"], tree, contents["facts"])
+    def _join(self):
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
 
-
-def described(array: ArrayLike) -> dict[str, Any]:
-    """Shape, dtype and SHA-256 of an array, as a checkpoint lists them."""
-    array = np.asarray(array)
-    digest = hashlib.sha256(array.tobytes()).hexdigest()
-    return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
-
-
-def _check(path, wanted, stored, subset):
-    """Raise InputError unless the leaves stored are those wanted, in shape and dtype."""
-    for name, leaf in wanted.items():
-        expected = f"{leaf.dtype}{list(leaf.shape)}"
-        found = f"{stored[name]['dtype']}{stored[name]['shape']}" if name in stored else "nothing"
-        if found != expected:
-            raise InputError(
-                f"{path} does not fit the model: {name} should be {expected}, found {found}; "
-                "build the model with the settings of the run's config.json."
-            )
-    extra = [] if subset else sorted(set(stored) - set(wanted))
-    if extra:
-        raise InputError(
-            f"{path} does not fit the model: it holds {extra[0]}, which the model does not have; "
-            "build the model with the settings of the run's config.json."
-        )
+    def _write(self, step, arrays, facts):
+        try:
+            write_checkpoint(self._path(step), step, arrays, facts)
+            kept = self.steps()[-self.keep :]
+            if self.metric:
+                kept += best_steps(self._rows()[0], self.metric)[:1]
+            for other in set(self._all_steps()) - set(kept):
+                delete_checkpoint(self._path(other))
+        except Exception as error:  # Orbax raises bare exceptions for a full disk.
+            self._failure = error
 
 
-def _try_room(path, size):
-    """Raise OSError unless there is room: TensorStore prints many stack traces of a full disk."""
-    trial = path / "room.tmp"
-    trial.write_bytes(bytes(3 * size + SPARE))
-    trial.unlink()
-
-
-def _check_files(path, digests):
-    """Raise Damaged, in place of the stack traces that TensorStore prints, for spoilt files."""
-    found = file_digests(path)
-    for name, digest in digests.items():
-        if name not in found:
-            raise Damaged(f"{name} is missing")
-        if found[name] != digest:
-            raise Damaged(f"{name} has another SHA-256 than it was saved with")
-
-
-def _restore_arrays(path, leaves):
-    # Told where to, Orbax does not ask for the devices that the arrays were saved from.
-    here = SingleDeviceSharding(jax.local_devices()[0])
-    abstract = {
-        name: jax.ShapeDtypeStruct(leaf["shape"], leaf["dtype"], sharding=here)
-        for name, leaf in leaves.items()
-    }
-    try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            return jax.device_get(checkpointer.restore(path, abstract))
-    except Exception as error:  # Orbax raises bare exceptions for damaged files.
-        raise Damaged(f"its arrays cannot be read ({reason(error)})") from error
-
-
-def _delete(path):
-    """Delete a checkpoint; cut off at any moment, what is left of it counts as none."""
-    (path / CONTENTS).unlink(missing_ok=True)
-    shutil.rmtree(path, ignore_errors=True)
+def _copied(tree):
+    """The leaves of a tree by name, as NumPy arrays that share no memory with it."""
+    return {name: np.array(leaf) for name, leaf in jax.device_get(named(tree)).items()}

@@ -8,7 +8,7 @@ from rnn_jax.cli import check_at_least, check_positive
 
 FREE = (
     *("devices", "coordinator", "num_processes", "process_id", "data_dir", "out_dir", "resume"),
-    *("checkpoint_every", "keep", "max_bad_steps", "debug_nans"),
+    *("checkpoint_every", "keep", "keep_best", "max_bad_steps", "debug_nans"),
     *("text", "prompt", "sample_length", "temperature", "guidance"),
 )
 """The settings that a resumed run may change: where and how it runs, not what it trains."""
@@ -43,9 +43,11 @@ class TrainConfig:
     resume: bool = False
     """Go on from the newest valid checkpoint in the folder for results."""
     checkpoint_every: int = 0
-    """Steps between two checkpoints; 0 saves every half minute."""
+    """Steps between two checkpoints; 0 saves every half minute, less often if that takes long."""
     keep: int = 2
-    """Checkpoints to keep, the newest."""
+    """Newest checkpoints to keep."""
+    keep_best: str = ""
+    """Also keep the checkpoint with the best value of this metric of the rows, such as loss."""
     max_bad_steps: int = 10
     """Stop after this many steps in a row whose loss, gradient or update is not finite."""
     debug_nans: bool = False

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from rnn_jax.batches import Order
+from rnn_jax.best import check_metric
 from rnn_jax.checkpoint import Checkpoints
 from rnn_jax.config import FREE, TrainConfig
 from rnn_jax.errors import InputError, RunError, Stopped
@@ -21,13 +22,16 @@ from rnn_jax.mesh import largest, replicated
 from rnn_jax.numerics import first_bad_leaf, first_bad_primitive
 from rnn_jax.rundir import RunDir, read_json
 from rnn_jax.runs import CHECKPOINTS, differences, environment, held
+from rnn_jax.sealed import sweep
 from rnn_jax.signals import requests
 from rnn_jax.train import TrainState, batch_of, example_keys
 from rnn_jax.typing import Data
 
 METRICS = "metrics.jsonl"
 SAVE_SECONDS = 30
-"""What lies between two checkpoints if not said otherwise; a call more is lost at most."""
+"""The least time between two checkpoints by default; at most one call more is lost."""
+SAVE_SHARE = 20
+"""The time between two checkpoints by default, as a multiple of the time that saving blocks."""
 LIVE_SECONDS = 1
 """What lies at least between two looks at a model in training."""
 
@@ -43,7 +47,7 @@ class Loop:
 
     def __init__(self, out: RunDir, config: TrainConfig, settings: Mapping, steps: int):
         self.out, self.config, self.settings, self.steps = out, config, dict(settings), steps
-        self.checkpoints = Checkpoints(out.path / CHECKPOINTS, config.keep)
+        self.checkpoints = Checkpoints(out.path / CHECKPOINTS, config.keep, config.keep_best)
         self.learning_rate = config.learning_rate
         if config.decay == "cosine":
             self.learning_rate = optax.cosine_decay_schedule(config.learning_rate, steps)
@@ -82,6 +86,8 @@ class Loop:
             self.seconds = restored.facts["train_seconds"]
             state = jax.device_put(restored.tree, replicated(mesh))
             print(f"resume   from step {restored.step} in {self.out.path}")
+        if self.out.writes:
+            sweep(self.out.path)
         done = restored.step if restored else 0
         self.checkpoints.set_aside(done)
         self.rows = self.out.cut_rows(METRICS, done)
@@ -116,7 +122,10 @@ class Loop:
         calls = fit(interval, state, data, order, steps=self.steps, **every)
         saved = shown = time.perf_counter()
         begun = saved - self.seconds
-        with requests() as request, self._progress_bar(step * order.batch_size) as bar:
+        if config.keep_best:
+            check_metric(config.keep_best, gradient, state, data, order.batch_size)
+        bar = self._progress_bar(step * order.batch_size)
+        with requests() as request, self.checkpoints.settled(), bar:
             for state, row in calls:
                 self.seconds = time.perf_counter() - begun
                 step = int(state.step)
@@ -129,10 +138,12 @@ class Loop:
                         begun += shown - looked
                 if step < self.steps and int(state.skipped_in_row) >= config.bad_steps_allowed:
                     raise RunError(self._why_bad(gradient, state, data, order))
-                stop, due = largest(request.signal, self._is_due(step, saved))
+                stop, due = largest(request.signal, self._is_due(step, saved, row))
                 if stop or due or step == self.steps:
-                    facts = {"settings": self.settings, "train_seconds": self.seconds}
-                    self.checkpoints.save(step, state, facts | {"versions": environment()})
+                    facts = {"settings": self.settings, "train_seconds": self.seconds, "row": row}
+                    facts |= {"versions": environment()}
+                    background = not stop and step < self.steps
+                    self.checkpoints.save(step, state, facts, background=background)
                     saved = time.perf_counter()
                 if stop and step < self.steps:
                     raise Stopped(int(stop), self._how_to_go_on(int(stop), step))
@@ -172,10 +183,17 @@ class Loop:
         bar.set_postfix(metrics)
         bar.update(row["examples"] - bar.n)
 
-    def _is_due(self, step, saved):
+    def _is_due(self, step, saved, row):
+        """Whether to save now; the first of several processes decides for all."""
+        if not self.out.writes:
+            return False
+        passed = time.perf_counter() - saved
+        ready = passed >= SAVE_SHARE * self.checkpoints.blocked and not self.checkpoints.busy
+        if row is not None and ready and self.checkpoints.improves(row):
+            return True
         if self.config.checkpoint_every:
             return step % self.config.checkpoint_every == 0
-        return time.perf_counter() - saved >= SAVE_SECONDS
+        return ready and passed >= SAVE_SECONDS
 
     def _how_to_go_on(self, number, step):
         command = ["python", *sys.argv]

@@ -55,12 +55,15 @@ def _brief(value):
 
 
 def load_run(
-    path: Path, build: Callable[[Mapping], nnx.Module] = build_classifier
+    path: Path,
+    build: Callable[[Mapping], nnx.Module] = build_classifier,
+    *,
+    best: bool = False,
 ) -> tuple[nnx.Module, dict]:
     """The model and the settings of a run in the folder `path`, from its newest valid checkpoint.
 
     `build` makes a new model from the settings; that of another experiment than mnist_lstm.py is
-    the `build` of its file.
+    the `build` of its file. `best` takes the checkpoint kept by `--keep-best` instead.
 
     Raises:
       InputError: no run there, no checkpoint, damaged ones, or a config.json that was changed.
@@ -71,7 +74,10 @@ def load_run(
         raise InputError(f"{path} holds no run: it has no config.json.")
     model = build(settings)
     params = nnx.state(model, nnx.Param)
-    restored = Checkpoints(path / CHECKPOINTS).restore({"params": params}, subset=True)
+    checkpoints = Checkpoints(path / CHECKPOINTS, metric=settings.get("keep_best", ""))
+    restored = checkpoints.restore({"params": params}, subset=True, best=best)
+    if restored is None and best and checkpoints.steps():
+        raise InputError(f"{path} holds no best checkpoint; train with --keep-best loss.")
     if restored is None:
         raise InputError(f"{path} holds no checkpoint yet; go on with the run by --resume.")
     changed = differences(settings, restored.facts.get("settings", {}))

@@ -1,8 +1,10 @@
-"""Files that are whole, or known to be damaged: JSON with its own SHA-256, lists of digests."""
+"""Files that are complete, or known to be damaged: JSON with its own SHA-256, lists of digests."""
 
 import contextlib
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from uuid import uuid4
 
 
 class Damaged(Exception):
-    """What is on disk is not what was saved; the message says what is wrong with it."""
+    """What is on disk is not what was saved; the message names the difference."""
 
 
 class Incomplete(Damaged):
@@ -19,13 +21,47 @@ class Incomplete(Damaged):
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `path` at the end, or nothing does."""
+    """Write to a temporary path that replaces `path` at the end, on disk, or not at all."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         yield temporary
+        sync(temporary)
         temporary.replace(path)
+        sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Delete the temporary files that killed processes left in a folder.
+
+    No other process may be writing to it.
+    """
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            if re.fullmatch(r"\..+\.[0-9a-f]{32}", entry.name, re.DOTALL):
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or the entries of a folder, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        # Some network file systems do not flush folders. A file must be flushed.
+        if not path.is_dir():
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush everything below a folder to disk."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        sync(path)
+    sync(folder)
 
 
 def write_sealed(path: Path, contents: Mapping[str, Any]) -> None:
@@ -37,19 +73,21 @@ def write_sealed(path: Path, contents: Mapping[str, Any]) -> None:
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """The contents of a file that `write_sealed` wrote.
+    """Read the contents of a file that `write_sealed` wrote.
 
     Raises:
-      Incomplete: there is no such file.
+      Incomplete: the folder is there, but not the file.
       Damaged: it holds something else than was written.
     """
-    if not path.exists():
-        raise Incomplete(f"it has no {path.name}, as one cut off while it was saved")
     try:
         stored = json.loads(path.read_text())
         text = stored["contents"]
         intact = hashlib.sha256(text.encode()).hexdigest() == stored["sha256"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except FileNotFoundError as error:
+        raise Incomplete(f"it has no {path.name}, as one cut off while it was saved") from error
+    except NotADirectoryError as error:
+        raise Damaged(f"{path.parent.name} is not a folder") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged(f"{path.name} cannot be read ({reason(error)})") from error
     if not intact:
         raise Damaged(f"{path.name} has another SHA-256 than it was saved with")
@@ -57,15 +95,24 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
 
 def file_digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file below a folder, by its path within."""
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    """The SHA-256 of each file below a folder, by its path within.
+
+    Raises:
+      Damaged: a file cannot be read.
+    """
+    digests = {}
+    for path in sorted(folder.rglob("*")):
+        try:
+            if path.is_file():
+                with open(path, "rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                digests[path.relative_to(folder).as_posix()] = digest
+        except OSError as error:
+            raise Damaged(f"{path.name} cannot be read ({reason(error)})") from error
+    return digests
 
 
 def reason(error: Exception) -> str:
-    """What an exception says, in one line."""
+    """The message of an exception in one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.partition("\n")[0][:200]

@@ -1,0 +1,123 @@
+"""Saves in the background, the best checkpoint, and files that a killed process leaves behind."""
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from rnn_jax import InputError, RunError
+from rnn_jax.checkpoint import Checkpoints, DamageWarning
+from rnn_jax.sealed import replacing, sweep
+
+TREE, FACTS = {"w": np.arange(6, dtype=np.float32)}, {"row": None}
+
+
+@contextlib.contextmanager
+def held(monkeypatch, gate):
+    """Within, Orbax writes nothing until the event `gate` is set."""
+    save = ocp.StandardCheckpointer.save
+
+    def slow(*args, **kwargs):
+        assert gate.wait(60)
+        return save(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.StandardCheckpointer, "save", slow)
+        yield
+
+
+def test_a_save_in_the_background_holds_the_arrays_of_its_call(tmp_path, monkeypatch):
+    checkpoints, gate, array = Checkpoints(tmp_path), threading.Event(), np.zeros(3)
+    with held(monkeypatch, gate):
+        checkpoints.save(1, {"w": array}, FACTS, background=True)
+        array[:] = 7
+        assert checkpoints.busy and checkpoints.steps() == []
+        gate.set()
+        checkpoints.wait()
+    assert not checkpoints.busy
+    np.testing.assert_array_equal(checkpoints.restore({"w": array}).tree["w"], np.zeros(3))
+
+
+@pytest.mark.parametrize("then", ["wait", "save", "leave"])
+def test_a_save_that_failed_in_the_background_is_told_once(tmp_path, monkeypatch, then):
+    checkpoints = Checkpoints(tmp_path)
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(RunError, match=r"step 1 could not be saved.*No space left.*--resume"),
+        checkpoints.settled(),
+    ):
+        patch.setattr(ocp.StandardCheckpointer, "save", full)
+        checkpoints.save(1, TREE, FACTS, background=True)
+        if then == "wait":
+            checkpoints.wait()
+        elif then == "save":
+            checkpoints.save(2, TREE, FACTS, background=True)
+    checkpoints.wait()
+    checkpoints.save(3, TREE, FACTS)
+    assert checkpoints.steps() == [3]
+
+
+def test_an_error_within_is_raised_after_the_last_save(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    with pytest.raises(InputError, match="other"), checkpoints.settled():
+        checkpoints.save(1, TREE, FACTS, background=True)
+        raise InputError("other")
+    assert not checkpoints.busy and checkpoints.steps() == [1]
+
+
+def test_the_best_checkpoint_is_kept_beside_the_newest_and_survives_a_resume(tmp_path):
+    losses = {1: 3.0, 2: 0.5, 3: None, 4: float("nan"), 5: 1.0, 6: 2.0}
+    for step, loss in losses.items():
+        # A new object each time, as a resumed run has.
+        checkpoints = Checkpoints(tmp_path, keep=2, metric="loss")
+        assert checkpoints.improves({"loss": loss}) == (step in (1, 2))
+        checkpoints.save(step, {"w": jnp.float32(step)}, {"row": {"loss": loss}})
+        assert not checkpoints.improves({"loss": loss})
+    assert checkpoints.steps() == [2, 5, 6]
+    like = {"w": jnp.float32(0)}
+    assert checkpoints.restore(like).step == 6
+    assert checkpoints.restore(like, best=True).step == 2
+    (tmp_path / "step_2" / "contents.json").write_text("{}")
+    with pytest.warns(DamageWarning, match=r"step 2 is not used.*that of step 5 is"):
+        assert checkpoints.restore(like, best=True).step == 5
+
+
+def test_the_highest_accuracy_is_the_best(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=1, metric="batch_accuracy")
+    for step, accuracy in enumerate([0.5, 0.9, 0.7], 1):
+        checkpoints.save(step, {"w": np.ones(1)}, {"row": {"batch_accuracy": accuracy}})
+    assert checkpoints.steps() == [2, 3]
+
+
+def test_left_overs_of_a_kill_are_swept_and_nothing_else(tmp_path):
+    names = {".training.png." + "0a" * 16, ".config.json." + "f" * 32}
+    others = {".training.png", "training.png." + "0a" * 16, ".x.0a", "metrics.jsonl"}
+    for name in names | others:
+        (tmp_path / name).touch()
+    sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == others
+    sweep(tmp_path / "nothing")
+
+
+def test_a_file_is_on_disk_before_it_replaces_another(tmp_path, monkeypatch):
+    calls, fsync, replace = [], os.fsync, os.replace
+
+    def noted(descriptor):
+        calls.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))[:5])
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "replace", lambda *a: (calls.append("replace"), replace(*a)))
+    monkeypatch.setattr(Path, "replace", lambda a, b: os.replace(a, b))
+    with replacing(tmp_path / "file") as temporary:
+        temporary.write_text("x")
+    assert calls == [".file", "replace", tmp_path.name[:5]]
