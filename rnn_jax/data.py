@@ -140,6 +140,8 @@ def _write_cache(path: Path, stamp: str, arrays: dict) -> None:
     """Write the cache, whole or not at all; in a folder that cannot be written, not at all."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(exist_ok=True)
+        for left_over in path.parent.glob(f".{path.name}.*"):  # By a process that was killed.
+            left_over.unlink()
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, stamp=np.array(stamp), **arrays)
 

@@ -8,6 +8,7 @@ import difflib
 import functools
 import io
 import logging
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -17,7 +18,6 @@ from urllib.parse import urlsplit
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
-from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
 from rnn_jax.errors import InputError
 from rnn_jax.originals import missing_files, reachable, read_idx
@@ -57,13 +57,20 @@ def prepare(name: str, root: Path, spare: Path, bundled: Path | None) -> tuple[P
     config = tfds.download.DownloadConfig(manual_dir=str(manual), try_download_gcs=False)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        print(f"preparing {name} in {folder}; this happens once.", file=sys.stderr)
-        with _quiet():
-            builder.download_and_prepare(download_config=config, file_format="array_record")
+        with _locked(spare / f".{name.replace('/', '-')}-{folder.name}.lock", folder):
+            if folder.exists():  # Prepared by another process in the meantime.
+                return folder, None
+            for left_over in folder.parent.glob(f"incomplete.*_{folder.name}"):
+                shutil.rmtree(left_over, ignore_errors=True)
+            print(f"preparing {name} in {folder}; this happens once.", file=sys.stderr)
+            with _quiet():
+                builder.download_and_prepare(download_config=config, file_format="array_record")
     except ImportError as error:
         raise _lacking(name, error) from error
-    except (OSError, NonMatchingChecksumError, tfds.download.DownloadError) as error:
-        # If the folder stands there now, another process was faster: its work is as good.
+    except InputError:
+        raise
+    except Exception as error:  # On a full disk it depends on the writer which one.
+        # If the folder stands there now, a process that takes no lock was faster.
         if not _is_readable(folder):
             raise InputError(
                 f"{name} could not be prepared in {folder} ({_reason(error)}); see that the folder "
@@ -71,6 +78,23 @@ def prepare(name: str, root: Path, spare: Path, bundled: Path | None) -> tuple[P
             ) from error
     origin = f"{'bundled ' if bundled else ''}originals in {manual}"
     return folder, f"{'downloaded originals' if missing else origin}, prepared by TFDS in {folder}"
+
+
+@contextlib.contextmanager
+def _locked(path: Path, folder: Path) -> Iterator[None]:
+    """Hold a lock that the system releases when the process ends, where files can be locked."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(open(path, "w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"waiting for another process to prepare {folder}", file=sys.stderr)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _builder(name: str, root: Path, spare: Path):

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import threading
 import zipfile
 
 import pytest
@@ -105,6 +106,61 @@ def test_what_a_killed_preparation_left_is_not_taken_as_prepared(prepared):
     (prepared / "mnist" / "3.0.1").rename(prepared / "mnist" / "incomplete.ABC123_3.0.1")
     with pytest.raises(InputError, match="not prepared"):
         load_images("mnist", prepared)
+
+
+def test_what_a_killed_preparation_left_is_swept_by_the_next(tmp_path, originals):
+    folder, cache = tmp_path / "data" / "mnist", tmp_path / "data" / "rnn_jax_cache"
+    (folder / "incomplete.ABC123_3.0.1").mkdir(parents=True)
+    cache.mkdir()
+    (cache / ".mnist-3.0.1.npz.0f3a").write_text("half of a cache")
+    (folder / "incomplete.ABC123_2.0.0").mkdir()
+    assert_holds(load_images("mnist", tmp_path / "data", originals), tiny_arrays())
+    assert {p.name for p in folder.iterdir()} == {"3.0.1", "incomplete.ABC123_2.0.0"}
+    assert {p.name for p in cache.iterdir()} == {"mnist-3.0.1.npz", ".mnist-3.0.1.lock"}
+
+
+def test_a_second_process_waits_for_the_first_to_prepare_and_takes_its_work(
+    tmp_path, originals, monkeypatch, capfd
+):
+    """The second, a thread, starts while the first prepares; each opens the lock for itself."""
+    prepare, others, found = tfds.core.DatasetBuilder.download_and_prepare, [], []
+
+    def second():
+        found.append(load_images("mnist", tmp_path / "data", originals))
+
+    def overtaken(builder, **options):
+        assert not others, "both prepare"
+        others.append(threading.Thread(target=second))
+        others[0].start()
+        others[0].join(timeout=1)
+        assert others[0].is_alive() and not found
+        prepare(builder, **options)
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", overtaken)
+    assert_holds(load_images("mnist", tmp_path / "data", originals), tiny_arrays())
+    others[0].join()
+    assert_holds(found[0], tiny_arrays())
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), ValueError("write failed\nat 7")]
+)
+def test_a_preparation_that_fails_is_one_sentence(tmp_path, originals, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
+    with pytest.raises(InputError, match=r"could not be prepared .*(No space|write failed at 7)"):
+        load_images("mnist", tmp_path / "data", originals)
+
+
+@pytest.mark.parametrize(
+    "folder", ["gs://bucket/data", "a\0b", "~no-such-user/data", "/dev/null/a"]
+)
+def test_a_data_folder_that_cannot_be_is_one_sentence(folder, originals):
+    with pytest.raises(InputError) as error:
+        load_images("mnist", folder, originals)
+    assert "\n" not in str(error.value)
 
 
 def test_of_two_processes_that_prepare_the_slower_takes_the_faster_ones_work(
