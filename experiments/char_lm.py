@@ -114,7 +114,10 @@ def write(run_dir: Path, config: Config) -> str:
     from rnn_jax.models.settings import build_sequence_model
     from rnn_jax.text import encode
 
-    model, settings = load_run(run_dir, build_sequence_model)
+    # The cell is the one of the command line.
+    model, settings = load_run(
+        run_dir, build_sequence_model, experiment="char_lm", trust_modules=True
+    )
     key, prompt = jax.random.key(config.seed), encode(config.prompt, settings["vocabulary"])
     ids = language.write_on(model, key, prompt, config.sample_length, config.temperature)
     return config.prompt + "".join(settings["vocabulary"][i] for i in ids.tolist())

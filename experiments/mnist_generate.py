@@ -46,6 +46,8 @@ class Config(TrainConfig):
     """How clearly a digit is to be the one asked for: 1 as was learnt, more for clearer ones."""
     classifier: Path = Path("runs/mnist_lstm")
     """A finished run of mnist_lstm.py, to read what is drawn."""
+    trust_modules: bool = False
+    """Import the module of a cell that --classifier names as module:Class; this runs its code."""
     data_dir: Path | None = None
     """Where TFDS keeps its data; by default TFDS's own folder."""
     out_dir: Path = Path("runs/mnist_generate")
@@ -86,11 +88,13 @@ def prepare(config: Config):
     from rnn_jax import batches, data
     from rnn_jax.experiment import Experiment
     from rnn_jax.models.writer import binarise, build_writer, writing_loss
-    from rnn_jax.reading import image_reader
+    from rnn_jax.reading import load_image_classifier
 
-    chances, learnt = image_reader(local_path(config.classifier))
-    if learnt["dataset"] != "mnist":
-        raise InputError(f"--classifier has learnt {learnt['dataset']}; give one trained on mnist.")
+    chances, learnt = load_image_classifier(config.classifier, trust_modules=config.trust_modules)
+    if learnt.get("dataset") != "mnist":
+        raise InputError(
+            f"--classifier was trained on {learnt.get('dataset')}; give one trained on mnist."
+        )
     images = data.load_images("mnist", config.data_dir, bundled=BUNDLED)
     pixels, labels = binarise(images.test_images, config.ink), images.test_labels
     one_hot = np.eye(DIGITS, dtype=np.float32)

@@ -1,6 +1,7 @@
 """Let a trained run read pictures of digits."""
 
 import dataclasses
+import sys
 from pathlib import Path
 
 from tyro.conf import Positional
@@ -11,31 +12,60 @@ from rnn_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Print which digit a trained run sees in each picture, and how sure it is."""
+    """Print for each picture its name, the digit that a trained run reads, and the probability.
+
+    Each picture shows one digit, of any size, in any ink that stands out from its ground. A warning
+    on standard error names pictures that are read with a probability below --confidence, or that
+    are unlike the training images. A file that cannot be read has its line on standard error; the
+    others are read, and the exit code is 2.
+    """
 
     run_dir: Positional[Path]
-    """The folder of a run of mnist_lstm.py, e.g. runs/mnist_lstm."""
+    """Folder of a run of mnist_lstm.py, e.g. runs/mnist_lstm."""
     images: Positional[tuple[Path, ...]]
-    """PNG, JPEG or IDX files; of any size, dark on light or light on dark."""
+    """PNG, JPEG, GIF, BMP, TIFF or WebP files, or IDX files of many images, plain or gzipped."""
+    confidence: float = 0.8
+    """Warn of digits that are read with a lower probability, from 0 to 1."""
+    trust_modules: bool = False
+    """Import the module of a cell that the run names as module:Class; this runs its code."""
 
 
 def main(config: Config) -> list[tuple[int, float]]:
     """Print a line for each picture; return its class and the probability 0-1 given to it."""
     if not config.images:
-        raise InputError("predict.py needs at least one PNG, JPEG or IDX file after the run.")
-    from rnn_jax import handwriting
-    from rnn_jax.reading import image_reader
+        raise InputError("predict.py needs at least one picture or IDX file after the run.")
+    if not 0 <= config.confidence <= 1:
+        raise InputError(f"--confidence must be from 0 to 1, got {config.confidence}.")
+    from rnn_jax.handwriting import departure, read_images
+    from rnn_jax.paths import printable
+    from rnn_jax.reading import load_image_classifier
 
-    read, _ = image_reader(config.run_dir)
-    predictions = []
+    classify, _ = load_image_classifier(config.run_dir, trust_modules=config.trust_modules)
+    predictions, failures = [], []
     for path in config.images:
-        chances = read(handwriting.read_images(path))
-        for number, chance in enumerate(chances):
-            digit = int(chance.argmax())
-            predictions.append((digit, float(chance[digit])))
-            name = f"{path}[{number}]" if len(chances) > 1 else str(path)
-            print(f"{name}  {digit}  {chance[digit]:.1%}")
+        try:
+            images = read_images(path)
+        except InputError as error:
+            failures.append(error)
+            if len(config.images) > 1:
+                print(f"predict.py: {printable(str(error))}", file=sys.stderr, flush=True)
+            continue
+        for number, (image, chances) in enumerate(zip(images, classify(images), strict=True)):
+            digit = int(chances.argmax())
+            predictions.append((digit, float(chances[digit])))
+            name = printable(f"{path}[{number}]" if len(images) > 1 else str(path))
+            print(f"{name}  {digit}  {chances[digit]:.1%}")
+            if doubt := departure(image) or _doubt(chances[digit], config.confidence):
+                print(f"predict.py: warning: {name}: {doubt}.", file=sys.stderr)
+    if failures:
+        if len(config.images) == 1:
+            raise failures[0]
+        raise InputError(f"{len(failures)} of {len(config.images)} files could not be read.")
     return predictions
+
+
+def _doubt(chance, confidence):
+    return f"read with a probability below {confidence:.0%}" if chance < confidence else None
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from tyro.conf import Positional
 
 from rnn_jax.cli import run
 from rnn_jax.errors import InputError
-from rnn_jax.paths import local_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,19 +18,20 @@ class Config:
 
     run_dir: Positional[Path]
     """The folder of a run of date_translation.py, e.g. runs/date_translation."""
+    trust_modules: bool = False
+    """Import the module of a cell that the run names as module:Class; this runs its code."""
 
 
 def main(config: Config) -> None:
     """Translate line after line; one that cannot be a date is answered by a sentence."""
-    run_dir = local_path(config.run_dir)
     try:
-        _translate(run_dir)
+        _translate(config)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
 
 
-def _translate(run_dir):
+def _translate(config):
     import jax
     import numpy as np
     from dates import ISO_LENGTH, decode_iso, encode
@@ -39,7 +39,12 @@ def _translate(run_dir):
     from rnn_jax.models.encoder_decoder import build_encoder_decoder
     from rnn_jax.runs import load_run
 
-    model, _ = load_run(run_dir, build_encoder_decoder)
+    model, _ = load_run(
+        config.run_dir,
+        build_encoder_decoder,
+        experiment="date_translation",
+        trust_modules=config.trust_modules,
+    )
     translate = jax.jit(lambda xs, lengths: model.translate(xs.T, lengths, ISO_LENGTH))
     if sys.stdin is None:
         raise InputError("standard input is closed; pipe dates into it, one a line.")

@@ -13,6 +13,7 @@ _ROOMS = {
     "errors": ("InputError", "RunError"),
     "models.sequence": ("SequenceClassifier", "SequenceModel"),
     "modules": ("RNN", "Bidirectional", "Stacked"),
+    "reading": ("load_image_classifier",),
     "runs": ("load_run",),
     "scan": ("pick_driver", "unroll"),
     "wrappers": ("drop_connect", "dropout", "layer_norm", "learned_carry", "unbiased", "zoneout"),

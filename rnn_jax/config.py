@@ -8,6 +8,7 @@ from rnn_jax.cli import check_at_least, check_positive
 
 FREE = (
     *("devices", "coordinator", "num_processes", "process_id", "data_dir", "out_dir", "resume"),
+    "trust_modules",
     *("checkpoint_every", "keep", "keep_best", "max_bad_steps", "debug_nans"),
     *("text", "prompt", "sample_length", "temperature", "guidance"),
 )

@@ -1,20 +1,14 @@
-"""The original files of a data set: are they here and whole, can they be had, what they hold."""
+"""The original files of a data set: whether they are present and whole, or can be downloaded."""
 
 import contextlib
-import gzip
 import hashlib
-import os
 import socket
 import threading
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
-
-import numpy as np
-from jaxtyping import UInt8
 
 from rnn_jax.errors import InputError
 
@@ -67,20 +61,3 @@ def reachable(url: str) -> bool:
     thread.start()
     thread.join(_PROBE_SECONDS)
     return connected.is_set()
-
-
-def read_idx(path: str | os.PathLike) -> UInt8[np.ndarray, "..."]:
-    """The array in an IDX file, plain or packed as .gz, which may itself lie in a .zip (EMNIST)."""
-    path = Path(path)
-    archive = next((parent for parent in path.parents if parent.is_file()), None)
-    if archive is None:
-        packed = path.read_bytes()
-    else:
-        with zipfile.ZipFile(archive) as members:
-            packed = members.read(path.relative_to(archive).as_posix())
-    raw = gzip.decompress(packed) if packed.startswith(b"\x1f\x8b") else packed
-    if raw[:3] != bytes([0, 0, 8]):
-        raise ValueError("it is no IDX file of bytes")
-    rank = raw[3]
-    shape = np.frombuffer(raw, ">u4", rank, offset=4)
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)

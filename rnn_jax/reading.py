@@ -1,33 +1,47 @@
-"""Images read by a classifier that was trained before."""
+"""Classification of images by the trained network of a run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import numpy as np
+from jaxtyping import Float, UInt8
 
 from rnn_jax.data import to_sequences
-from rnn_jax.errors import InputError
 from rnn_jax.runs import load_run
 
+BATCH = 100
+"""Images that are classified together. Fewer are padded, so that XLA compiles once."""
 
-def image_reader(run_dir: Path) -> tuple[Callable[[np.ndarray], np.ndarray], Mapping]:
-    """What the classifier of a run of mnist_lstm.py makes of images, and the run's settings.
 
-    The first is a function from grey values uint8 [N, 28, 28] to the chances [N, C] of each class.
+def load_image_classifier(
+    path: str | Path, *, trust_modules: bool = False
+) -> tuple[Callable[[UInt8[np.ndarray, "N 28 28"]], Float[np.ndarray, "N C"]], dict]:
+    """Return the trained network of a run of mnist_lstm.py as a classifier, and the run's settings.
+
+    The classifier takes images as uint8 [N, 28, 28], 0 to 255, ink 255 on black 0 as in MNIST, and
+    returns the probability of each class. `rnn_jax.handwriting.read_images` makes such images of
+    files. In contrast to the model that `load_run` returns, it scales the gray values, orders the
+    pixels as the run did and puts time first.
+
+    Args:
+      path: the folder of the run.
+      trust_modules: see `load_run`.
 
     Raises:
-      InputError: no run there; see `load_run`.
+      InputError: there is no such run, see `load_run`; or, from the classifier, the images have
+        another type or shape.
     """
-    if not (run_dir / "config.json").exists():
-        raise InputError(
-            f"{run_dir} holds no run to read images with; make one with: "
-            f"python experiments/mnist_lstm.py --out-dir {run_dir}"
-        )
-    model, settings = load_run(run_dir)
+    model, settings = load_run(path, trust_modules=trust_modules)
+    probabilities = jax.jit(lambda xs: jax.nn.softmax(model(xs.swapaxes(0, 1))))
 
-    def chances(xs):
-        return jax.nn.softmax(model(xs))
+    def classify(images: UInt8[np.ndarray, "N 28 28"]) -> Float[np.ndarray, "N C"]:
+        xs = to_sequences(np.asarray(images), settings["sequence"])
+        found = [np.zeros((0, settings["num_classes"]), np.float32)]
+        for first in range(0, len(xs), BATCH):
+            batch = xs[first : first + BATCH]
+            padding = [(0, BATCH - len(batch)), (0, 0), (0, 0)]
+            found.append(np.asarray(probabilities(np.pad(batch, padding)))[: len(batch)])
+        return np.concatenate(found)
 
-    read = jax.jit(lambda xs: jax.lax.map(chances, xs, batch_size=500))
-    return lambda images: np.asarray(read(to_sequences(images, settings["sequence"]))), settings
+    return classify, settings

@@ -20,7 +20,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from rnn_jax.errors import InputError
-from rnn_jax.originals import missing_files, reachable, read_idx
+from rnn_jax.idx import read_idx
+from rnn_jax.originals import missing_files, reachable
 
 _CHUNK = 10_000
 

@@ -22,7 +22,7 @@ from tensorflow_datasets.image_classification import MNIST
 
 from rnn_jax.data import check_sequences, load_images, to_sequences
 from rnn_jax.errors import InputError
-from rnn_jax.originals import read_idx
+from rnn_jax.idx import read_idx
 
 pytestmark = pytest.mark.usefixtures("only_loopback")
 

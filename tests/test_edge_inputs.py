@@ -181,12 +181,12 @@ def run(template, tmp_path):
 
 
 CONFIGS = {
-    "half a file": (json.dumps(SETTINGS)[:40], ["config.json holds no JSON object"]),
-    "no cell": ({"cell": None}, ["cell must be one of lstm, gru, rnn"]),
-    "a list of cells": ({"cell": ["lstm"]}, ["cell must be one of lstm, gru, rnn"]),
-    "another cell": ({"cell": "gru"}, ["rnn.params.b", "float32[15]", "found float32[20]"]),
-    "other classes": ({"num_classes": 3}, ["output.bias", "float32[3]", "found float32[2]"]),
-    "classes in words": ({"num_classes": "two"}, ["num_classes", "'two'"]),
+    "no cell": ({"cell": None}, ["config.json was changed", "cell (None now, lstm then)"]),
+    "a list of cells": ({"cell": ["lstm"]}, ["cell (['lstm'] now, lstm then)"]),
+    "another cell": ({"cell": "gru"}, ["cell (gru now, lstm then)"]),
+    "another size": ({"hidden_size": 10**9}, ["hidden_size (1000000000 now, 5 then)"]),
+    "other classes": ({"num_classes": 3}, ["num_classes (3 now, 2 then)"]),
+    "classes in words": ({"num_classes": "two"}, ["num_classes (two now, 2 then)"]),
     "another seed": ({"seed": 1}, ["config.json was changed", "seed (1 now, 0 then)"]),
     "another forget bias": ({"forget_bias": 2.0}, ["forget_bias (2.0 now, 1.0 then)"]),
     "one setting more": ({"layers": 2}, ["layers (2 now, None then)"]),
@@ -195,9 +195,17 @@ CONFIGS = {
 
 @pytest.mark.parametrize("change, words", CONFIGS.values(), ids=CONFIGS)
 def test_a_config_edited_by_hand_is_told_from_that_of_the_run(run, change, words):
-    text = change if isinstance(change, str) else json.dumps(SETTINGS | change)
-    (run / "config.json").write_text(text)
+    (run / "config.json").write_text(json.dumps(SETTINGS | change))
     assert_told(words, load_run, run)
+
+
+@pytest.mark.parametrize("text", [json.dumps(SETTINGS)[:40], "[]", "", None])
+def test_without_a_config_the_settings_in_the_checkpoint_are_used(run, text):
+    (run / "config.json").unlink()
+    if text is not None:
+        (run / "config.json").write_text(text)
+    with pytest.warns(UserWarning, match="the settings in the checkpoint are used"):
+        assert load_run(run)[1] == SETTINGS
 
 
 @pytest.mark.parametrize("name", SETTINGS)

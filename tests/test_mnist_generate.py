@@ -20,7 +20,7 @@ from mnist_generate import Config, main  # noqa: E402
 
 from rnn_jax import GRUCell, InputError, data, learned_carry, load_run, reading  # noqa: E402
 from rnn_jax.models.writer import Writer, binarise, build_writer, writing_loss  # noqa: E402
-from rnn_jax.reading import image_reader  # noqa: E402
+from rnn_jax.reading import load_image_classifier  # noqa: E402
 
 SMALL = {"hidden_size": 32, "row_size": 8, "batch_size": 32, "learning_rate": 0.01, "devices": 1}
 HEIGHT, WIDTH = 3, 2
@@ -38,7 +38,9 @@ def few():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "load_images", lambda *args, **kwargs: few)
-        patch.setattr(reading, "image_reader", lambda folder: (chances, {"dataset": "mnist"}))
+        patch.setattr(
+            reading, "load_image_classifier", lambda folder, **_: (chances, {"dataset": "mnist"})
+        )
         yield few
 
 
@@ -179,4 +181,4 @@ def test_a_mistake_is_one_sentence(few, tmp_path, flags, sentence):
 
 def test_without_a_classifier_the_command_that_makes_one_is_named(tmp_path):
     with pytest.raises(InputError, match=r"make one with: python experiments/mnist_lstm\.py"):
-        image_reader(tmp_path / "nowhere")
+        load_image_classifier(tmp_path / "nowhere")

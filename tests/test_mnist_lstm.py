@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import rnn_jax.data
-from rnn_jax.originals import read_idx
+from rnn_jax.idx import read_idx
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "experiments"))

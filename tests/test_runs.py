@@ -30,11 +30,11 @@ SETTINGS = {
 }
 
 
-def save(path, params):
-    """A run in the folder `path` that has come to step 7."""
-    RunDir(path).write("config.json", SETTINGS)
-    state = {"params": params, "step": jnp.int32(7)}
-    Checkpoints(path / CHECKPOINTS).save(7, state, {"settings": SETTINGS})
+def save(path, params, settings=SETTINGS, step=7):
+    """A run in the folder `path` that has come to a step."""
+    RunDir(path).write("config.json", settings)
+    state = {"params": params, "step": jnp.int32(step)}
+    Checkpoints(path / CHECKPOINTS).save(step, state, {"settings": settings})
 
 
 @pytest.fixture
@@ -77,10 +77,10 @@ def test_a_model_saved_on_eight_devices_loads_on_one(tmp_path):
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"hidden_size": 6}, r"output.kernel should be float32\[6, 2\], found float32\[5, 2\]"),
-        ({"projection_size": 0}, r"rnn.params.w_x should be float32\[3, 20\]"),
+        ({"hidden_size": 6}, r"config.json was changed .*hidden_size \(6 now, 5 then\)"),
+        ({"projection_size": 0}, r"projection_size \(0 now, 4 then\)"),
         ({"readout": "outputs"}, r"config.json was changed .*readout \(outputs now, carry then\)"),
-        ({"cell": "lsmt"}, "cell must be one of lstm"),
+        ({"cell": "lsmt"}, r"cell \(lsmt now, lstm then\)"),
     ],
 )
 def test_a_configuration_changed_by_hand_is_refused(saved, change, words):
@@ -94,7 +94,7 @@ def test_a_setting_taken_out_by_hand_is_named(saved):
     path, _ = saved
     rest = {name: value for name, value in SETTINGS.items() if name != "readout"}
     (path / "config.json").write_text(json.dumps(rest))
-    with pytest.raises(InputError, match="must name readout"):
+    with pytest.raises(InputError, match=r"readout \(None now, carry then"):
         load_run(path)
 
 
@@ -104,6 +104,90 @@ def test_a_folder_without_a_run_is_named(tmp_path):
     RunDir(tmp_path).write("config.json", SETTINGS)
     with pytest.raises(InputError, match="holds no checkpoint yet"):
         load_run(tmp_path)
+
+
+WRONG_FOLDERS = {
+    "absent": (lambda run: run / "absent", "holds no run: there is no such folder; make one with"),
+    "file": (lambda run: run / "config.json", "is a file; give the folder of a run"),
+    "checkpoints": (lambda run: run / CHECKPOINTS, "is a folder of checkpoints; give that of the"),
+    "no user": (lambda run: "~nobody-has-this-name/run", "no home folder is known"),
+    "NUL": (lambda run: "a\0b", "NUL character"),
+}
+
+
+@pytest.mark.parametrize("folder, words", WRONG_FOLDERS.values(), ids=WRONG_FOLDERS)
+def test_a_path_to_something_else_is_named(saved, folder, words):
+    with pytest.raises(InputError, match=words):
+        load_run(folder(saved[0]))
+
+
+def test_a_tilde_is_the_home_folder(saved, monkeypatch):
+    path, _ = saved
+    monkeypatch.setenv("HOME", str(path.parent))
+    assert load_run(f"~/{path.name}")[1] == SETTINGS
+
+
+def test_the_run_of_another_experiment_is_named(saved):
+    path, _ = saved
+    with pytest.raises(InputError, match=r"is a run of mnist_lstm.py; expected .*date_translation"):
+        load_run(path, experiment="date_translation")
+    save(path, {}, SETTINGS | {"experiment": "a_game"})
+    with pytest.raises(InputError, match=r"is a run of a_game.py; expected one of mnist_lstm.py"):
+        load_run(path)
+
+
+PAYLOAD = """
+from rnn_jax import LSTMCell
+open("executed", "w").close()
+class Cell(LSTMCell): pass
+"""
+
+
+@pytest.mark.parametrize(
+    "cell", ["payload:Cell", "os:system", "payload.inner:Cell", ":", "payload:"]
+)
+def test_a_module_that_a_run_names_is_not_imported_unless_trusted(tmp_path, monkeypatch, cell):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "payload.py").write_text(PAYLOAD)
+    save(tmp_path / "run", {}, SETTINGS | {"cell": cell})
+    with pytest.raises(InputError, match=f"uses the cell {cell}, .*trust_modules=True"):
+        load_run(tmp_path / "run")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_the_module_of_a_trusted_run_is_imported(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_cell.py").write_text(PAYLOAD)
+    model = build_classifier(SETTINGS)
+    save(tmp_path / "run", nnx.state(model, nnx.Param), SETTINGS | {"cell": "own_cell:Cell"})
+    loaded, _ = load_run(tmp_path / "run", trust_modules=True)
+    assert (tmp_path / "executed").exists()
+    np.testing.assert_array_equal(loaded(jnp.ones((6, 2, 3))), model(jnp.ones((6, 2, 3))))
+
+
+def test_sizes_that_the_checkpoint_does_not_hold_take_no_memory(saved):
+    path, model = saved
+    save(path, nnx.state(model, nnx.Param), SETTINGS | {"hidden_size": 10**9})
+    with pytest.raises(
+        InputError, match=r"should be float32\[1000000000, 2\], found float32\[5, 2"
+    ):
+        load_run(path)
+
+
+def test_a_checkpoint_that_gives_way_to_a_newer_one_while_it_is_read_is_let_go(saved, monkeypatch):
+    path, model = saved
+    restore, tries = Checkpoints.restore, []
+
+    def pruned_meanwhile(self, like, **options):
+        tries.append(like)
+        if len(tries) > 1:
+            return restore(self, like, **options)
+        save(path, nnx.state(model, nnx.Param), step=8)
+        raise InputError("an array file of step 7 is missing")
+
+    monkeypatch.setattr(Checkpoints, "restore", pruned_meanwhile)
+    loaded, _ = load_run(path)
+    np.testing.assert_array_equal(loaded(jnp.ones((6, 2, 3))), model(jnp.ones((6, 2, 3))))
 
 
 def test_only_settings_that_decide_what_comes_out_make_a_difference():

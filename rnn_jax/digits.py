@@ -1,0 +1,142 @@
+"""Digit localization and normalization: the ink of a picture, made into an image like MNIST's."""
+
+import numpy as np
+from jaxtyping import Float, Num, UInt8
+from PIL import Image
+from scipy import ndimage
+
+SIZE, BOX = 28, 20
+"""Sides of an image, and of the box within it that MNIST's digits are scaled to [pixels]."""
+CENTER = 14
+"""Row and column that MNIST puts the center of mass of each digit at [pixels]."""
+_THIN, _NORMAL = 1.8, 2.2
+"""Strokes thinner than the first are widened to the second [pixels of the box]."""
+_LEAST_CONTRAST = 0.04
+"""Ink that stands out less from the background is not ink, as a fraction of the full range."""
+
+
+def find_digit(ink: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "h w"] | None:
+    """Return the part of a picture that holds its digit, scaled to [0, 1], or None without one.
+
+    The digit is the heaviest group of connected components, weighted by how central it is. What
+    touches the edge over a long stretch is a frame, the table, or another sheet.
+
+    Args:
+      ink: amount of ink per pixel, about 0 on the background; see `extract_ink`.
+    """
+    smooth = ndimage.gaussian_filter(ink, 0.6)
+    noise = 1.4826 * np.median(np.abs(smooth - np.median(smooth)))
+    floor = max(6 * noise, _LEAST_CONTRAST)
+    inside = _without_borders(smooth, smooth > floor)
+    if not inside.any():
+        return None
+    strong = np.quantile(smooth[inside], 0.9)
+    mask = inside & (smooth > max(floor, 0.4 * strong))
+    mask = _main_group(smooth, mask)
+    if mask is None:
+        return None
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    if max(np.ptp(rows), np.ptp(columns)) + 1 < max(5, 0.015 * max(ink.shape)):
+        return None
+    full = np.quantile(ink[mask], 0.75)
+    low = max(0.1 * full, min(3 * noise, 0.3 * full))
+    around = ndimage.binary_dilation(mask, iterations=2)
+    values = np.where(around, np.clip((ink - low) / (full - low), 0, 1), 0)
+    box = values >= 0.2
+    rows, columns = (np.flatnonzero(box.any(axis)) for axis in (1, 0))
+    return values[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def to_mnist(digit: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "28 28"]:
+    """Scale a cropped digit in [0, 1] into a box of 20 x 20, centered by mass in 28 x 28.
+
+    Strokes too thin for that resolution are widened. The aspect ratio is kept.
+
+    Reference: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document
+    Recognition", 1998.
+    """
+    scale = BOX / max(digit.shape)
+    digit = _widen(digit, scale)
+    scale = BOX / max(digit.shape)
+    height, width = (max(1, round(side * scale)) for side in digit.shape)
+    method = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
+    image = Image.fromarray(digit.astype(np.float32)).resize((width, height), method)
+    box = np.asarray(image, float)
+    box = np.clip(box / np.quantile(box[box > 0.3 * box.max()], 0.8), 0, 1)
+    top, left = (round(CENTER - place) for place in center_of_mass(box))
+    top, left = np.clip(top, 0, SIZE - height), np.clip(left, 0, SIZE - width)
+    picture = np.zeros((SIZE, SIZE), np.uint8)
+    picture[top : top + height, left : left + width] = (255 * box).round()
+    return picture
+
+
+def center_of_mass(image: Num[np.ndarray, "h w"]) -> tuple[float, float]:
+    """Return the row and the column of the center of mass."""
+    weights = image / image.sum()
+    return weights.sum(1) @ np.arange(len(weights)), weights.sum(0) @ np.arange(weights.shape[1])
+
+
+def _widen(digit, scale):
+    """Widen strokes that would be thinner than `_THIN` once scaled."""
+    mask = np.pad(digit >= 0.5, 1)
+    distances = ndimage.distance_transform_edt(mask)[mask]
+    # Across a stroke the distance to its edge is on average a quarter of the width.
+    width = 4 * distances.mean() - 1 if distances.size else 1.0
+    if width * scale >= _THIN:
+        return digit
+    radius = (_NORMAL / scale - width) / 2
+    padded = np.pad(digit, int(np.ceil(radius)) + 1)
+    away = ndimage.distance_transform_edt(padded < 0.5)
+    return np.maximum(padded, np.clip(radius + 1 - away, 0, 1))
+
+
+def _without_borders(ink, mask):
+    """Remove components that run along an edge of the picture."""
+    labels, count = ndimage.label(mask, np.ones((3, 3)))
+    if not count:
+        return mask
+    removed = []
+    for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        lengths = np.bincount(side, minlength=count + 1)
+        removed += [k for k in range(1, count + 1) if lengths[k] > 0.35 * len(side)]
+    return mask & ~np.isin(labels, removed)
+
+
+def _main_group(ink, mask):
+    """Return the mask of the digit: the heaviest, most central group of near components."""
+    near = max(1, round(0.01 * max(mask.shape)))
+    labels, count = ndimage.label(_grow(mask, near), np.ones((3, 3)))
+    if not count:
+        return None
+    numbers = np.arange(1, count + 1)
+    labels = np.where(mask, labels, 0)
+    mass = ndimage.sum(ink, labels, numbers)
+    boxes = ndimage.find_objects(labels, count)
+    scores = [m * _centrality(box, mask.shape) for m, box in zip(mass, boxes, strict=True)]
+    main = int(np.argmax(scores))
+    rows, columns = boxes[main]
+    reach = round(0.2 * max(rows.stop - rows.start, columns.stop - columns.start))
+    members = [
+        k + 1
+        for k, (r, c) in enumerate(boxes)
+        if mass[k] >= 0.02 * mass[main]
+        and not _touches(boxes[k], mask.shape)
+        and max(r.start - rows.stop, rows.start - r.stop) < reach
+        and max(c.start - columns.stop, columns.start - c.stop) < reach
+    ]
+    return np.isin(labels, [*members, main + 1])
+
+
+def _centrality(box, shape):
+    center = [((s.start + s.stop) / 2 / n - 0.5) * 2 for s, n in zip(box, shape, strict=True)]
+    weight = 1 - 0.6 * max(map(abs, center))
+    return weight * (0.3 if _touches(box, shape) else 1)
+
+
+def _touches(box, shape):
+    return any(s.start == 0 or s.stop == n for s, n in zip(box, shape, strict=True))
+
+
+def _grow(mask, reach):
+    size = 2 * reach + 1
+    return ndimage.maximum_filter(mask, size)
