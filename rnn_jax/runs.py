@@ -12,13 +12,14 @@ import jax
 import jaxlib
 from flax import nnx
 
-from rnn_jax.checkpoint import CONTENTS, Checkpoints
+from rnn_jax.checkpoint import Checkpoints
+from rnn_jax.checkpoint_files import read_contents
 from rnn_jax.config import FREE
 from rnn_jax.errors import InputError
 from rnn_jax.models.settings import build_classifier
 from rnn_jax.paths import local_path, printable
 from rnn_jax.rundir import read_json
-from rnn_jax.sealed import Damaged, read_sealed
+from rnn_jax.sealed import Damaged
 
 CHECKPOINTS = "checkpoints"
 """The folder, within a run's, of its checkpoints."""
@@ -180,7 +181,7 @@ def _sealed_settings(folder):
     checkpoints = Checkpoints(folder)
     for step in reversed(checkpoints.steps()):
         with contextlib.suppress(Damaged, KeyError, TypeError, OSError):
-            settings = read_sealed(folder / f"step_{step}" / CONTENTS)["facts"]["settings"]
+            settings = read_contents(folder / f"step_{step}", step)["facts"]["settings"]
             if isinstance(settings, dict):
                 return settings
     return None
