@@ -29,6 +29,29 @@ def test_a_run_of_any_length_draws_every_row_and_cuts_no_text(count):
     assert not flaws(figure)
 
 
+def test_a_last_row_after_a_shorter_interval_is_no_jump_of_the_curve():
+    rows = fake_rows(39)
+    rows.append(rows[-1] | {"examples": rows[-1]["examples"] + 256, "loss": 9.0})
+    figure = training.training_figure(rows, "a title", 0.9771)
+    for axes in figure.axes:
+        np.testing.assert_array_equal(axes.lines[0].get_xdata()[-1], 39 * 2560)
+        assert axes.get_xlim()[1] > rows[-1]["examples"]
+    (marker,) = [line for line in figure.axes[1].lines if line.get_marker() == "D"]
+    assert marker.get_xdata()[0] == rows[-1]["examples"]
+    assert training.full_intervals(rows[:2]) == rows[:2]
+
+
+@pytest.mark.parametrize("loss", [0.0301, 0.3, 1.16, 3.3])
+def test_a_run_of_one_row_is_a_point_between_ticks_that_says_so(loss):
+    row = fake_rows(1)[0] | {"loss": loss}
+    figure = training.training_figure([row], "a title", 0.9771)
+    low, high = figure.axes[0].get_ylim()
+    ticks = figure.axes[0].yaxis.get_majorticklocs()
+    assert sum((low < ticks) & (ticks < high)) >= 2
+    assert "one row: a smaller --log-every gives a curve" in texts(figure)
+    assert not flaws(figure)
+
+
 def test_both_axes_are_named_and_the_loss_is_logarithmic():
     left, right = training.training_figure(fake_rows(39), "a title").axes
     assert left.get_yscale() == "log"
@@ -86,7 +109,7 @@ def test_as_many_mistakes_are_marked_as_there_are_up_to_the_most_shown(mistakes)
     figure = predictions(40, mistakes)
     shown = min(mistakes, training.MOST_WRONG)
     assert frames(figure, style.VERMILLION) == shown
-    assert sum(text.startswith("wrong: is") for text in texts(figure)) == shown
+    assert sum(text.startswith("read ") for text in texts(figure)) == shown
     assert frames(figure, style.LINE) == min(40 - mistakes, training.MOST_RIGHT)
     assert {f"Right: {40 - mistakes} of 40", f"Wrong: {mistakes} of 40"} <= set(texts(figure))
 
@@ -96,7 +119,7 @@ def test_a_mistake_shows_its_image_what_was_said_how_surely_and_what_it_is():
     figure = training.predictions_figure(images, labels, probabilities, {}, images[0], "a title")
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), images[0])
     said = (labels[0] + 1) % 10
-    assert texts(figure)[-3:] == [f"{said}", "50%", f"wrong: is {labels[0]}"]
+    assert texts(figure)[-3:] == [f"{said}", "50%", f"read {said}, is {labels[0]}"]
 
 
 def test_the_most_confident_mistakes_come_first():

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from rnn_jax.errors import InputError
 from rnn_jax.figures.style import INK, MARGIN, MUTED, VERMILLION, WIDTH, house_style, new_figure
-from rnn_jax.figures.training import draw_curve
+from rnn_jax.figures.training import draw_curve, full_intervals
 
 FONT = "DejaVu Sans Mono"
 ADVANCE = 1233 / 2048
@@ -34,13 +34,13 @@ def bits_figure(rows: Sequence[Mapping[str, Any]], summary: Mapping, title: str)
     if not rows:
         raise InputError("rows must hold at least one row, got none; train for a step first.")
     length = summary["characters"] / summary["examples"]
-    pairs = [[row["examples"] * length, row["bits_per_character"]] for row in rows]
+    end, test = rows[-1]["examples"] * length, summary["test_bits"]
+    pairs = [[row["examples"] * length, row["bits_per_character"]] for row in full_intervals(rows)]
     read, bits = np.array(pairs, float).T
-    end, test = read[-1], summary["test_bits"]
     with house_style():
         figure = new_figure(3.4, title)
         axes = figure.subplots()
-        draw_curve(axes, read, bits, "bits per character")
+        draw_curve(axes, read, bits, "bits per character", end)
         axes.set_xlabel("characters read")
         for name in ("unigram", "bigram"):
             value = summary[f"{name}_bits"]

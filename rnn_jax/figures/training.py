@@ -39,14 +39,15 @@ def training_figure(
     """Loss and batch accuracy over the examples seen, and the test accuracy (0 to 1) at the end.
 
     rows: those of metrics.jsonl, of which `examples`, `loss` and, where they have it,
-    `batch_accuracy` are drawn. A loss that is not a positive number leaves a gap, and a cross on
-    the axis.
+    `batch_accuracy` are drawn, see `full_intervals`. A loss that is not a positive number leaves a
+    gap, and a cross on the axis.
 
     Raises:
       InputError: there are no rows.
     """
     if not rows:
         raise InputError("rows must hold at least one row, got none; train for a step first.")
+    end, rows = rows[-1]["examples"], full_intervals(rows)
     examples, loss = np.array([[row["examples"], row["loss"]] for row in rows], float).T
     loss[~(np.isfinite(loss) & (loss > 0))] = np.nan
     low, high = (np.nanmin(loss), np.nanmax(loss)) if np.any(loss > 0) else (1, 1)
@@ -54,33 +55,49 @@ def training_figure(
     with house_style():
         figure = new_figure(3.2, title)
         left, *right = figure.subplots(1, 1 + judged, squeeze=False)[0]
-        draw_curve(left, examples, loss, f"{loss_name}, log scale")
-        left.set(yscale="log", ylim=(low / 1.3, high * 1.3))
+        draw_curve(left, examples, loss, f"{loss_name}, log scale", end)
+        margin = 1.3 if high > 2 * low else 2.5  # Wide enough for two ticks.
+        left.set(yscale="log", ylim=(low / margin, high * margin))
         ticks = LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,))
         left.yaxis.set(major_locator=ticks, minor_locator=NullLocator(), major_formatter="{x:g}")
         left.legend(loc="best")
         if judged:
             accuracy = np.array([row["batch_accuracy"] for row in rows], float)
-            _draw_accuracy(*right, examples, accuracy, test_accuracy)
+            _draw_accuracy(*right, examples, accuracy, test_accuracy, end)
     return figure
 
 
-def _draw_accuracy(axes, examples, accuracy, test_accuracy):
-    draw_curve(axes, examples, accuracy, "accuracy")
+def full_intervals(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """The rows of a run without the last one, if it follows sooner than the one before it did.
+
+    A run ends with a row whatever its number of steps. At a distance of a few steps one batch more
+    would look like a jump of the curve.
+    """
+    if len(rows) < 3:
+        return rows
+    first, second, last = (row["examples"] for row in rows[-3:])
+    return rows[:-1] if last - second < second - first else rows
+
+
+def _draw_accuracy(axes, examples, accuracy, test_accuracy, end):
+    draw_curve(axes, examples, accuracy, "accuracy", end)
     test = np.nan if test_accuracy is None else test_accuracy
     lowest = np.nanmin([0.9, test, *accuracy])
     axes.set_ylim(max(0, np.floor(lowest * 10 - 0.3) / 10), 1.01)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     if test_accuracy is not None:
-        end, place = (examples[-1], test), (5, -22 if test > 0.5 else 16)
+        end, place = (end, test), (5, -22 if test > 0.5 else 16)
         look = {"color": VERMILLION, "weight": "bold", "ha": "right", "va": "center"}
         look["bbox"] = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}
         axes.plot(*end, "D", color=VERMILLION, mec="white", ms=9, clip_on=False, zorder=5)
         axes.annotate(f"test {test:.2%}", end, place, textcoords="offset points", **look)
 
 
-def draw_curve(axes: Axes, examples: np.ndarray, values: np.ndarray, name: str) -> None:
-    """Values [N], one batch each, over the examples seen, and their running median."""
+def draw_curve(axes: Axes, examples: np.ndarray, values: np.ndarray, name: str, end: float) -> None:
+    """Values [N], one batch each, over the examples seen, and their running median.
+
+    `end` is where the run ends. A curve of one value is a point that says so.
+    """
     missing, window = np.isnan(values), len(values) // 8 | 1
     color, size = (SKY, 5 if window < 20 else 2) if window > 1 else (BLUE, 10)
     axes.plot(examples, values, ".-", color=color, lw=0.8, ms=size, label="one batch")
@@ -94,7 +111,10 @@ def draw_curve(axes: Axes, examples: np.ndarray, values: np.ndarray, name: str) 
         crosses = {"label": "zero or not finite", "transform": axes.get_xaxis_transform()}
         axes.plot(examples[missing], 0.04 * missing[missing], "x", color=VERMILLION, **crosses)
     name_axes(axes, "training examples seen", name)
-    axes.set_xlim(0, examples.max() * 1.03)
+    axes.set_xlim(0, max(end, examples.max()) * 1.03)
+    if len(values) == 1:
+        note = "one row: a smaller --log-every gives a curve"
+        axes.text(0.03, 0.05, note, transform=axes.transAxes, color=MUTED, size=9)
     ticks = MaxNLocator(5, steps=(1, 2, 2.5, 5, 10), integer=True)
     axes.xaxis.set(major_locator=ticks, major_formatter=EngFormatter(sep=""))
     axes.grid(axis="y")
@@ -168,7 +188,8 @@ def _draw_digit(page, x, y, image, predicted, confidence, label) -> None:
     sure = ">99%" if confidence > 0.99 else f"{confidence:.0%}"
     page.text(x + side, y - 0.16, sure, color=MUTED, size=9, ha="right")
     if wrong:
-        page.text(x, y - 0.31, f"wrong: is {label}", color=color, size=8.5, weight="bold")
+        note = f"read {predicted}, is {label}"
+        page.text(x, y - 0.31, note, color=color, size=8.5, weight="bold")
 
 
 def _draw_gates(page, y, gates, image) -> None:
