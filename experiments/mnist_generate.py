@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Literal
 
-from rnn_jax.cli import check_at_least, check_at_most, check_positive, run
+from rnn_jax.cli import check_at_least, check_at_most, check_finite, check_positive, run
 from rnn_jax.config import TrainConfig
 from rnn_jax.errors import InputError
 from rnn_jax.paths import local_path
@@ -63,7 +63,9 @@ class Config(TrainConfig):
         super().check()
         check_at_least(self, hidden_size=1, row_size=1, examples=1, unlabelled=0)
         check_at_most(self, hidden_size=10**6, row_size=10**6, examples=10**11, steps=10**9)
-        check_positive(self, "temperature", "guidance")
+        check_at_least(self, temperature=0)
+        check_finite(self, "temperature")
+        check_positive(self, "guidance")
         local_path(self.classifier)
         if self.data_dir:
             local_path(self.data_dir)

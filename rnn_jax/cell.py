@@ -5,6 +5,7 @@ hashable and static under `jax.jit`; its parameters and its carry are pytrees wi
 """
 
 import dataclasses
+import inspect
 from typing import ClassVar, NamedTuple
 
 import jax
@@ -64,6 +65,7 @@ class Cell:
         or 2 for a cell that convolves pictures [..., height, width, D].
       keep_gate: the gate that multiplies the past, where there is one: "f" of an LSTM.
       write_gate: the gate that multiplies what is new, where that is another one: "i" of an LSTM.
+      elementwise: fields of the parameters with two or more axes that enter no matrix product.
 
     Raises:
       InputError: a size that is not a positive whole number.
@@ -73,6 +75,16 @@ class Cell:
     spatial_axes: ClassVar[int] = 0
     keep_gate: ClassVar[str | None] = None
     write_gate: ClassVar[str | None] = None
+    elementwise: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        for name in cls.__annotations__:
+            if any(inspect.isfunction(vars(base).get(name)) for base in cls.__mro__[1:]):
+                raise InputError(
+                    f"the field {name} of {cls.__name__} hides the method {name} of cells; "
+                    "rename the field."
+                )
 
     def __post_init__(self):
         check_size("hidden_size", self.hidden_size)
@@ -101,6 +113,18 @@ class Cell:
     def start(self, params: Params, batch_shape: tuple[int, ...] = (), dtype=jnp.float32) -> Carry:
         """The carry a sequence starts from: `initial_carry`, unless the parameters hold another."""
         return self.initial_carry(batch_shape, dtype)
+
+    def cast_matrices(self, params: Params, dtype) -> Params:
+        """The parameters with the matrices of products in `dtype`, all others as they are.
+
+        Matrices are the leaves with two or more axes whose field is not in `elementwise`.
+        """
+
+        def cast(path, leaf):
+            field = getattr(path[-1], "name", None) or getattr(path[-1], "key", None)
+            return leaf if leaf.ndim < 2 or field in self.elementwise else leaf.astype(dtype)
+
+        return jax.tree_util.tree_map_with_path(cast, params)
 
     def sampled(
         self, params: Params, xs: Inputs, key: Key[Array, ""] | None

@@ -1,11 +1,16 @@
 """Initializers that know about gates, and `initialize`, which names them all in one argument."""
 
+import numbers
+
 import jax
 import jax.numpy as jnp
 from jax.nn import initializers
 
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float, Key, Params
+
+LARGEST = 3.4e38
+"""Numbers below this one are finite in float32."""
 
 
 def check_key(key: object) -> None:
@@ -61,8 +66,8 @@ def identity_recurrence(cell, params: Params) -> Params:
     rectified linear units".
     """
     require(params, "w_h")
-    eye = jnp.tile(jnp.eye(cell.hidden_size, dtype=params.w_h.dtype), len(cell.gates))
-    return params._replace(w_h=eye)
+    eye = jnp.tile(jnp.eye(cell.hidden_size, dtype=params.w_h.dtype), len(_gates(cell)))
+    return _with_recurrence(cell, params, eye)
 
 
 def orthogonal_recurrence(cell, params: Params, key: Key[Array, ""]) -> Params:
@@ -72,8 +77,17 @@ def orthogonal_recurrence(cell, params: Params, key: Key[Array, ""]) -> Params:
       InputError: params without w_h.
     """
     require(params, "w_h")
-    w_h = orthogonal_per_gate(key, cell.hidden_size, len(cell.gates))
-    return params._replace(w_h=w_h.astype(params.w_h.dtype))
+    w_h = orthogonal_per_gate(key, cell.hidden_size, len(_gates(cell)))
+    return _with_recurrence(cell, params, w_h.astype(params.w_h.dtype))
+
+
+def _with_recurrence(cell, params, w_h):
+    if params.w_h.shape != w_h.shape:
+        raise InputError(
+            f"this initializer makes w_h of shape {w_h.shape}, {type(cell).__name__} has one of "
+            f"shape {params.w_h.shape}; choose another for this cell."
+        )
+    return params._replace(w_h=w_h)
 
 
 def scaled_recurrence(params: Params, gain: float) -> Params:
@@ -83,6 +97,8 @@ def scaled_recurrence(params: Params, gain: float) -> Params:
       InputError: params without w_h.
     """
     require(params, "w_h")
+    if isinstance(gain, numbers.Real) and not -LARGEST < gain < LARGEST:
+        raise InputError(f"gain must be finite in float32, got {gain!r}.")
     return params._replace(w_h=gain * params.w_h)
 
 
@@ -93,11 +109,10 @@ def gate_bias(cell, params: Params, gate: str, value: Float[Array, "..."] | floa
       InputError: params without b, a gate that the cell does not have.
     """
     require(params, "b")
-    if gate not in cell.gates:
-        raise InputError(
-            f"{gate!r} is no gate of {type(cell).__name__}; its gates are {cell.gates}."
-        )
-    start = cell.gates.index(gate) * cell.hidden_size
+    gates = _gates(cell)
+    if gate not in gates:
+        raise InputError(f"{gate!r} is no gate of {type(cell).__name__}; its gates are {gates}.")
+    start = gates.index(gate) * cell.hidden_size
     return params._replace(b=params.b.at[start : start + cell.hidden_size].set(value))
 
 
@@ -121,8 +136,8 @@ def chrono_biases(cell, params: Params, key: Key[Array, ""], *, longest: float) 
     """
     require(params, "b")
     check_key(key)
-    if not longest >= 3:
-        raise InputError(f"longest must be at least 3 steps, got {longest}.")
+    if not 3 <= longest < LARGEST:
+        raise InputError(f"longest must be finite and at least 3 steps, got {longest}.")
     _require_memory(cell, cell.keep_gate or cell.write_gate, "chrono")
     bias = jnp.log(jax.random.uniform(key, (cell.hidden_size,), minval=1.0, maxval=longest - 1.0))
     if cell.keep_gate:
@@ -187,9 +202,13 @@ def parse_init(init: str) -> tuple[str, float | None]:
         return name, None
     try:
         if f"{name}=" in {known[: known.find("=") + 1] for known in INITS}:
-            return name, float(number)
-    except ValueError:
-        pass
+            value = float(number)
+            if not -LARGEST < value < LARGEST:
+                raise InputError(f"the number of init must be finite in float32, got {init!r}.")
+            return name, value
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
     raise InputError(
         f"init must be one of {', '.join(INITS)} with numbers for T, G and B, e.g. gain=0.9; "
         f"got {init!r}."
@@ -205,9 +224,18 @@ def _require_memory(cell, gate, name):
     return gate
 
 
+def _gates(cell):
+    if not hasattr(cell, "gates"):
+        raise InputError(
+            f"this initializer sets parameters gate by gate and {type(cell).__name__} has no "
+            "`gates`; choose another for this cell."
+        )
+    return cell.gates
+
+
 def require(params: Params, field: str) -> None:
     """Raise InputError unless the parameters of a cell have this field."""
-    if not hasattr(params, field):
+    if getattr(params, field, None) is None:
         raise InputError(
             f"this initializer sets {field}, which {type(params).__name__} does not have; "
             "choose another for this cell."

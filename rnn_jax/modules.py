@@ -9,9 +9,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rnn_jax.cell import Cell
-from rnn_jax.errors import InputError
+from rnn_jax.cell_checks import check_memory, require_cell
+from rnn_jax.errors import InputError, check_size
 from rnn_jax.initializers import initialize
 from rnn_jax.inputs import cleared
+from rnn_jax.layer_checks import as_layers, check_driver, check_rngs, floating_dtype
 from rnn_jax.scan import Driver, unroll
 from rnn_jax.typing import Array, Carry, Float, Key, Params
 from rnn_jax.watching import gate_activations
@@ -30,10 +32,14 @@ class RNN(nnx.Module):
       cell: any `Cell`.
       input_size: D, the number of input features.
       init: how the parameters start, see `initializers.initialize`.
-      dtype: what matrix products are computed in, e.g. `jnp.bfloat16`; by default the parameters'
-        own. Parameters and carry stay float32.
+      dtype: the dtype that matrix products are computed in, e.g. `jnp.bfloat16`; by default the
+        parameters' own. Only the matrices are cast, see `Cell.cast_matrices`: all other parameters,
+        the sums and the carry stay float32.
       driver: how the scan is run, see `unroll`.
-      rngs: where the parameters' key comes from.
+      rngs: the source of the parameters' key, e.g. `nnx.Rngs(0)`.
+
+    Raises:
+      InputError: an argument of another kind; parameters larger than the memory.
     """
 
     def __init__(
@@ -46,24 +52,24 @@ class RNN(nnx.Module):
         driver: Driver = "auto",
         rngs: nnx.Rngs,
     ):
-        if dtype is not None and not jnp.issubdtype(dtype, jnp.floating):
-            raise InputError(f"dtype must be a floating-point one, got {jnp.dtype(dtype).name}.")
+        require_cell(type(self).__name__, cell)
+        check_size("input_size", input_size)
+        check_driver(driver)
+        check_rngs(rngs)
+        check_memory(cell, input_size)
         self.cell = cell
-        self.dtype = dtype
+        self.dtype = floating_dtype(dtype)
         self.driver = driver
         self.input_size, self.output_size = input_size, cell.output_size
         params = initialize(cell, rngs.params(), input_size, init)
         self.params = nnx.data(jax.tree.map(nnx.Param, params))
 
     def weights(self) -> Params:
-        """The parameters as plain arrays, in `dtype`."""
+        """The parameters as plain arrays, the matrices in `dtype`."""
         params = jax.tree.map(
             lambda leaf: leaf[...], self.params, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable)
         )
-        return params if self.dtype is None else jax.tree.map(self._cast, params)
-
-    def _cast(self, leaf):
-        return leaf.astype(self.dtype)
+        return params if self.dtype is None else self.cell.cast_matrices(params, self.dtype)
 
     def __call__(
         self, xs: Float[Array, "T ... D"], carry: Carry | None = None, **options
@@ -95,6 +101,15 @@ class BothCarries(NamedTuple):
     backward: Carry
 
 
+def _both_carries(carry):
+    if isinstance(carry, BothCarries) or (type(carry) in (tuple, list) and len(carry) == 2):
+        return carry
+    raise InputError(
+        "carry of Bidirectional must be BothCarries(forward, backward), got "
+        f"a {type(carry).__name__}."
+    )
+
+
 class Bidirectional(nnx.Module):
     """Two cells, one forward and one backward in time, each with parameters of its own.
 
@@ -116,6 +131,7 @@ class Bidirectional(nnx.Module):
     ):
         if merge not in ("concat", "sum"):
             raise InputError(f"merge must be 'concat' or 'sum', got {merge!r}.")
+        require_cell(type(self).__name__, cell)
         self.merge = merge
         self.forward = RNN(cell, input_size, rngs=rngs, **options)
         self.backward = RNN(cell, input_size, rngs=rngs, **options)
@@ -135,7 +151,12 @@ class Bidirectional(nnx.Module):
         The backward carry is that of the first step. `options` are those of `unroll`; with lengths
         each sequence is read backward from its own end.
         """
-        first, second = (None, None) if carry is None else carry
+        if options.pop("reverse", False):
+            raise InputError(
+                "Bidirectional reads both ways and takes no reverse=True; leave it out, or use RNN "
+                "to read backward only."
+            )
+        first, second = (None, None) if carry is None else _both_carries(carry)
         keys = (None, None) if key is None else jax.random.split(key)
         ahead, ys = self.forward(xs, first, key=keys[0], **options)
         back, back_ys = self.backward(xs, second, key=keys[1], reverse=True, **options)
@@ -157,8 +178,7 @@ class Stacked(nnx.Module):
     """
 
     def __init__(self, layers: Sequence[Any], *, residual: bool = False, dropout: float = 0.0):
-        if not layers:
-            raise InputError("layers must hold at least one layer, got none.")
+        layers = as_layers(layers)
         for n, (below, above) in enumerate(pairwise(layers)):
             if above.input_size != below.output_size:
                 raise InputError(
@@ -179,6 +199,11 @@ class Stacked(nnx.Module):
         **options,
     ) -> tuple[tuple[Carry, ...], Float[Array, "T ... O"]]:
         """The final carry of each layer, and the outputs of the last; `options` as in `unroll`."""
+        if carry is not None and type(carry) not in (tuple, list):
+            raise InputError(
+                f"carry of Stacked must be a tuple of {len(self.layers)} carries, one for each "
+                f"layer, got a {type(carry).__name__}."
+            )
         if carry is not None and len(carry) != len(self.layers):
             raise InputError(f"carry must hold {len(self.layers)} carries, got {len(carry)}.")
         if self.residual:

@@ -168,7 +168,7 @@ def test_ink_is_what_is_above_the_threshold_or_drawn_by_its_grey_value():
     ("flags", "sentence"),
     [
         ({"row_size": 0}, "--row-size must be at least 1, got 0"),
-        ({"temperature": 0.0}, "--temperature must be above 0, got 0"),
+        ({"temperature": -0.1}, "--temperature must be at least 0, got -0.1"),
         ({"guidance": 0.0}, "--guidance must be above 0, got 0"),
         ({"unlabelled": 0.0}, "--unlabelled must be below 1, and above 0 for guidance, got 0"),
         ({"cell": "lstn"}, "cell must be one of .*; got 'lstn'"),

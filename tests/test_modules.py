@@ -7,7 +7,16 @@ import pytest
 from cells import CELLS, FLOWING
 from flax import nnx
 
-from rnn_jax import RNN, InputError, LSTMCell, SequenceClassifier, unroll
+from rnn_jax import (
+    RNN,
+    ConvLSTMCell,
+    InputError,
+    LSTMCell,
+    SequenceClassifier,
+    SequenceModel,
+    learned_carry,
+    unroll,
+)
 from rnn_jax.folding import fold, folding_pays
 
 T, B, D, C = 6, 3, 5, 4
@@ -55,6 +64,42 @@ def test_with_padding_the_carry_is_that_of_each_sequences_end():
     for b, length in enumerate(lengths):
         alone = model(sequences()[:length, b])
         np.testing.assert_allclose(whole[b], alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("fold", [True, False])
+@pytest.mark.parametrize("how", ["lengths", "mask", "gaps"])
+def test_outputs_are_read_at_the_last_step_that_counts(how, fold):
+    model = classifier(LSTMCell(7), readout="outputs", fold=fold)
+    mask = np.arange(T)[:, None] < np.array([T, 2, 4])
+    if how == "gaps":
+        mask[[1, 3], 1] = False, True
+    counts = {"lengths": mask.sum(0)} if how == "lengths" else {"mask": mask}
+    got = model(sequences(), **counts)
+    for b in range(B):
+        alone = model(sequences()[mask[:, b], b])
+        np.testing.assert_allclose(got[b], alone, atol=1e-6)
+    np.testing.assert_allclose(classifier(LSTMCell(7))(sequences(), **counts), got, atol=1e-6)
+
+
+def test_where_no_step_counts_outputs_are_zeros_and_the_carry_is_the_start():
+    cell = learned_carry(LSTMCell(7))
+    by_carry, by_outputs = (classifier(cell, readout=r) for r in ("carry", "outputs"))
+    for model in by_carry, by_outputs:
+        model.output.bias[...] = jnp.arange(C, dtype=jnp.float32)
+        model.rnn.params.carry.h[...] = jnp.ones(7)
+    empty = {"lengths": np.array([0, T, T])}, {"mask": np.zeros((T, B), bool)}
+    for counts in empty:
+        np.testing.assert_array_equal(by_outputs(sequences(), **counts)[0], np.arange(C))
+        start = by_carry.output(jnp.ones(7))
+        np.testing.assert_allclose(by_carry(sequences(), **counts)[0], start, rtol=1e-6)
+
+
+@pytest.mark.parametrize("readout", ["carry", "outputs"])
+def test_a_classifier_takes_resets(readout):
+    model = classifier(LSTMCell(7), readout=readout)
+    resets = np.zeros((T, B), bool)
+    resets[2] = True
+    np.testing.assert_allclose(model(sequences(), resets=resets), model(sequences()[2:]), atol=1e-6)
 
 
 @every_cell
@@ -112,6 +157,12 @@ def test_bfloat16_products_keep_float32_parameters_and_stay_close():
     [
         (lambda: classifier(LSTMCell(7), readout="last"), "readout must be 'carry' or 'outputs'"),
         (lambda: classifier(LSTMCell(7), projection_size=-1), "got -1"),
+        (lambda: classifier(ConvLSTMCell(7)), "ConvLSTMCell reads 2 axes of places; use RNN(cell"),
+        (lambda: classifier(LSTMCell), "SequenceClassifier needs a cell, got the class LSTMCell"),
+        (lambda: classifier("lstm"), "SequenceClassifier needs a cell such as"),
+        (lambda: SequenceClassifier(LSTMCell(7), D, C, rngs=0), "rngs must be an nnx.Rngs"),
+        (lambda: SequenceModel(LSTMCell, D, C, rngs=nnx.Rngs(0)), "SequenceModel needs a cell"),
+        (lambda: SequenceModel(LSTMCell(7), D, 0, rngs=nnx.Rngs(0)), "output_size must be a pos"),
         (lambda: classifier(LSTMCell(7))(sequences(D + 1)), "xs has 6 features"),
         (lambda: classifier(LSTMCell(7))(jnp.zeros((T, B, D), jnp.uint8)), "got uint8"),
         (lambda: classifier(LSTMCell(7))(jnp.zeros(D)), "got shape (5,)"),

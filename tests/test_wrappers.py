@@ -9,6 +9,7 @@ from test_references import named, sigmoid
 
 from rnn_jax import (
     ConvLSTMCell,
+    GatedCell,
     GRUCell,
     InputError,
     LSTMCarry,
@@ -20,6 +21,7 @@ from rnn_jax import (
     gate_activations,
     layer_norm,
     learned_carry,
+    unbiased,
     zoneout,
 )
 from rnn_jax.testing.oracle import B, D, assert_close, assert_same, inner, problem, run, run_back
@@ -131,6 +133,18 @@ def test_a_wrapper_is_of_the_sizes_and_the_gates_of_its_cell():
         assert outer.input_size(outer.init(KEY, D)) == D
 
 
+class Keyed(GatedCell):
+    """A gated cell whose parameters are a dict."""
+
+    gates = ("h",)
+
+    def init(self, key, input_size):
+        return super().init(key, input_size)._asdict()
+
+    def update(self, params, carry, x_gates, h_gates):
+        return carry
+
+
 STEP = ResetBeforeGRUCell(H)
 MISTAKES = [
     (lambda: dropout(LSTMCell(H), inputs=1.0), "inputs must be at least 0 and below 1, got 1.0"),
@@ -142,6 +156,13 @@ MISTAKES = [
     (lambda: zoneout(LSTMCell(H), 0.1, 0.2, 0.3), "got 3"),
     (lambda: zoneout(LSTMCell(H), 0.1, 2.0), "rates[1] must be at least 0 and below 1, got 2.0"),
     (lambda: layer_norm(STEP), "layer_norm needs a GatedCell, ResetBeforeGRUCell is none"),
+    (lambda: dropout(MinGRUCell(H), state=0.9), "no effect on MinGRUCell, whose gates do not see"),
+    (lambda: dropout(zoneout(MinGRUCell(H), 0.1), state=0.9), "no effect on MinGRUCell"),
+    (lambda: drop_connect(MinGRUCell(H), 0.5), "drop_connect needs params with w_h, those of Min"),
+    (lambda: drop_connect(layer_norm(LSTMCell(H)), 0.5), "inside layer_norm and learned_carry"),
+    (lambda: unbiased(layer_norm(LSTMCell(H))), "unbiased needs params with b, those of LayerN"),
+    (lambda: unbiased(unbiased(LSTMCell(H))), "those of UnbiasedCell have none"),
+    (lambda: unbiased(Keyed(H)), "those of Keyed have none"),
 ]
 
 
@@ -151,11 +172,3 @@ def test_a_mistake_is_one_sentence(make, words):
     with pytest.raises(InputError) as error:
         make()
     assert words in str(error.value)
-
-
-@pytest.mark.parametrize("cell", [layer_norm(LSTMCell(H)), MinGRUCell(H)], ids=["norm", "linear"])
-def test_connections_that_are_not_there_cannot_be_dropped(cell):
-    cell = drop_connect(cell, 0.5)
-    params, xs, *_ = problem(cell, dtype=jnp.float32)
-    with pytest.raises(InputError, match="drop_connect needs params with w_h"):
-        run(cell, params, xs, key=KEY)

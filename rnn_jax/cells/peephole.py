@@ -35,6 +35,8 @@ class PeepholeLSTMCell(LSTMCell):
     networks".
     """
 
+    elementwise = ("p",)
+
     def init(self, key, input_size):
         """As an LSTM, with p = 0."""
         p = jnp.zeros((3, self.hidden_size), jnp.float32)

@@ -58,7 +58,7 @@ def surprise(
         targets = targets.astype(jnp.int32)
         return carry, optax.softmax_cross_entropy_with_integer_labels(logits, targets)
 
-    carry = model.rnn.cell.initial_carry((len(batch[0]),))
+    carry = model.rnn.cell.start(model.rnn.weights(), (len(batch[0]),))
     _, nats = jax.lax.scan(read, carry, jax.tree.map(cut, batch))
     return nats.reshape(-1, len(batch[0])).T[:, :count] / np.log(2)
 

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rnn_jax.cell import Cell, GatedCell, dot
+from rnn_jax.cell_checks import require_cell
 from rnn_jax.errors import InputError, check_size
 from rnn_jax.folding import fold as folded
 from rnn_jax.folding import folding_pays
 from rnn_jax.inputs import as_sequence
+from rnn_jax.layer_checks import check_rngs
 from rnn_jax.masking import hold
 from rnn_jax.modules import RNN
 from rnn_jax.scan import unroll
@@ -24,16 +26,22 @@ class SequenceClassifier(nnx.Module):
     The weights of the output layer start standard normal, those of the input layer LeCun normal.
 
     Args:
-      cell: any `Cell` with a `readout`, or whose carry has a field h.
+      cell: any `Cell` of vectors with a `readout`, or whose carry has a field h.
       input_size: D, the number of input features.
       num_classes: C.
       projection_size: the width of the linear layer before the cell; 0 leaves it out.
-      readout: what the output layer sees: "carry", the output that the final carry holds, or
-        "outputs", that of the last time step. Where no sequence is padded they are the same array.
+      readout: the input of the output layer: "carry", the output that the final carry holds, or
+        "outputs", the output of the last step that counts, zeros for a sequence in which none does.
+        They are the same array if every sequence has a step that counts. If none counts, "carry"
+        reads the carry that the sequence starts from.
       fold: let the input layer and the cell's input weights be multiplied with each other where
         that saves work; parameters and gradients are the same, see `rnn_jax.folding`.
-      rngs: where the parameters' keys come from.
+      rngs: the source of the parameters' keys, e.g. `nnx.Rngs(0)`.
       options: init, dtype and driver, as in `RNN`.
+
+    Raises:
+      InputError: an argument of another kind; a cell that reads places, such as `ConvLSTMCell`, or
+        whose final carry holds no output.
     """
 
     def __init__(
@@ -48,11 +56,18 @@ class SequenceClassifier(nnx.Module):
         rngs: nnx.Rngs,
         **options,
     ):
+        check_rngs(rngs)
+        _require_vectors(type(self).__name__, cell)
         check_size("input_size", input_size)
         check_size("num_classes", num_classes)
         check_size("projection_size", projection_size, least=0)
         if readout not in ("carry", "outputs"):
             raise InputError(f"readout must be 'carry' or 'outputs', got {readout!r}.")
+        if readout == "carry" and not _has_output(cell):
+            raise InputError(
+                f"the carry of {type(cell).__name__} has no field h and the cell no readout; use "
+                "readout='outputs'."
+            )
         self.input_size = input_size
         self.readout = readout
         self.fold = fold
@@ -69,23 +84,28 @@ class SequenceClassifier(nnx.Module):
         xs: Float[Array, "T ... D"],
         *,
         lengths: Int[Array, "..."] | None = None,
+        mask: Bool[Array, "T ..."] | None = None,
+        resets: Bool[Array, "T ..."] | None = None,
         key: Key[Array, ""] | None = None,
     ) -> Float[Array, "... C"]:
-        """Logits [..., C] for sequences [T, ..., D]; with a key the cell draws its noise."""
+        """Logits [..., C] for sequences [T, ..., D]; `lengths`, `mask`, `resets` and `key` as in
+        `unroll`.
+        """
         cell, params, xs = self._project(xs, fold=self.fold and key is None)
         if self.readout == "outputs" and not len(xs):
             raise InputError("there are no steps, so no outputs to read out; give xs with T > 0.")
-        carry, ys = unroll(cell, params, xs, lengths=lengths, key=key, driver=self.rnn.driver)
+        counts = {"lengths": lengths, "mask": mask}
+        carry, ys = unroll(
+            cell, params, xs, **counts, resets=resets, key=key, driver=self.rnn.driver
+        )
         if self.readout == "outputs":
-            return self.output(ys[-1])
+            return self.output(last_outputs(ys, **counts))
         return self.output(cell.readout(params, carry) if hasattr(cell, "readout") else carry.h)
 
-    def gates(
-        self, xs: Float[Array, "T ... D"], *, lengths: Int[Array, "..."] | None = None
-    ) -> dict[str, Float[Array, "T ... H"]]:
-        """The gates' values [T, ..., H] over time, by name: what the cell writes, keeps, reads."""
+    def gates(self, xs: Float[Array, "T ... D"], **options) -> dict[str, Float[Array, "T ... H"]]:
+        """The gates' values [T, ..., H] over time, by name; `options` as in `gate_activations`."""
         cell, params, xs = self._project(xs, self.fold)
-        return gate_activations(cell, params, xs, lengths=lengths)
+        return gate_activations(cell, params, xs, **options)
 
     def _project(self, xs, fold):
         """Cell, parameters and inputs to run, the projection folded in where that pays."""
@@ -95,10 +115,41 @@ class SequenceClassifier(nnx.Module):
             return cell, params, xs
         kernel, bias = self.projection.kernel[...], self.projection.bias[...]
         if self.rnn.dtype is not None:
-            kernel, bias = kernel.astype(self.rnn.dtype), bias.astype(self.rnn.dtype)
+            kernel = kernel.astype(self.rnn.dtype)
         if fold and isinstance(cell, GatedCell) and folding_pays(cell, kernel):
             return *folded(cell, params, kernel, bias), xs
         return cell, params, dot(xs, kernel) + bias
+
+
+def last_outputs(
+    ys: Float[Array, "T ... O"],
+    lengths: Int[Array, "..."] | None = None,
+    mask: Bool[Array, "T ..."] | None = None,
+) -> Float[Array, "... O"]:
+    """The output of the last step of each sequence that counts; zeros where none does."""
+    if lengths is None and mask is None:
+        return ys[-1]
+    if mask is None:
+        last = jnp.clip(jnp.asarray(lengths), 0, len(ys)) - 1
+    else:
+        steps = jnp.arange(len(ys)).reshape(-1, *(1,) * (jnp.ndim(mask) - 1))
+        last = jnp.where(jnp.asarray(mask), steps, -1).max(0)
+    taken = jnp.take_along_axis(ys, jnp.maximum(last, 0)[None, ..., None], axis=0)[0]
+    return jnp.where(last[..., None] < 0, 0, taken)
+
+
+def _require_vectors(caller, cell):
+    require_cell(caller, cell)
+    if cell.spatial_axes:
+        raise InputError(
+            f"{caller} takes cells that read vectors, and {type(cell).__name__} reads "
+            f"{cell.spatial_axes} axes of places; use RNN(cell, ...) and a layer of your own on "
+            "its outputs."
+        )
+
+
+def _has_output(cell):
+    return hasattr(cell, "readout") or hasattr(jax.eval_shape(cell.initial_carry), "h")
 
 
 class SequenceModel(nnx.Module):
@@ -121,6 +172,8 @@ class SequenceModel(nnx.Module):
         rngs: nnx.Rngs,
         **options,
     ):
+        require_cell(type(self).__name__, cell)
+        check_size("output_size", output_size)
         self.rnn = RNN(cell, input_size, rngs=rngs, **options)
         self.output = nnx.Linear(cell.output_size, output_size, rngs=rngs)
 
@@ -132,6 +185,8 @@ class SequenceModel(nnx.Module):
         return carry, self.output(ys)
 
     def begun(self, carry: Carry, begins: Bool[Array, " B"]) -> Carry:
-        """The carry [B, H], with that of the start in the rows of sequences that begin anew."""
-        start = self.rnn.cell.start(self.rnn.weights(), begins.shape)
+        """The carry [B, H], replaced by `cell.start` in the rows of sequences that begin."""
+        leaf = jax.tree.leaves(carry)[0]
+        start = self.rnn.cell.start(self.rnn.weights(), leaf.shape[:-1], leaf.dtype)
+        begins = begins.reshape(*begins.shape, *(1,) * self.rnn.cell.spatial_axes)
         return hold(begins.astype(jnp.float32), start, carry)

@@ -59,6 +59,11 @@ class Wrapper(Cell):
         inner, drawn, xs = self.inner.sampled(self.inner_params(params), xs, key)
         return dataclasses.replace(self, inner=inner), self.with_inner_params(params, drawn), xs
 
+    def cast_matrices(self, params, dtype):
+        """The inner matrices cast; the parameters of the wrapper stay as they are."""
+        inner = self.inner.cast_matrices(self.inner_params(params), dtype)
+        return self.with_inner_params(params, inner)
+
     @property
     def output_size(self):
         """The inner output size."""
@@ -133,6 +138,11 @@ class GatedWrapper(Wrapper, GatedCell):
 def wrapper_for(cell: Cell, any_cell: type[Wrapper], gated: type[GatedWrapper]) -> type[Wrapper]:
     """The form of a wrapper that fits `cell`."""
     return gated if isinstance(cell, GatedCell) else any_cell
+
+
+def innermost(cell: Cell) -> Cell:
+    """The cell inside all wrappers."""
+    return innermost(cell.inner) if isinstance(cell, Wrapper) else cell
 
 
 def first_leaf(tree: Any) -> Array:

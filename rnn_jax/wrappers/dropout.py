@@ -7,9 +7,17 @@ from typing import NamedTuple
 import jax
 
 from rnn_jax.cell import Cell, GatedCell
+from rnn_jax.cell_checks import has_param, require_cell
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float, Key, Params
-from rnn_jax.wrappers.base import GatedWrapper, Wrapper, first_leaf, on_first_leaf, wrapper_for
+from rnn_jax.wrappers.base import (
+    GatedWrapper,
+    Wrapper,
+    first_leaf,
+    innermost,
+    on_first_leaf,
+    wrapper_for,
+)
 
 
 def dropout(cell: Cell, inputs: float = 0.0, state: float = 0.0) -> Cell:
@@ -21,14 +29,21 @@ def dropout(cell: Cell, inputs: float = 0.0, state: float = 0.0) -> Cell:
       state: the same for the units of the first field of the carry, h, as the gates see them.
 
     Raises:
-      InputError: a probability outside [0, 1), state dropout for a cell that is no GatedCell.
+      InputError: a probability outside [0, 1); state dropout for a cell that is no GatedCell, or
+        for a linear one, whose gates do not see h.
     Reference: Gal, Ghahramani (2016), "A theoretically grounded application of dropout in recurrent
     neural networks".
     """
+    require_cell("dropout", cell)
     check_rates(inputs=inputs, state=state)
     if state and not isinstance(cell, GatedCell):
         raise InputError(
             f"state dropout needs a GatedCell, {type(cell).__name__} is none; use inputs alone."
+        )
+    if state and innermost(cell).linear:
+        raise InputError(
+            f"state dropout has no effect on {type(innermost(cell)).__name__}, whose gates do not "
+            "see the state; use inputs alone."
         )
     return wrapper_for(cell, DropoutCell, DropoutGatedCell)(cell, inputs, state)
 
@@ -37,11 +52,17 @@ def drop_connect(cell: Cell, rate: float) -> Cell:
     """DropConnect: the same entries of the recurrent matrix w_h are zero at every step.
 
     Raises:
-      InputError: a rate outside [0, 1); in use, params without w_h.
+      InputError: a rate outside [0, 1); params without w_h.
     References: Wan, Zeiler, Zhang, LeCun, Fergus (2013), "Regularization of neural networks using
     DropConnect"; Merity, Keskar, Socher (2018), "Regularizing and optimizing LSTM language models".
     """
+    require_cell("drop_connect", cell)
     check_rates(rate=rate)
+    if not has_param(cell, "w_h"):
+        raise InputError(
+            f"drop_connect needs params with w_h, those of {type(cell).__name__} have none; put it "
+            "inside layer_norm and learned_carry, around a cell with a recurrent matrix."
+        )
     return wrapper_for(cell, DropConnectCell, DropConnectGatedCell)(cell, rate)
 
 
@@ -83,8 +104,8 @@ class _Dropped:
         if key is None:
             return cell, params, xs
         x = first_leaf(xs)
-        inputs = dropout_mask(key_x, self.inputs, x.shape[1:], x.dtype)
-        state = dropout_mask(key_h, self.state, (*x.shape[1:-1], self.hidden_size), x.dtype)
+        inputs = dropout_mask(key_x, self.input_rate, x.shape[1:], x.dtype)
+        state = dropout_mask(key_h, self.state_rate, (*x.shape[1:-1], self.hidden_size), x.dtype)
         return cell, DropoutParams(params, inputs, state), xs
 
     def _thinned(self, params, xs):
@@ -97,8 +118,8 @@ class _Dropped:
 class DropoutCell(_Dropped, Wrapper):
     """`dropout` on the inputs of a cell that is nothing but a step."""
 
-    inputs: float
-    state: float
+    input_rate: float
+    state_rate: float
 
     def step(self, params, carry, x):
         """The inner step on what is left of x."""
@@ -109,8 +130,8 @@ class DropoutCell(_Dropped, Wrapper):
 class DropoutGatedCell(_Dropped, GatedWrapper):
     """`dropout` for a gated cell."""
 
-    inputs: float
-    state: float
+    input_rate: float
+    state_rate: float
 
     def project(self, params, xs):
         """The inner projection of what is left of xs."""
@@ -130,11 +151,6 @@ class _DropConnected:
         """The mask drawn, one for the batch, and multiplied into w_h."""
         if key is None:
             return super().sampled(params, xs, key)
-        if not hasattr(params, "w_h"):
-            raise InputError(
-                f"drop_connect needs params with w_h, {type(params).__name__} has none; put it "
-                "inside layer_norm and learned_carry, around a cell with a recurrent matrix."
-            )
         key, key_w = jax.random.split(key)
         mask = dropout_mask(key_w, self.rate, params.w_h.shape, params.w_h.dtype)
         return super().sampled(params._replace(w_h=params.w_h * mask), xs, key)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.lax import rsqrt
 
 from rnn_jax.cell import GatedCell
-from rnn_jax.errors import InputError
+from rnn_jax.cell_checks import require_cell
 from rnn_jax.typing import Array, Float, Params
 from rnn_jax.wrappers.base import GatedWrapper, on_first_leaf
 
@@ -28,8 +28,7 @@ def layer_norm(cell: GatedCell) -> GatedCell:
       InputError: a cell that is no GatedCell.
     Reference: Ba, Kiros, Hinton (2016), "Layer normalization".
     """
-    if not isinstance(cell, GatedCell):
-        raise InputError(f"layer_norm needs a GatedCell, {type(cell).__name__} is none.")
+    require_cell("layer_norm", cell, gated=True)
     return LayerNormCell(cell)
 
 
@@ -49,7 +48,7 @@ class LayerNormCell(GatedWrapper):
         """The inner parameters; scales 1; the inner bias as the shift."""
         inner = self.inner.init(key, input_size)
         ones = jnp.ones(len(self.gates) * self.hidden_size, jnp.float32)
-        if not hasattr(inner, "b"):
+        if getattr(inner, "b", None) is None:
             return LayerNormParams(inner, ones, ones, jnp.zeros_like(ones))
         return LayerNormParams(inner._replace(b=jnp.zeros_like(inner.b)), ones, ones, inner.b)
 

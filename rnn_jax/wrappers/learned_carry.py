@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.cell import Cell
+from rnn_jax.cell_checks import require_cell
 from rnn_jax.typing import Carry, Params
 from rnn_jax.wrappers.base import GatedWrapper, Wrapper, wrapper_for
 
@@ -14,7 +15,11 @@ def learned_carry(cell: Cell) -> Cell:
     """The cell whose first carry is a parameter, the same for every sequence and every episode.
 
     Params: `LearnedCarryParams`, the carry [H] in each field, at first `cell.initial_carry`.
+
+    Raises:
+      InputError: not a cell.
     """
+    require_cell("learned_carry", cell)
     return wrapper_for(cell, LearnedCarryCell, LearnedCarryGatedCell)(cell)
 
 

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 
 from rnn_jax.cell import GatedCell
+from rnn_jax.cell_checks import has_param, require_cell
 from rnn_jax.errors import InputError
-from rnn_jax.initializers import require
 from rnn_jax.wrappers.base import GatedWrapper
 
 
@@ -12,10 +12,14 @@ def unbiased(cell: GatedCell) -> GatedCell:
     """The cell with b = 0 for ever: `params.b` is None. A forget bias goes with it.
 
     Raises:
-      InputError: a cell that is no GatedCell; in use, params without b.
+      InputError: a cell that is no GatedCell or whose params have no b.
     """
-    if not isinstance(cell, GatedCell):
-        raise InputError(f"unbiased needs a GatedCell, {type(cell).__name__} is none.")
+    require_cell("unbiased", cell, gated=True)
+    if not has_param(cell, "b"):
+        raise InputError(
+            f"unbiased needs params with b, those of {type(cell).__name__} have none; put it "
+            "inside layer_norm and learned_carry, directly around a cell with a bias."
+        )
     return UnbiasedCell(cell)
 
 
@@ -25,13 +29,16 @@ class UnbiasedCell(GatedWrapper):
     def init(self, key, input_size):
         """The inner parameters but b."""
         params = self.inner.init(key, input_size)
-        require(params, "b")
         return params._replace(b=None)
 
     def inner_params(self, params):
         """The inner parameters with b = 0."""
         zeros = jnp.zeros(len(self.gates) * self.hidden_size, params.w_x.dtype)
         return params._replace(b=zeros)
+
+    def with_inner_params(self, params, inner):
+        """The inner parameters without b."""
+        return inner._replace(b=None)
 
     def sampled(self, params, xs, key):
         """The inner cell with b = 0, for one run."""

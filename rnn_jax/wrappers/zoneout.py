@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 
 from rnn_jax.cell import Cell
+from rnn_jax.cell_checks import require_cell
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Carry, Float, Inputs
 from rnn_jax.wrappers.base import GatedWrapper, Wrapper, first_leaf, wrapper_for
@@ -14,6 +15,10 @@ from rnn_jax.wrappers.dropout import check_rates
 
 def zoneout(cell: Cell, *rates: float) -> Cell:
     """Zoneout: each unit of the carry keeps its last value with a probability, step by step.
+
+    The output is read from the carry after zoneout: by `readout` if the cell has one, else, where
+    `step` returns a field of its new carry as the output, that field after zoneout. Any other
+    output is that of the inner step.
 
     Args:
       cell: any cell.
@@ -25,6 +30,7 @@ def zoneout(cell: Cell, *rates: float) -> Cell:
     Reference: Krueger et al. (2017), "Zoneout: regularizing RNNs by randomly preserving hidden
     activations".
     """
+    require_cell("zoneout", cell)
     fields = len(jax.tree.leaves(jax.eval_shape(cell.initial_carry)))
     if len(rates) not in (1, fields):
         raise InputError(
@@ -74,7 +80,7 @@ class _Zoneout:
 
 @dataclasses.dataclass(frozen=True)
 class ZoneoutCell(_Zoneout, Wrapper):
-    """`zoneout` for a cell that is nothing but a step; its output is that of the inner step."""
+    """`zoneout` for a cell that is nothing but a step."""
 
     rates: tuple[float, ...]
 
@@ -82,7 +88,11 @@ class ZoneoutCell(_Zoneout, Wrapper):
         """The inner step, taken by some units alone."""
         x, moves = self._open(x)
         new, y = super().step(params, carry, x)
-        return self._moved(moves, new, carry), y
+        moved = self._moved(moves, new, carry)
+        if hasattr(self.inner, "readout"):
+            return moved, self.inner.readout(self.inner_params(params), moved)
+        pairs = zip(jax.tree.leaves(new), jax.tree.leaves(moved), strict=True)
+        return moved, next((after for before, after in pairs if before is y), y)
 
 
 @dataclasses.dataclass(frozen=True)

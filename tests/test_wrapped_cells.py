@@ -1,0 +1,131 @@
+"""Every wrapper around every kind of cell: drivers, outputs, names, and refusals."""
+
+import dataclasses
+import inspect
+
+import jax
+import numpy as np
+import pytest
+
+from rnn_jax import (
+    Cell,
+    ConvLSTMCell,
+    GatedCell,
+    GRUCell,
+    InputError,
+    LinearCell,
+    LRUCell,
+    LSTMCell,
+    MinGRUCell,
+    ResetBeforeGRUCell,
+    drop_connect,
+    dropout,
+    layer_norm,
+    learned_carry,
+    unbiased,
+    zoneout,
+)
+from rnn_jax.testing import drivers_for
+from rnn_jax.testing.oracle import D, assert_close, assert_same, problem, run
+
+H = 3
+KEY = jax.random.key(0)
+WRAPPERS = {
+    "dropout": lambda cell: dropout(cell, inputs=0.3),
+    "state_dropout": lambda cell: dropout(cell, state=0.3),
+    "drop_connect": lambda cell: drop_connect(cell, 0.3),
+    "zoneout": lambda cell: zoneout(cell, 0.2),
+    "layer_norm": layer_norm,
+    "learned_carry": learned_carry,
+    "unbiased": unbiased,
+}
+KINDS = [LSTMCell(H), GRUCell(H), MinGRUCell(H), LRUCell(H), ConvLSTMCell(H)]
+
+
+def combinations():
+    """Each wrapper around each kind of cell that it takes, under each driver but the reference."""
+    for name, wrap in WRAPPERS.items():
+        for kind in KINDS:
+            try:
+                cell = wrap(kind)
+            except InputError:
+                continue
+            for driver in drivers_for(cell)[1:]:
+                if driver != "remat":
+                    yield pytest.param(cell, driver, id=f"{name}-{type(kind).__name__}-{driver}")
+
+
+@pytest.mark.parametrize("cell, driver", list(combinations()))
+def test_a_wrapped_cell_is_the_same_under_every_driver_it_can_take(cell, driver, float64):
+    params, xs, carry, _ = problem(cell)
+    for key in None, KEY:
+        want = run(cell, params, xs, carry, key=key, driver="plain")
+        assert_close(run(cell, params, xs, carry, key=key, driver=driver), want)
+
+
+def test_a_linear_cell_with_dropout_is_still_linear():
+    assert "associative" in drivers_for(dropout(MinGRUCell(H), inputs=0.3))
+
+
+def subclasses(kind):
+    return {kind}.union(*map(subclasses, kind.__subclasses__()))
+
+
+def test_no_field_of_a_cell_hides_a_method_of_cells():
+    methods = {
+        name
+        for kind in (Cell, GatedCell, LinearCell)
+        for name, _ in inspect.getmembers(kind, inspect.isfunction)
+    }
+    hidden = {
+        (kind.__name__, field.name)
+        for kind in subclasses(Cell)
+        for field in dataclasses.fields(kind)
+        if field.name in methods
+    }
+    assert {"state", "mix", "init"} <= methods and not hidden
+
+
+def test_a_field_that_hides_a_method_is_refused_where_the_class_is_made():
+    with pytest.raises(InputError, match="the field state of Bad hides the method state"):
+        type("Bad", (LinearCell,), {"__annotations__": {"state": float}})
+
+
+def test_layer_norm_of_a_cell_without_bias_starts_with_no_shift():
+    params = layer_norm(unbiased(LSTMCell(H))).init(KEY, D)
+    assert params.inner.b is None
+    np.testing.assert_array_equal(params.shift, np.zeros(4 * H))
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["mean", "drawn"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *(LSTMCell(H), GRUCell(H), ResetBeforeGRUCell(H), dropout(ResetBeforeGRUCell(H), 0.0)),
+        zoneout(ResetBeforeGRUCell(H), 0.1),
+    ],
+    ids=lambda cell: type(cell).__name__,
+)
+def test_the_output_of_zoneout_is_h_after_zoneout(cell, key, float64):
+    cell = zoneout(cell, 0.4)
+    params, xs, carry, _ = problem(cell)
+    last, ys = run(cell, params, xs, carry, key=key)
+    assert_same(last.h, ys[-1])
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        (LSTMCell, "got the class LSTMCell; pass LSTMCell(hidden_size)"),
+        ("lstm", "ell such as LSTMCell(hidden_size=64), got 'lstm'"),
+        (None, "got an object of type NoneType"),
+        (GatedCell(H), "GatedCell is incomplete, it does not define gates, update"),
+    ],
+    ids=["class", "string", "none", "abstract"],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_a_wrapper_of_no_cell_is_refused(wrap, given, words):
+    with pytest.raises(InputError) as error:
+        wrap(given)
+    assert words in str(error.value)
