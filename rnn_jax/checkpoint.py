@@ -28,6 +28,7 @@ from rnn_jax.checkpoint_files import (
 from rnn_jax.errors import InputError, RunError
 from rnn_jax.mesh import largest
 from rnn_jax.numerics import named
+from rnn_jax.rows import cores
 from rnn_jax.rundir import free_name
 from rnn_jax.sealed import Damaged, Incomplete, reason, sweep
 from rnn_jax.typing import Params
@@ -48,13 +49,12 @@ class Checkpoints:
       folder: the folder of all checkpoints.
       keep: how many of the newest to keep.
       metric: also keep the checkpoint whose `facts["row"]` has the best value of this metric.
-      blocked: the seconds for which the last call to `save` blocked.
     """
 
     def __init__(self, folder: Path, keep: int = 2, metric: str = ""):
         self.folder = folder.absolute()
-        self.keep, self.metric, self.blocked = keep, metric, 0.0
-        self._best = math.inf
+        self.keep, self.metric = keep, metric
+        self._best, self._blocked, self._wrote = math.inf, 0.0, 0.0
         self._pending: int | None = None
         self._thread: threading.Thread | None = None
         self._failure: Exception | None = None
@@ -63,6 +63,11 @@ class Checkpoints:
     def busy(self) -> bool:
         """Whether this process is still writing a checkpoint."""
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def cost(self) -> float:
+        """The seconds of training lost to the last save: blocked, or one core kept busy."""
+        return self._blocked + self._wrote / cores()
 
     def improves(self, row: Mapping[str, Any]) -> bool:
         """Whether a row of metrics has a better value of `metric` than every checkpoint."""
@@ -107,7 +112,7 @@ class Checkpoints:
         if not background:
             self.wait()
         self._best = min(self._best, value_of(facts.get("row"), self.metric))
-        self.blocked = time.perf_counter() - begun
+        self._blocked = time.perf_counter() - begun
 
     def wait(self) -> None:
         """Block until the last save is complete.
@@ -225,6 +230,7 @@ class Checkpoints:
             self._thread = None
 
     def _write(self, step, arrays, facts):
+        begun = time.perf_counter()
         try:
             write_checkpoint(self._path(step), step, arrays, facts)
             kept = self.steps()[-self.keep :]
@@ -234,6 +240,7 @@ class Checkpoints:
                 delete_checkpoint(self._path(other))
         except Exception as error:  # Orbax raises bare exceptions for a full disk.
             self._failure = error
+        self._wrote = time.perf_counter() - begun
 
 
 def _copied(tree):

@@ -31,7 +31,7 @@ METRICS = "metrics.jsonl"
 SAVE_SECONDS = 30
 """The least time between two checkpoints by default; at most one call more is lost."""
 SAVE_SHARE = 20
-"""The time between two checkpoints by default, as a multiple of the time that saving blocks."""
+"""The time between two checkpoints by default, as a multiple of the time that one costs."""
 LIVE_SECONDS = 1
 """What lies at least between two looks at a model in training."""
 
@@ -188,7 +188,7 @@ class Loop:
         if not self.out.writes:
             return False
         passed = time.perf_counter() - saved
-        ready = passed >= SAVE_SHARE * self.checkpoints.blocked and not self.checkpoints.busy
+        ready = passed >= SAVE_SHARE * self.checkpoints.cost and not self.checkpoints.busy
         if row is not None and ready and self.checkpoints.improves(row):
             return True
         if self.config.checkpoint_every:

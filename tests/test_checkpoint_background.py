@@ -2,6 +2,10 @@
 
 import contextlib
 import os
+import re
+import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -121,3 +125,42 @@ def test_a_file_is_on_disk_before_it_replaces_another(tmp_path, monkeypatch):
     with replacing(tmp_path / "file") as temporary:
         temporary.write_text("x")
     assert calls == [".file", "replace", tmp_path.name[:5]]
+
+
+TOGETHER = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from rnn_jax.mesh import start_devices
+start_devices(2, sys.argv[2], 2, int(sys.argv[3]))
+from rnn_jax.checkpoint import Checkpoints
+from rnn_jax.errors import RunError
+checkpoints = Checkpoints(Path(sys.argv[1]))
+checkpoints.save(1, {"w": np.zeros(3)}, {})
+if sys.argv[3] == "0":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+try:
+    with checkpoints.settled():
+        checkpoints.save(2, {"w": np.zeros(3)}, {}, background=True)
+except RunError as error:
+    print(error, checkpoints.steps())
+"""
+
+
+def test_a_save_that_fails_in_one_process_ends_the_other_too(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-c", TOGETHER, tmp_path, address]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    started = [subprocess.Popen([*command, str(number)], **pipes) for number in range(2)]
+    try:
+        said = [process.communicate(timeout=120) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0, 0], said
+    # Gloo prints that it has connected.
+    first, second = (out.splitlines()[-1] for out, _ in said)
+    assert re.fullmatch(r"the checkpoint of step 2 could not .*too large.* \[1\]", first)
+    assert second == "process 0 could not save the checkpoint of step 2; it says why. [1]"

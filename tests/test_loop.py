@@ -12,9 +12,9 @@ import pytest
 from cut import cut_at, rows
 from flax import nnx
 
-from rnn_jax import CELLS, InputError, RunError, SequenceClassifier
+from rnn_jax import CELLS, InputError, RunError, SequenceClassifier, loop
 from rnn_jax.batches import BatchOrder
-from rnn_jax.checkpoint import DamageWarning
+from rnn_jax.checkpoint import Checkpoints, DamageWarning
 from rnn_jax.config import TrainConfig
 from rnn_jax.loop import METRICS, Loop
 from rnn_jax.losses import classification_loss
@@ -164,6 +164,50 @@ def test_debugging_names_the_operation_of_the_first_bad_number(examples, tmp_pat
     run.interval = make_train_interval(run.gradient, run.optimizer, run.mesh, 1)
     with pytest.raises(RunError, match=r"step 1 was skipped.*first bad number: .*encountered in"):
         run(tmp_path, (xs.at[:, 0].set(np.inf), labels), debug_nans=True)
+
+
+@pytest.mark.parametrize("cost, some", [(0, True), (1e6, False)])
+def test_a_costly_checkpoint_is_saved_less_often(lstm, examples, tmp_path, monkeypatch, cost, some):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(Checkpoints, "cost", cost)
+    lstm(tmp_path / "run", examples, keep=100)
+    steps = Checkpoints(tmp_path / "run" / "checkpoints").steps()
+    assert steps[-1] == STEPS and (len(steps) > 1) == some
+    lstm(tmp_path / "every", examples, keep=100, checkpoint_every=4)
+    assert Checkpoints(tmp_path / "every" / "checkpoints").steps() == [4, 8, 12]
+
+
+def test_no_checkpoint_is_due_while_one_is_written(lstm, examples, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(Checkpoints, "busy", True)
+    lstm(tmp_path, examples, keep=100)
+    assert Checkpoints(tmp_path / "checkpoints").steps() == [STEPS]
+
+
+def test_the_best_checkpoint_is_kept_over_a_resume(lstm, examples, tmp_path, monkeypatch):
+    monkeypatch.setattr(Checkpoints, "cost", 0)
+    monkeypatch.setattr(Checkpoints, "busy", False)
+    flags = {"keep": 1, "log_every": 1, "keep_best": "grad_norm"}
+    with cut_at(8):
+        lstm(tmp_path, examples, **flags)
+    lstm(tmp_path, examples, resume=True, **flags)
+    norms = {row["step"]: row["grad_norm"] for row in rows(tmp_path)}
+    best = min(norms, key=norms.get)
+    assert set(Checkpoints(tmp_path / "checkpoints").steps()) == {best, STEPS}
+
+
+def test_an_unknown_metric_is_refused_before_training(lstm, examples, tmp_path):
+    with pytest.raises(InputError, match=r"--keep-best must be one of loss, .*grad_norm, got 'f1'"):
+        lstm(tmp_path, examples, keep_best="f1")
+    assert rows(tmp_path) == []
+
+
+def test_left_overs_of_a_kill_are_swept_at_the_start(lstm, examples, tmp_path):
+    left = [tmp_path / f".training.png.{'0' * 32}", tmp_path / "checkpoints" / "step_3" / "arrays"]
+    left[0].touch()
+    left[1].mkdir(parents=True)
+    lstm(tmp_path, examples)
+    assert not any(path.exists() for path in left)
 
 
 def test_clipping_is_told_in_the_rows(lstm, examples, tmp_path):
