@@ -19,15 +19,23 @@ from rnn_jax.typing import Array, Bool, Carry, Float, Inputs, Int, Params
 
 
 class NewtonReport(NamedTuple):
-    """How the iteration ended.
+    """Outcome of the iteration.
 
-    residual: the largest |carry_t - step(carry_t-1, x_t)| / (1 + |carry_t|) of all numbers in all
-      carries.
-    iterations: rounds taken.
-    converged: whether the residual is within the tolerance.
+    A small residual alone proves little: a recurrence that stretches small changes turns it into a
+    large error at later steps. The error is therefore estimated by what the linearized recurrence
+    makes of the residual, which is the correction of the round, and of rounding errors of one
+    unit in the last place at every step.
+
+    Attributes:
+      residual: the largest |step(carry_t-1, x_t) - carry_t| / (1 + |carry_t|) over all numbers in
+        all carries, before the last correction; NaN where one of them is not finite.
+      error: the largest estimated error of a carry over 1 + |carry_t|; NaN likewise.
+      iterations: rounds taken.
+      converged: whether the estimated error of every number is at most eps^(2/3).
     """
 
     residual: Float[Array, ""]
+    error: Float[Array, ""]
     iterations: Int[Array, ""]
     converged: Bool[Array, ""]
 
@@ -58,7 +66,8 @@ def unroll_newton(
         carry, ys, report = newton(run.cell, run.params, run.carry, run.xs, max_iterations)
     else:
         carry, ys = jax.lax.scan(partial(run.cell.step, run.params), run.carry, run.xs)
-        report = NewtonReport(jnp.zeros(()), jnp.zeros((), jnp.int32), jnp.array(True))
+        zero = jnp.zeros(())
+        report = NewtonReport(zero, zero, jnp.zeros((), jnp.int32), jnp.array(True))
     return *run.finish(carry, ys), report
 
 
@@ -86,8 +95,9 @@ def check_converged(report: NewtonReport) -> None:
     """Raise RunError unless the iteration converged; inside `jit` its values are NaN instead."""
     if not isinstance(report.converged, jax.core.Tracer) and not report.converged:
         raise RunError(
-            f"the newton driver did not converge: its residual is {float(report.residual):.2g} "
-            f"after {int(report.iterations)} iterations; use driver='plain' for this cell."
+            f"the newton driver did not converge: after {int(report.iterations)} iterations its "
+            f"residual is {float(report.residual):.2g} and the estimated error of the carries "
+            f"{float(report.error):.2g}; use driver='plain' for this cell."
         )
 
 
@@ -118,11 +128,10 @@ def _steps(cell, params, carry, past, xs):
 
 
 def _linear_scan(a, b, reverse=False):
-    """s_t = s_t-1 a_t + b_t for rows b [T, ..., n] and matrices a [T, ..., n, n]."""
+    """s_t = s_t-1 a_t + b_t for rows b [T, ..., K, n] and matrices a [T, ..., n, n]."""
 
     def join(early, late):
-        moved = jnp.einsum("...i,...ij->...j", early[1], late[0])
-        return early[0] @ late[0], moved + late[1]
+        return early[0] @ late[0], early[1] @ late[0] + late[1]
 
     return jax.lax.associative_scan(join, (a, b), reverse=reverse)[1]
 
@@ -131,29 +140,38 @@ def _linear_scan(a, b, reverse=False):
 def _solve(cell, max_iterations, params, carry, xs):
     start = _join(carry)
     steps = len(jax.tree.leaves(xs)[0])
-    tolerance = float(jnp.finfo(start.dtype).eps) ** 0.75
+    eps = float(jnp.finfo(start.dtype).eps)
+    tolerance = eps ** (2 / 3)
+    signs = jax.random.rademacher(jax.random.key(0), (steps, *start.shape), start.dtype)
 
     def round_(state):
-        states, _, count = state
+        states, *_, count = state
         past = jnp.concatenate([start[None], states[:-1]])
         value, a = _steps(cell, params, carry, past, xs)
-        b = value - jnp.einsum("...i,...ij->...j", past, a)
-        states = _linear_scan(a, b.at[0].add(jnp.einsum("...i,...ij->...j", start, a[0])))
-        past = jnp.concatenate([start[None], states[:-1]])
-        moved = jax.vmap(lambda c, x: _join(cell.step(params, _part(c, carry), x)[0]))(past, xs)
-        off = jnp.abs(moved - states) / (1 + jnp.abs(states))
-        return states, jnp.max(off, initial=0), count + 1
+        off, unit = value - states, 1 + jnp.abs(states)
+        moved = _linear_scan(a, jnp.stack([off, eps * unit * signs], axis=-2))
+        correction, rounding = moved[..., 0, :], moved[..., 1, :]
+        error = (jnp.abs(correction) + jnp.abs(rounding)) / unit
+        return states + correction, off / unit, error, count + 1
 
     def goes_on(state):
-        _, residual, count = state
-        return (residual > tolerance) & (count < max_iterations)
+        _, _, error, count = state
+        within = jnp.all(error <= tolerance)  # False for NaN, which `jnp.max` may drop.
+        diverged = (count > 0) & ~jnp.isfinite(error).all()
+        return ~within & ~diverged & (count < max_iterations)
 
     guess = jnp.broadcast_to(start, (steps, *start.shape))
-    first = guess, jnp.asarray(jnp.inf, start.dtype), jnp.zeros((), jnp.int32)
-    states, residual, count = jax.lax.while_loop(goes_on, round_, first)
-    converged = residual <= tolerance
+    unknown = jnp.full_like(guess, jnp.inf)
+    first = guess, unknown, unknown, jnp.zeros((), jnp.int32)
+    states, off, error, count = jax.lax.while_loop(goes_on, round_, first)
+    converged = jnp.all(error <= tolerance) & jnp.isfinite(states).all()
     states = jnp.where(converged, states, jnp.nan)
-    return _part(states, carry), NewtonReport(residual, count, converged)
+    return _part(states, carry), NewtonReport(_largest(off), _largest(error), count, converged)
+
+
+def _largest(x):
+    """The largest absolute value, or NaN unless all are finite: XLA's maximum may drop NaN."""
+    return jnp.where(jnp.isfinite(x).all(), jnp.max(jnp.abs(x), initial=0), jnp.nan)
 
 
 def _forward(cell, max_iterations, params, carry, xs):
@@ -168,7 +186,8 @@ def _backward(cell, max_iterations, residuals, cotangents):
     past = jnp.concatenate([_join(carry)[None], _join(states)[:-1]])
     _, a = _steps(cell, params, carry, past, xs)
     after = jnp.concatenate([a[1:], jnp.zeros_like(a[:1])])
-    g = _linear_scan(jnp.swapaxes(after, -1, -2), _join(d_states), reverse=True)
+    d_states = _join(d_states)[..., None, :]
+    g = _linear_scan(jnp.swapaxes(after, -1, -2), d_states, reverse=True)[..., 0, :]
 
     def forward(params, past, xs):
         step = partial(cell.step, params)

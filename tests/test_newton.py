@@ -42,13 +42,14 @@ def test_a_huge_number_in_one_carry_hides_no_error_in_another(float64):
     assert_close(got, want, 1e-10)
 
 
-def test_a_linear_recurrence_is_solved_in_one_round_and_its_residual_told(float64):
+def test_a_linear_recurrence_is_solved_in_one_round_and_confirmed_in_another(float64):
     cell = LinearRNNCell(H)
     params, xs, carry, _ = problem(cell)
     last, ys, report = unroll_newton(cell, params, xs, carry)
-    assert int(report.iterations) == 1
+    assert int(report.iterations) == 2
     assert report.converged
-    assert float(report.residual) < 1e-15
+    assert float(report.residual) < 1e-14
+    assert float(report.error) < 1e-14
     assert_close((last, ys), run(cell, params, xs, carry), 1e-10)
 
 
@@ -57,6 +58,8 @@ def test_the_residual_is_how_far_the_carries_are_from_a_run(float64):
     params, xs, carry, _ = problem(cell)
     rounds = [unroll_newton(cell, params, xs, carry, max_iterations=n)[2] for n in (1, 2, 100)]
     first, second, whole = (float(report.residual) for report in rounds)
+    assert first > second > whole
+    first, second, whole = (float(report.error) for report in rounds)
     assert first > second > whole
     assert [bool(report.converged) for report in rounds] == [False, False, True]
     assert 2 < int(rounds[2].iterations) <= 7
@@ -78,11 +81,40 @@ def diverging():
 
 def test_a_run_that_does_not_converge_is_an_error_outside_jit_and_nan_inside():
     cell, *given = diverging()
-    with pytest.raises(RunError, match=r"did not converge: its residual .* driver='plain'"):
+    with pytest.raises(RunError, match=r"did not converge: .* residual .* error .* driver='plain'"):
         unroll(cell, *given, driver="newton")
     last, ys = run(cell, *given, driver="newton")
     assert np.all(np.isnan(last.h))
     assert np.any(np.isnan(ys))
+
+
+def chaotic(gain, steps):
+    """An RNN whose states amplify small changes, as random recurrent matrices of this gain do."""
+    cell = RNNCell(64)
+    params = cell.init(jax.random.key(0), 3)
+    w_h = jax.random.normal(jax.random.key(1), (64, 64)) * gain / 8
+    return cell, params._replace(w_h=w_h), 0.1 * jax.random.normal(jax.random.key(2), (steps, 1, 3))
+
+
+def test_overflow_in_the_linearized_recurrence_is_not_taken_for_convergence():
+    cell, *given = chaotic(1.5, 200)
+    last, ys, report = unroll_newton(cell, *given)
+    assert not report.converged
+    assert np.isnan(report.error)
+    assert np.isnan(ys[1:]).all() and np.isnan(last.h).all()
+    with pytest.raises(RunError, match="did not converge"):
+        unroll(cell, *given, driver="newton")
+
+
+@pytest.mark.parametrize("gain, steps", [(0.5, 200), (1.0, 100), (1.5, 30), (1.5, 100)])
+def test_states_that_count_as_converged_are_those_of_exact_arithmetic(gain, steps, float64):
+    cell, params, xs = chaotic(gain, steps)
+    narrow = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), (params, xs))
+    _, ys, report = unroll_newton(cell, *narrow)
+    _, exact = unroll(cell, *jax.tree.map(lambda x: x.astype(jnp.float64), narrow), driver="plain")
+    assert bool(report.converged) == (gain <= 1 or steps < 100)
+    if report.converged:
+        np.testing.assert_allclose(ys, exact, atol=1e-4)
 
 
 def test_no_steps_return_the_carry_given(float64):
