@@ -117,25 +117,29 @@ def _draw(texts, truths, result):
     import numpy as np
     from dates import FORMS, PINYIN, decode_iso, encode, romanised
 
+    from rnn_jax.figures.style import font_with
     from rnn_jax.figures.training import training_figure
     from rnn_jax.figures.translation import attention_figure, translations_figure
 
     summary, made = result.summary, decode_iso(result.outputs)
     name = summary["cell"].upper() + " with attention" * summary["attention"]
     title = f"{name} writes dates in ISO form, seed {summary['seed']}"
-    forms, shown = np.arange(len(texts)) % len(FORMS), [romanised(text) for text in texts]
+    forms, font = np.arange(len(texts)) % len(FORMS), font_with("".join(PINYIN))
+    shown = texts if font else [romanised(text) for text in texts]
+    note = "" if font else " (Chinese characters in pinyin, which translate.py reads too)"
     figures = {
         "training.png": training_figure(result.rows, title, summary["test_accuracy"]),
-        "translations.png": translations_figure(shown, made, truths, forms, title),
+        "translations.png": translations_figure(shown, made, truths, forms, title + note, font),
     }
     if summary["attention"]:
         few = texts[: len(FORMS)]
         sources, lengths = map(jax.numpy.asarray, encode(few))
         weights = result.model.translate(sources.T, lengths, len(made[0])).weights
-        labels = [[PINYIN.get(character, character) for character in text] for text in few]
+        names = {} if font else PINYIN
+        labels = [[names.get(character, character) for character in text] for text in few]
         panels = [(labels[i], made[i], weights[:, :, i]) for i in ATTENDED]
         title = f"{name}: what is read for each character written, seed {summary['seed']}"
-        figures["attention.png"] = attention_figure(*zip(*panels, strict=True), title)
+        figures["attention.png"] = attention_figure(*zip(*panels, strict=True), title + note, font)
     return figures
 
 

@@ -1,6 +1,7 @@
 """Dates in the forms that people write them in, and as arrays; NumPy only."""
 
 import datetime
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,7 +35,7 @@ CHARACTERS = " ,-./0123456789abcdefghijlmnoprstuvwy" + NUMERALS + "十年月日"
 """All that the forms are made of; capital letters are read as small ones."""
 _SYLLABLES = "líng yī èr sān sì wǔ liù qī bā jiǔ shí nián yuè rì"
 PINYIN = dict(zip(NUMERALS + "十年月日", _SYLLABLES.split(), strict=True))
-"""How the Chinese characters are said, for where they cannot be shown."""
+"""Pinyin of the Chinese characters, for figures on machines without a font that has them."""
 LONGEST = 29
 """Characters of the longest, to which all are padded."""
 
@@ -66,6 +67,15 @@ def romanised(text: str) -> str:
     for character, syllable in PINYIN.items():
         text = text.replace(character, f" {syllable} ")
     return " ".join(text.split())
+
+
+def from_pinyin(text: str) -> str:
+    """The written date that `romanised` made a text of; other texts stay as they are."""
+    characters = {syllable: character for character, syllable in PINYIN.items()}
+    words = unicodedata.normalize("NFC", text).lower().split()
+    if not any(word in characters for word in words):
+        return text
+    return "".join(characters.get(word, word) for word in words)
 
 
 def split(test_dates: int) -> tuple[list[datetime.date], list[datetime.date]]:

@@ -34,7 +34,7 @@ def main(config: Config) -> None:
 def _translate(config):
     import jax
     import numpy as np
-    from dates import ISO_LENGTH, decode_iso, encode
+    from dates import ISO_LENGTH, decode_iso, encode, from_pinyin
 
     from rnn_jax.models.encoder_decoder import build_encoder_decoder
     from rnn_jax.runs import load_run
@@ -56,7 +56,7 @@ def _translate(config):
         line = line.strip().strip("\ufeff")
         try:
             _check_decoded(line)
-            made = translate(*encode([line]))
+            made = translate(*encode([from_pinyin(line)]))
         except InputError as error:
             print(error, flush=True)
             continue

@@ -5,7 +5,9 @@ import io
 import re
 import shutil
 import sys
+import unicodedata
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from drawings import flaws
 from test_mnist_lstm import ROOT
 
 from rnn_jax import InputError
-from rnn_jax.figures import translation
+from rnn_jax.figures import style, translation
 
 sys.path.insert(0, str(ROOT / "experiments"))
 import date_translation
@@ -124,6 +126,38 @@ def test_it_learns_and_goes_on_as_if_uncut_and_answers_lines(
     for answer in (first, last):
         assert re.match(r"[\d-]{10}  \d+\.\d%", answer)
     assert "got 0" in empty and "'?'" in unknown
+
+
+def test_pinyin_of_a_figure_can_be_pasted_back():
+    for date in (datetime.date(2025, 3, 3), datetime.date(1970, 12, 31)):
+        for text in dates.written(date):
+            shown = dates.romanised(text)
+            assert not set(shown) & set(dates.PINYIN)
+            assert dates.from_pinyin(shown) == text
+            assert dates.from_pinyin(unicodedata.normalize("NFD", shown)) == text
+
+
+@pytest.mark.parametrize("font", [None, "DejaVu Sans"])
+def test_figures_show_chinese_characters_where_there_is_a_font(font, monkeypatch):
+    """The font that is there lacks them, but is looked for in a stub."""
+    monkeypatch.setattr(style, "font_with", lambda _: font)
+    texts, truths = ["2025年3月3日"], ["2025-03-03"]
+    row = {"examples": 1, "loss": 1.0, "batch_accuracy": 1.0}
+    summary = {"cell": "lstm", "attention": False, "seed": 0, "test_accuracy": 1.0}
+    result = SimpleNamespace(
+        summary=summary, rows=[row], outputs=dates.encode_iso([datetime.date(2025, 3, 3)])
+    )
+    figure = date_translation._draw(texts, truths, result)["translations.png"]
+    shown = [text.get_text() for text in figure.axes[0].texts]
+    assert ("2025年3月3日" in shown) == bool(font)
+    assert ("2025 nián 3 yuè 3 rì" in shown) == (not font)
+    assert ("pinyin, which translate.py" in figure._suptitle.get_text().replace("\n", " ")) == (
+        not font
+    )
+
+
+def test_a_font_without_the_characters_is_not_taken():
+    assert style.font_with("\U0010fffd") is None
 
 
 def test_an_interrupted_translator_says_only_that(monkeypatch, capsys):

@@ -1,6 +1,8 @@
 """The style that all figures share, and how a figure reaches the disk; pyplot stays unaware."""
 
+import functools
 import io
+import re
 import textwrap
 import threading
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager, get_font
 
 from rnn_jax.sealed import replacing
 
@@ -32,6 +35,29 @@ STYLE = {
 }
 WIDTH, MARGIN, DPI = 8.0, 0.12, 150
 _LOCK = threading.RLock()
+
+
+CJK = re.compile(
+    r"noto (sans|serif) (cjk|sc|tc|hk|jp|kr)|source han|wenquanyi|wqy|droid sans fallback|ar pl|"
+    r"simhei|simsun|microsoft (yahei|jhenghei)|pingfang|heiti|songti|hiragino|arial unicode|"
+    r"(ms|yu) (gothic|mincho)|ipa.*(gothic|mincho)|takao|vl gothic|unifont|malgun|nanum",
+    re.IGNORECASE,
+)
+"""Families of fonts with Chinese characters, which the font of the figures does not have."""
+
+
+@functools.cache
+def font_with(characters: str) -> str | None:
+    """The family of an installed font that has Chinese characters such as these, or None."""
+    for entry in fontManager.ttflist:
+        if CJK.search(entry.name):
+            try:
+                font = get_font(entry.fname)
+            except (OSError, RuntimeError):  # Taken away, or not a font, since it was listed.
+                continue
+            if all(font.get_char_index(ord(character)) for character in characters):
+                return entry.name
+    return None
 
 
 @contextmanager

@@ -30,10 +30,12 @@ def translations_figure(
     truths: Sequence[str],
     forms: ArrayLike,
     title: str,
+    font: str | None = None,
 ) -> Figure:
     """A table: of each form of a source the first and how many were right, and the first mistakes.
 
-    Characters that are wrong are marked. `forms` [N] is the number of each source's form.
+    Characters that are wrong are marked. `forms` [N] is the number of each source's form; `font` a
+    family for characters that the font of the figures lacks.
 
     Raises:
       InputError: no sources, or lengths that differ.
@@ -67,11 +69,15 @@ def translations_figure(
             page.hlines(y - 0.08, MARGIN, WIDTH - MARGIN, color=LINE)
             for i, note in rows:
                 y -= LINE_HEIGHT
-                page.text(MARGIN, y - 0.06, sources[i], parse_math=False)
+                page.text(MARGIN, y - 0.06, sources[i], parse_math=False, family=_families(font))
                 _draw_marked(page, y - 0.06, translations[i], truths[i])
                 page.text(NOTE, y - 0.06, note, color=MUTED)
             y -= 1.8 * LINE_HEIGHT
     return figure
+
+
+def _families(font):
+    return ["DejaVu Sans", *([font] if font else [])]
 
 
 def _draw_marked(page, y, made, truth) -> None:
@@ -87,11 +93,13 @@ def attention_figure(
     translations: Sequence[str],
     weights: Sequence[ArrayLike],
     title: str,
+    font: str | None = None,
 ) -> Figure:
     """What each character of a translation attended to in its source, two panels a row.
 
     sources: the labels of each source's steps; translations: of T characters each; weights [T, S]
-    of each, in [0, 1], of which the steps that have no label are left out.
+    of each, in [0, 1], of which the steps that have no label are left out; font: a family for
+    characters that the font of the figures lacks.
     """
     rows = -(-len(sources) // 2)
     with house_style():
@@ -100,7 +108,7 @@ def attention_figure(
         for axes, labels, made, shown in zip(panels, sources, translations, weights, strict=False):
             shown = np.asarray(shown)[:, : len(labels)]
             axes.imshow(shown, "Blues", vmin=0, vmax=1)
-            axes.set_xticks(range(len(labels)), labels, size=8)
+            axes.set_xticks(range(len(labels)), labels, size=8, family=_families(font))
             axes.set_yticks(range(len(made)), made, size=8)
             name_axes(axes, "read", "written; each row adds up to 1")
             axes.tick_params(length=0)
