@@ -10,8 +10,9 @@ from timing import interleave, spread, turn
 
 from rnn_jax.cli import check_at_least, check_at_most, run
 from rnn_jax.errors import InputError
+from rnn_jax.files import append_rows
 from rnn_jax.paths import local_path
-from rnn_jax.rows import append_rows, facts, read_rows
+from rnn_jax.rows import facts, read_rows
 
 ROWS = "features.jsonl"
 BARE, INPUTS = "bare layer", "bare layer, gradient by inputs too"
@@ -47,13 +48,13 @@ def main(config: Config) -> None:
     config = dataclasses.replace(config, out_dir=local_path(config.out_dir))
     if not config.replot:
         _check(config)
-        from rnn_jax.rundir import RunDir, move_aside
+        from rnn_jax.rundir import exclusive
 
-        move_aside(config.out_dir)
-        out = RunDir(config.out_dir)
-        out.write("config.json", dataclasses.asdict(config))
-        for name in dict.fromkeys(config.cells):
-            append_rows(out.path / ROWS, _measure(config, name))
+        with exclusive(config.out_dir) as out:
+            out.move_aside()
+            out.write("config.json", dataclasses.asdict(config))
+            for name in dict.fromkeys(config.cells):
+                append_rows(out.path / ROWS, _measure(config, name))
     print("", *summary(read_rows(config.out_dir / ROWS)), sep="\n")
 
 

@@ -10,7 +10,9 @@ from worker import JAX_PLATFORMS
 
 from rnn_jax.cli import check_at_least, run
 from rnn_jax.errors import InputError
-from rnn_jax.rows import append_rows, facts, read_rows, resume_rows
+from rnn_jax.files import append_rows
+from rnn_jax.paths import local_path
+from rnn_jax.rows import facts, read_rows, resume_rows
 
 ROWS = "gradient_flow.jsonl"
 DRAWN_ONLY = ("cells", "cell", "lengths", "hidden_size", "init", "task")
@@ -63,17 +65,27 @@ class Config:
 
 def main(config: Config) -> None:
     """Measure each point of the grid, write rows and figures, print what they say."""
-    if not config.replot:
-        _check(config)
-        _measure(config)
+    if config.replot:
+        _show(local_path(config.out_dir))
+        return
+    _check(config)
+    networks = _start(config)
+    from rnn_jax.rundir import exclusive
+
+    with exclusive(config.out_dir) as out:
+        _measure(config, networks, out)
+        _show(out.path)
+
+
+def _show(folder):
     import flow_figures
     import flow_report
 
-    rows = read_rows(config.out_dir / ROWS)
+    rows = read_rows(folder / ROWS)
     if not rows:
-        raise InputError(f"{config.out_dir / ROWS} holds no rows; measure without --replot first.")
+        raise InputError(f"{folder / ROWS} holds no rows; measure without --replot first.")
     flow_report.show(rows)
-    for path in flow_figures.draw(rows, config.out_dir):
+    for path in flow_figures.draw(rows, folder):
         print(f"wrote    {path}")
 
 
@@ -92,7 +104,8 @@ def _check(config):
         raise InputError(f"--lengths must be at least 1, got {min(config.lengths)}.")
 
 
-def _measure(config):
+def _start(config):
+    """The networks to measure, once JAX has started on the device."""
     import jax
 
     jax.config.update("jax_platforms", JAX_PLATFORMS[config.device])
@@ -100,12 +113,15 @@ def _measure(config):
         jax.devices()
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"JAX finds no {config.device} here; take another --device.") from error
+    return _networks(config)
+
+
+def _measure(config, networks, out):
     import flow_measure
 
-    networks = _networks(config)
     found = facts()
     settings = {name: getattr(config, name) for name in SETTINGS}
-    rows = resume_rows(config.out_dir / ROWS, settings, found)
+    rows = resume_rows(out, ROWS, settings, found, ("cell", "init", "T", "seed", "timing"))
     done = {(row["cell"], row["init"], row["T"], row["seed"]): row for row in rows}
     timings = {(row["cell"], row["T"]): row["timing"] for row in rows}
     for name, reason in networks.skipped.items():
@@ -130,7 +146,7 @@ def _measure(config):
                     **flow_measure.measure(subject, config.lyapunov),
                     **found,
                 }
-                append_rows(config.out_dir / ROWS, [row])
+                append_rows(out.path / ROWS, [row])
                 progress.update()
 
 

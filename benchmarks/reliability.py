@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from rnn_jax.cli import check_at_least, run
 from rnn_jax.errors import InputError, RunError
-from rnn_jax.rows import append_rows, facts
+from rnn_jax.files import append_rows
+from rnn_jax.rows import facts
 
 ROWS = "reliability.jsonl"
 Trial = Literal["kill", "flip", "truncate", "disk-full", "sigterm", "sigint", "dead-peer"]
@@ -57,16 +58,21 @@ class Config:
 def main(config: Config) -> None:
     """Do all trials, write a row for each and a summary; RunError if anything is lost."""
     check_at_least(config, kills=0, flips=0, truncations=0)
-    if (config.out_dir / ROWS).exists():
-        raise InputError(f"{config.out_dir} holds results; give another --out-dir.")
-    from rnn_jax.rundir import RunDir
+    from rnn_jax.rundir import exclusive
 
-    out, found = RunDir(config.out_dir), facts()
+    with exclusive(config.out_dir) as out:
+        if (out.path / ROWS).exists():
+            raise InputError(f"{out.path} holds results; give another --out-dir.")
+        _run(config, out)
+
+
+def _run(config, out):
+    found = facts()
     line = "device   {cores} cores of {processor}, jax {jax}, Python {python}, commit {git_commit}"
     print(line.format(**found))
     rows = _try_all(config, out.path, found)
     _show(rows)
-    (out.path / "reliability.md").write_text("\n".join(_page(rows)) + "\n")
+    out.write_text("reliability.md", "\n".join(_page(rows)) + "\n")
     print(f"wrote    {out.path / ROWS}\nwrote    {out.path / 'reliability.md'}")
     lost = [row for row in rows if row["outcome"] == "lost"]
     if lost:

@@ -13,8 +13,9 @@ from team import Team
 
 from rnn_jax.cli import check_at_least, check_at_most, run
 from rnn_jax.errors import InputError
+from rnn_jax.files import append_rows
 from rnn_jax.paths import local_path
-from rnn_jax.rows import append_rows, read_rows
+from rnn_jax.rows import read_rows
 
 ROWS, JOB_ROWS, FIGURE = "throughput.jsonl", "mnist_job.jsonl", "throughput.png"
 SIZE_FLAGS = "--lengths", "--batch-size", "--input-size", "--hidden-size"
@@ -77,14 +78,14 @@ def main(config: Config) -> None:
     profile = config.profile and writable_folder("--profile", config.profile)
     import report
 
-    from rnn_jax.rundir import RunDir, move_aside
+    from rnn_jax.rundir import exclusive
 
     with (
+        exclusive(config.out_dir) as out,
         tempfile.TemporaryDirectory() as scratch,
         Team(config.device, config.drivers, config.devices, peers, pythons) as team,
     ):
-        earlier = move_aside(config.out_dir)
-        out = RunDir(config.out_dir)
+        earlier = out.move_aside()
         out.write("config.json", dataclasses.asdict(config))
         report.show_start(team.facts, team.absent, earlier)
         if config.job:
@@ -97,7 +98,7 @@ def main(config: Config) -> None:
             rows, absent = measure_layer(team, problem, config.repeats, profile)
             append_rows(out.path / ROWS, rows)
             report.show_layer(rows, absent)
-    _show_all(read_rows(out.path / ROWS), out.path)
+        _show_all(read_rows(out.path / ROWS), out.path)
 
 
 def _problems(config) -> list[Problem]:
@@ -171,13 +172,14 @@ def _job_data(config, scratch):
 def _replot(config):
     import report
 
-    if (config.out_dir / JOB_ROWS).exists():
-        _show_job(read_rows(config.out_dir / JOB_ROWS), {})
+    folder = local_path(config.out_dir)
+    if (folder / JOB_ROWS).exists():
+        _show_job(read_rows(folder / JOB_ROWS), {})
         return
-    rows = read_rows(config.out_dir / ROWS)
+    rows = read_rows(folder / ROWS)
     for group in report.groups(rows):
         report.show_layer(group, {})
-    _show_all(rows, config.out_dir)
+    _show_all(rows, folder)
 
 
 def _show_job(rows, absent):

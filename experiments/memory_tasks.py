@@ -7,7 +7,9 @@ from pathlib import Path
 
 from rnn_jax.cli import check_at_least, check_positive, run
 from rnn_jax.errors import InputError
-from rnn_jax.rows import append_rows, facts, read_rows, resume_rows
+from rnn_jax.files import append_rows, writing
+from rnn_jax.paths import local_path
+from rnn_jax.rows import facts, read_rows, resume_rows
 
 ROWS = "memory_tasks.jsonl"
 SETTINGS = (
@@ -15,6 +17,8 @@ SETTINGS = (
     *("batch_size", "learning_rate", "clip_norm"),
 )
 """How every cell is trained."""
+KEYS = ("task", "cell", "T", "seed", "solved", "steps", "errors", "criterion", "max_steps")
+"""What tables and figure need of each row."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,29 +75,52 @@ class Config:
 
 def main(config: Config) -> list[dict]:
     """Train what has no row yet, write rows and figure, print the tables; all rows."""
-    if not config.replot:
-        config.check()
-        _train(config)
+    folder = local_path(config.out_dir)
+    if config.replot:
+        return _show(folder)
+    config.check()
+    points = _points(config)
+    from rnn_jax.rundir import exclusive
+
+    with exclusive(folder) as out:
+        _train(config, points, out)
+        return _show(folder)
+
+
+def _show(folder):
+    """Print the tables and draw the figure of the rows in a folder; the rows."""
     import memory_report
 
     from rnn_jax.figures import style
+    from rnn_jax.solving import Point
 
-    path, figure = config.out_dir / ROWS, config.out_dir / "success.png"
-    rows = read_rows(path)
+    path, figure = folder / ROWS, folder / "success.png"
+    found = {}
+    for row in read_rows(path, KEYS):
+        found.setdefault(tuple(row[name] for name in Point._fields), row)
+    rows = list(found.values())
     if not rows:
         raise InputError(f"{path} holds no rows; train without --replot first.")
     print("\n".join(memory_report.summary(rows)))
-    style.save(memory_report.success_figure(rows), figure)
+    with writing(figure):
+        style.save(memory_report.success_figure(rows), figure)
     print(f"wrote    {path}\nwrote    {figure}")
     return rows
 
 
-def _train(config):
+def _points(config):
+    from rnn_jax import mesh, solving
+
+    mesh.start_devices(config.devices)
+    lengths = {"adding": config.adding, "copy": config.copy}
+    return solving.grid(config.cells, lengths, config.seeds, config.hidden_size)
+
+
+def _train(config, points, out):
     import memory_report
 
     from rnn_jax import mesh, solving, tasks
 
-    mesh.start_devices(config.devices)
     devices = mesh.data_mesh(config.batch_size, config.devices)
     settings = {name: getattr(config, name) for name in SETTINGS}
 
@@ -101,11 +128,9 @@ def _train(config):
     def compiled(cell, task, T):
         return solving.make_attempt(cell, tasks.TASKS[task], T, devices=devices, **settings)
 
-    lengths = {"adding": config.adding, "copy": config.copy}
-    points = solving.grid(config.cells, lengths, config.seeds, config.hidden_size)
-    path, shared = config.out_dir / ROWS, settings | {"hidden_size": config.hidden_size}
+    shared = settings | {"hidden_size": config.hidden_size}
     found = facts() | {"device_count": devices.size}
-    rows = resume_rows(path, shared, found)
+    rows = resume_rows(out, ROWS, shared, found, KEYS)
     done = {tuple(row[name] for name in solving.Point._fields) for row in rows}
     for number, point in enumerate(points, 1):
         if point in done:
@@ -114,7 +139,7 @@ def _train(config):
         start = time.perf_counter()
         result = compiled(cell, point.task, point.T)(point.seed, init)
         row = point._asdict() | result._asdict() | {"seconds": time.perf_counter() - start}
-        append_rows(path, [row | shared | found])
+        append_rows(out.path / ROWS, [row | shared | found])
         print(f"{number:3d}/{len(points)}  {memory_report.sentence(row)}", flush=True)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from rnn_jax.cli import check_at_least, check_positive
+from rnn_jax.errors import InputError
 
 FREE = (
     *("devices", "coordinator", "num_processes", "process_id", "data_dir", "out_dir", "resume"),
@@ -13,6 +14,12 @@ FREE = (
     *("text", "prompt", "sample_length", "temperature", "guidance"),
 )
 """The settings that a resumed run may change: where and how it runs, not what it trains."""
+
+LENGTHS = "examples", "steps", "extensions"
+"""The settings that a resumed run may increase, and the record of that."""
+
+MOST_STEPS = 2**31 - 1
+"""Steps are counted in 32 bits."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +49,8 @@ class TrainConfig:
     out_dir: Path
     """Folder for results; where the default holds a run, the next free one: -2, -3, ..."""
     resume: bool = False
-    """Go on from the newest valid checkpoint in the folder for results."""
+    """Continue the run in --out-dir, or the numbered one with the highest number, from its newest
+    valid checkpoint."""
     checkpoint_every: int = 0
     """Steps between two checkpoints; 0 saves every half minute, less often if that takes long."""
     keep: int = 2
@@ -64,3 +72,13 @@ class TrainConfig:
         check_positive(self, "learning_rate")
         check_at_least(self, batch_size=1, log_every=1, keep=1, max_bad_steps=1)
         check_at_least(self, clip_norm=0, devices=0, seed=0, checkpoint_every=0)
+        if not self.clip_norm < float("inf"):
+            raise InputError(f"--clip-norm must be finite, got {self.clip_norm}; 0 leaves it out.")
+        if self.seed >= 2**32:
+            raise InputError(f"--seed must be below 2**32, got {self.seed}.")
+        steps = getattr(self, "steps", 1)
+        if steps > MOST_STEPS:
+            raise InputError(
+                f"a run can have {MOST_STEPS:,} steps, and {steps:,} are too many; "
+                "take fewer --examples or --steps."
+            )

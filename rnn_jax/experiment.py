@@ -18,12 +18,13 @@ from flax import nnx
 from jax.sharding import Mesh
 from matplotlib.figure import Figure
 
-from rnn_jax import mesh, rows, rundir, runs, train
+from rnn_jax import mesh, records, rows, rundir, runs, train
 from rnn_jax.batches import Order
 from rnn_jax.config import TrainConfig
 from rnn_jax.figures import style
 from rnn_jax.fit import compile_timed
-from rnn_jax.loop import METRICS, Loop
+from rnn_jax.loop import Loop
+from rnn_jax.metrics import METRICS
 from rnn_jax.numerics import clip_by_global_norm
 from rnn_jax.rundir import RunDir
 from rnn_jax.typing import Data, Memory
@@ -96,11 +97,12 @@ def opened(config: TrainConfig) -> Iterator[tuple[TrainConfig, Mesh, RunDir]]:
     """
     mesh.start_devices(config.devices, config.coordinator, config.num_processes, config.process_id)
     devices = mesh.data_mesh(config.batch_size, config.devices)
-    with mesh.all_present():
-        folder = rundir.choose_folder(config.out_dir, type(config).out_dir, config.resume)
-        out = RunDir(folder)
-        with contextlib.redirect_stdout(sys.stdout if out.writes else io.StringIO()):
-            yield dataclasses.replace(config, out_dir=folder), devices, out
+    with (
+        mesh.all_present(),
+        rundir.claim(config.out_dir, type(config).out_dir, config.resume) as out,
+        contextlib.redirect_stdout(sys.stdout if out.writes else io.StringIO()),
+    ):
+        yield dataclasses.replace(config, out_dir=out.path), devices, out
 
 
 def conduct(
@@ -112,6 +114,7 @@ def conduct(
       InputError, RunError, Stopped: see `Loop`.
     """
     settings = dataclasses.asdict(config) | dict(experiment.facts)
+    settings["experiment"] = type(config).out_dir.name
     facts = rows.facts() | {"device_count": devices.size, "data_source": experiment.source}
     _print_start(config, facts)
     training = Loop(out, config, settings, config.steps)
@@ -168,7 +171,7 @@ def conduct(
         figures = experiment.draw(Result(model_of(params), outputs, training.rows, summary))
         _save(figures, out)
         written += figures
-    out.write("summary.json", summary)
+    summary = records.write_summary(out, summary)
     _print_end(experiment.verdict, summary)
     for name in written:
         print(f"wrote    {out.path / name}")

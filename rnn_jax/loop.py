@@ -1,33 +1,33 @@
 """A run from its first step to its last: rows, checkpoints, signals, and numbers gone bad."""
 
-import shlex
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping
 
 import jax
-import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 from tqdm import tqdm
 
+from rnn_jax import metrics, records
+from rnn_jax.bad_steps import why_bad
 from rnn_jax.batches import Order
 from rnn_jax.best import check_metric
 from rnn_jax.checkpoint import Checkpoints
 from rnn_jax.config import FREE, TrainConfig
 from rnn_jax.errors import InputError, RunError, Stopped
+from rnn_jax.files import as_line
 from rnn_jax.fit import ROW, fit
 from rnn_jax.mesh import largest, replicated
-from rnn_jax.numerics import first_bad_leaf, first_bad_primitive
-from rnn_jax.rundir import RunDir, read_json
-from rnn_jax.runs import CHECKPOINTS, differences, environment, held
+from rnn_jax.metrics import METRICS
+from rnn_jax.rows import resume_command
+from rnn_jax.rundir import RunDir
+from rnn_jax.runs import CHECKPOINTS, environment, held
 from rnn_jax.sealed import sweep
 from rnn_jax.signals import requests
-from rnn_jax.train import TrainState, batch_of, example_keys
+from rnn_jax.train import TrainState
 from rnn_jax.typing import Data
 
-METRICS = "metrics.jsonl"
 SAVE_SECONDS = 30
 """The least time between two checkpoints by default; at most one call more is lost."""
 SAVE_SHARE = 20
@@ -52,45 +52,68 @@ class Loop:
         if config.decay == "cosine":
             self.learning_rate = optax.cosine_decay_schedule(config.learning_rate, steps)
         self.rows: list[dict] = []
+        self._tally, self._regular = metrics.Tally(), metrics.Tally()
         self.seconds = 0.0
 
     def finished(self) -> dict | None:
-        """The summary of the run to resume, if there is one and it answers what is asked now.
+        """The summary of the run to resume, if it is finished and its settings are those of now.
 
         Raises:
-          InputError: the run was made with other settings.
+          InputError: the run was made with other settings, or its rows are damaged.
         """
         if not self.config.resume:
             return None
-        saved = read_json(self.out.path / "config.json")
+        facts = records.sealed_facts(self.out.path)
+        saved = records.saved_settings(self.out, facts)
         if saved is not None:
-            self._check_same(saved)
-        summary = read_json(self.out.path / "summary.json")
-        asked = held(self.settings)
-        same = summary and all(summary[name] == asked.get(name) for name in FREE if name in summary)
-        return summary if same else None
+            records.check_same(self.out, self.settings, saved)
+        summary = records.read_summary(self.out, facts)
+        if summary is None or summary.get("steps", self.steps) != self.steps:
+            return None
+        now = held(self.settings)
+        if any(summary[name] != now.get(name) for name in FREE if name in summary):
+            return None
+        if facts is not None:
+            metrics.read_metrics(self.out, self.steps, facts)
+        return summary
 
     def start(self, state: TrainState, mesh: Mesh) -> TrainState:
         """The state to train from: that of the newest valid checkpoint on --resume, or `state`.
 
         Raises:
-          InputError: the checkpoint is of other settings, or none is valid.
+          InputError: the checkpoint has other settings, or none is valid; rows are damaged, or
+            their checkpoint is missing.
         """
         restored = self.checkpoints.restore(state) if self.config.resume else None
+        done = restored.step if restored else 0
         if restored is None:
-            self.out.write("config.json", self.settings)
             if self.config.resume:
-                print(f"resume   {self.out.path} has no checkpoint: training starts anew")
+                metrics.check_not_begun(self.out)
+                print(f"resume   {self.out.path} has no checkpoint: training starts at step 0")
+            self.out.write(records.CONFIG, self.settings)
+            self.out.write_text(metrics.PENDING, "")
         else:
-            self._check_same(restored.facts["settings"])
+            then = restored.facts["settings"]
+            records.check_same(self.out, self.settings, then)
+            if done > self.steps:
+                raise InputError(
+                    f"the run in {self.out.path} has {done} steps already, more than {self.steps}; "
+                    "give at least as many --examples or --steps, or another --out-dir."
+                )
+            extended = done < self.steps
+            self.rows = metrics.read_metrics(self.out, done, restored.facts, extended=extended)
+            if extended:  # A run that had been this long from the start has no row at its old end.
+                self.rows = [row for row in self.rows if self._is_regular(row)]
             self.seconds = restored.facts["train_seconds"]
+            self.settings |= records.extend(self.out, self.settings, then, done)
             state = jax.device_put(restored.tree, replicated(mesh))
-            print(f"resume   from step {restored.step} in {self.out.path}")
+            print(f"resume   from step {done} in {self.out.path}")
         if self.out.writes:
             sweep(self.out.path)
-        done = restored.step if restored else 0
+        self._tally = metrics.Tally(self.rows)
+        self._regular = metrics.Tally(filter(self._is_regular, self.rows))
         self.checkpoints.set_aside(done)
-        self.rows = self.out.cut_rows(METRICS, done)
+        self.out.write_text(METRICS, "".join(map(as_line, self.rows)))
         return state
 
     def train(
@@ -137,25 +160,20 @@ class Loop:
                         shown = time.perf_counter()
                         begun += shown - looked
                 if step < self.steps and int(state.skipped_in_row) >= config.bad_steps_allowed:
-                    raise RunError(self._why_bad(gradient, state, data, order))
+                    raise RunError(why_bad(gradient, state, data, order, config.debug_nans))
                 stop, due = largest(request.signal, self._is_due(step, saved, row))
                 if stop or due or step == self.steps:
                     facts = {"settings": self.settings, "train_seconds": self.seconds, "row": row}
+                    facts |= {"rows": self._tally.seal(), "regular_rows": self._regular.seal()}
                     facts |= {"versions": environment()}
                     background = not stop and step < self.steps
                     self.checkpoints.save(step, state, facts, background=background)
+                    if self.checkpoints.steps():
+                        self.out.remove(metrics.PENDING)
                     saved = time.perf_counter()
                 if stop and step < self.steps:
                     raise Stopped(int(stop), self._how_to_go_on(int(stop), step))
         return state
-
-    def _check_same(self, saved):
-        changed = differences(self.settings, saved)
-        if changed:
-            raise InputError(
-                f"the run in {self.out.path} was made with other settings: {', '.join(changed)}; "
-                "resume it with those, or give another --out-dir."
-            )
 
     def _progress_bar(self, examples):
         total = self.steps * self.config.batch_size
@@ -173,6 +191,9 @@ class Loop:
         row |= {"learning_rate": rate, "clip_factor": factor}
         self.rows.append(row)
         self.out.append(METRICS, row)
+        self._tally.add(row)
+        if self._is_regular(row):
+            self._regular.add(row)
         skipped = f"  skipped {row['skipped_steps']}" if row["skipped_steps"] else ""
         bar.write(
             f"step {row['step']:>{len(str(self.steps))}}/{self.steps}  "
@@ -182,6 +203,9 @@ class Loop:
         )
         bar.set_postfix(metrics)
         bar.update(row["examples"] - bar.n)
+
+    def _is_regular(self, row):
+        return row["step"] % self.config.log_every == 0
 
     def _is_due(self, step, saved, row):
         """Whether to save now; the first of several processes decides for all."""
@@ -196,37 +220,10 @@ class Loop:
         return ready and passed >= SAVE_SECONDS
 
     def _how_to_go_on(self, number, step):
-        command = ["python", *sys.argv]
-        for flag, value in {"--out-dir": [str(self.config.out_dir)], "--resume": []}.items():
-            command += [flag, *value] if flag not in command else []
         name = signal.Signals(number).name
         return (
             f"{name} after step {step} of {self.steps}; all is saved, go on with: "
-            f"{shlex.join(command)}"
-        )
-
-    def _why_bad(self, gradient, state, data, order):
-        """What was wrong with the last step; all that it was made of is still at hand."""
-        state, data = jax.device_get((state, data))
-        step = int(state.step)
-        batch = batch_of(data, order.indices(step - 1, 1)[0])
-        keys = example_keys(state._replace(step=step - 1), jnp.arange(order.batch_size))
-        args = jax.device_put((state.params, batch, keys, state.memory))
-        (loss, _), grads = jax.jit(gradient)(*args)
-        leaf = first_bad_leaf(grads)
-        gradients = (
-            f"the gradient of {leaf} was the first that is not finite"
-            if leaf
-            else "every gradient was finite, and the update by them was not"
-        )
-        count = int(state.skipped_in_row)
-        text = f"step {step} was skipped, the last of {count} in a row: loss {loss}, {gradients}"
-        if self.config.debug_nans:
-            primitive = first_bad_primitive(gradient, *args) or "none of the model's own operations"
-            return f"{text}; the first bad number: {primitive}."
-        return (
-            f"{text}; the parameters are those before. Take a lower --learning-rate or "
-            "--clip-norm 1, or let --debug-nans name the operation."
+            f"{resume_command(self.out.path)}"
         )
 
 

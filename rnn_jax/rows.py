@@ -9,12 +9,16 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rnn_jax.errors import InputError
-from rnn_jax.sealed import replacing
+from rnn_jax.files import as_line
+
+if TYPE_CHECKING:
+    from rnn_jax.rundir import RunDir
 
 VERSIONS = ("device", "processor", "cores", "jax", "jaxlib", "python")
 """The facts that rows of one file share."""
@@ -35,6 +39,23 @@ def facts() -> dict[str, str | int | None]:
 def command() -> str:
     """What was typed to start this process."""
     return shlex.join(["python", *sys.argv])
+
+
+def resume_command(folder: Path) -> str:
+    """The command that continues this process's run in `folder`, to be typed as it is."""
+    typed = list(sys.orig_argv)
+    if typed[len(typed) - len(sys.argv) + 1 :] != sys.argv[1:]:
+        typed = ["python", *sys.argv]
+    rest = typed[: len(typed) - len(sys.argv) + 1]
+    arguments = iter(sys.argv[1:])
+    for argument in arguments:
+        flag, equals, _ = argument.replace("_", "-").partition("=")
+        if flag == "--out-dir":
+            if not equals:
+                next(arguments, None)
+        elif flag not in ("--resume", "--no-resume"):
+            rest.append(argument)
+    return shlex.join([*rest, "--out-dir", str(folder), "--resume"])
 
 
 def cores() -> int:
@@ -65,57 +86,86 @@ def _git_commit() -> str | None:
     return found.stdout.strip()
 
 
-def read_rows(path: Path) -> list[dict]:
-    """The rows of a file of JSON lines; an unfinished last line, of a run cut off, is left out.
-
-    Raises:
-      InputError: no such file, or a line in it that is no row.
-    """
-    try:
-        lines = path.read_text().splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as rows ({error}).") from error
-
-
-def append_rows(path: Path, rows: Iterable[Mapping]) -> None:
-    """Add rows to a file of JSON lines; they are on disk when this returns."""
-    with open(path, "a") as file:
-        file.write("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def resume_rows(path: Path, settings: Mapping[str, Any], found: Mapping[str, Any]) -> list[dict]:
-    """Make the folder of `path`, a file of rows, ready; the rows that are in it already.
-
-    They are kept where they were made with the same settings on the same machine, as config.json
-    beside them says; else the folder is moved aside. Both are told on standard output.
+def read_rows(path: Path, keys: Collection[str] = ()) -> list[dict]:
+    """The rows of a file of JSON lines, without an unfinished last line, of a run that was cut off.
 
     Args:
-      path: the file of rows.
-      settings: what all its rows share.
-      found: the facts of this process.
+      path: the file.
+      keys: what each row must hold.
 
     Raises:
-      InputError: the folder cannot be written.
+      InputError: there is no such file, or a line of it is no row.
     """
-    from rnn_jax.rundir import RunDir, move_aside
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read as rows ({reason}).") from error
+    return parse_rows(path, content, keys)
+
+
+def parse_rows(path: Path, content: bytes, keys: Collection[str] = ()) -> list[dict]:
+    """The rows in the content of the file `path`, see `read_rows`."""
+    rows = []
+    for number, line in enumerate(content.split(b"\n")[:-1], 1):
+        try:
+            row = json.loads(line.decode())
+        except (ValueError, RecursionError) as error:
+            row, reason = None, f"it is no JSON ({error})"
+        else:
+            reason = f"it is no JSON object: {textwrap.shorten(str(row), 60)}"
+        if isinstance(row, dict):
+            missing = [key for key in keys if key not in row]
+            if not missing:
+                rows.append(row)
+                continue
+            reason = f"it has no {missing[0]}"
+        raise InputError(
+            f"{path} cannot be read as rows: line {number} is damaged, {reason}; "
+            "put the file back from a copy, or take that line out of it."
+        )
+    return rows
+
+
+def resume_rows(
+    out: "RunDir", name: str, settings: Mapping[str, Any], found: Mapping[str, Any], keys=()
+) -> list[dict]:
+    """Prepare a folder for a file of rows; return the rows that it holds already.
+
+    They are kept if they were made with the same settings on the same machine, according to the
+    config.json beside them; otherwise the folder is moved aside. Standard output says which.
+
+    Args:
+      out: the folder, locked, see `rnn_jax.rundir.exclusive`.
+      name: the file of rows.
+      settings: the settings that all rows share.
+      found: the facts of this process.
+      keys: what each row must hold.
+
+    Raises:
+      InputError: the rows or the config.json are damaged.
+      RunError: the folder cannot be written.
+    """
+    from rnn_jax.rundir import read_json
 
     line = "device   {cores} cores of {processor}, {device}, jax {jax}, Python {python}, commit "
     print(line.format(**found) + str(found["git_commit"]))
     shared = {name: str(value) for name, value in settings.items()}
     shared |= {name: found[name] for name in VERSIONS}
-    try:
-        same = json.loads((path.parent / "config.json").read_text()) == shared
-    except (OSError, ValueError):
-        same = False
-    if same and path.exists():
-        # Written anew, for a run that was cut off may have left half a line at the end.
-        rows = read_rows(path)
-        with replacing(path) as whole:
-            append_rows(whole, rows)
+    path = out.path / name
+    saved = read_json(out.path / "config.json")
+    if saved is None and path.exists():
+        raise InputError(
+            f"{path} has no config.json beside it, which says how its rows were made; "
+            "put it back, or give another --out-dir."
+        )
+    if saved == shared and path.exists():
+        rows = read_rows(path, keys)
+        # An unfinished line would spoil the next one.
+        out.write_text(name, "".join(map(as_line, rows)))
         print(f"goes on  with {len(rows)} rows that are in {path}")
         return rows
-    if earlier := move_aside(path.parent):
+    if saved != shared and (earlier := out.move_aside()):
         print(f"kept     the earlier run, of other settings, now in {earlier}")
-    RunDir(path.parent).write("config.json", shared)
+    out.write("config.json", shared)
     return []

@@ -14,7 +14,7 @@ from flax import nnx
 
 from rnn_jax.checkpoint import Checkpoints
 from rnn_jax.checkpoint_files import read_contents
-from rnn_jax.config import FREE
+from rnn_jax.config import FREE, LENGTHS
 from rnn_jax.errors import InputError
 from rnn_jax.models.settings import build_classifier
 from rnn_jax.paths import local_path, printable
@@ -56,13 +56,29 @@ def deciding(settings: Mapping) -> dict:
 
 
 def differences(settings: Mapping, saved: Mapping) -> list[str]:
-    """The settings that decide what comes out and are not the same, each as `name (now, saved)`."""
+    """The settings that decide the result and differ, each as `name (now, saved)`.
+
+    The length of a run is not among them: a longer one continues a shorter one.
+    """
     now, then = deciding(settings), deciding(saved)
+    for name in (*LENGTHS, *(() if "experiment" in then else ("experiment",))):
+        now.pop(name, None)
+        then.pop(name, None)
     return [
         f"{name} ({_brief(now.get(name))} now, {_brief(then.get(name))} then)"
         for name in now | then
         if now.get(name) != then.get(name)
     ]
+
+
+def lengthened(settings: Mapping, saved: Mapping) -> dict[str, list]:
+    """The lengths of a run that differ, each as `name: [saved, now]`."""
+    now, then = held(settings), held(saved)
+    return {
+        name: [then[name], now[name]]
+        for name in ("examples", "steps")
+        if name in now and name in then and now[name] != then[name]
+    }
 
 
 def _brief(value):

@@ -10,7 +10,7 @@ import pytest
 
 from rnn_jax import fit
 from rnn_jax.errors import Stopped
-from rnn_jax.loop import METRICS
+from rnn_jax.metrics import METRICS
 
 
 @contextlib.contextmanager

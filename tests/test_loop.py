@@ -16,9 +16,11 @@ from rnn_jax import CELLS, InputError, RunError, SequenceClassifier, loop
 from rnn_jax.batches import BatchOrder
 from rnn_jax.checkpoint import Checkpoints, DamageWarning
 from rnn_jax.config import TrainConfig
-from rnn_jax.loop import METRICS, Loop
+from rnn_jax.loop import Loop
 from rnn_jax.losses import classification_loss
 from rnn_jax.mesh import data_mesh
+from rnn_jax.metrics import METRICS
+from rnn_jax.records import write_summary
 from rnn_jax.rundir import RunDir
 from rnn_jax.train import init_state, make_gradient, make_train_interval
 
@@ -118,9 +120,9 @@ def test_a_damaged_checkpoint_costs_some_steps_and_nothing_else(lstm, examples, 
     assert names == {"step_12", "damaged_12.1"}
 
 
-def test_resuming_where_there_is_nothing_starts_anew_and_says_so(lstm, examples, tmp_path, capsys):
+def test_resuming_an_empty_folder_starts_at_step_0_and_says_so(lstm, examples, tmp_path, capsys):
     lstm(tmp_path / "new", examples, resume=True)
-    assert "has no checkpoint: training starts anew" in capsys.readouterr().out
+    assert "has no checkpoint: training starts at step 0" in capsys.readouterr().out
     assert len(rows(tmp_path / "new")) == 3
 
 
@@ -134,8 +136,9 @@ def test_other_settings_are_refused_and_named(lstm, examples, tmp_path):
 
 def test_a_finished_run_has_its_summary(lstm, examples, tmp_path):
     lstm(tmp_path, examples)
-    RunDir(tmp_path).write("summary.json", {"test_accuracy": 1})
-    assert lstm(tmp_path, examples, resume=True) == {"test_accuracy": 1}
+    summary = write_summary(RunDir(tmp_path), {"test_accuracy": 1})
+    assert summary["test_accuracy"] == 1
+    assert lstm(tmp_path, examples, resume=True) == summary
 
 
 @pytest.mark.parametrize("devices", [1, 8])

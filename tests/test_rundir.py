@@ -1,30 +1,50 @@
-"""A run's folder: nothing in it is overwritten, and what is written is whole."""
+"""A run's folder: one process at a time, nothing overwritten, what is written is whole."""
 
 import json
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from rnn_jax import InputError, RunError
-from rnn_jax.rundir import RunDir, choose_folder, move_aside, read_json
+from rnn_jax import InputError, RunError, locks
+from rnn_jax.rundir import RunDir, claim, exclusive, read_json
+
+NAMED = Path("named")
+"""Any default: the folder that is given is another one."""
 
 
-def with_run(path):
-    RunDir(path).write("config.json", {"seed": 0})
-    return path
+def claimed(out_dir, default=NAMED, resume=False):
+    """The folder of a run that is there for a moment."""
+    with claim(out_dir, default, resume) as out:
+        if not resume:
+            out.write("config.json", {"seed": 0})
+        return out.path
 
 
 def test_the_default_folder_becomes_the_next_free_one(tmp_path):
     default = tmp_path / "mnist"
-    folders = [with_run(choose_folder(default, default, resume=False)).name for _ in range(3)]
-    assert folders == ["mnist", "mnist-2", "mnist-3"]
+    names = [claimed(default, default).name for _ in range(3)]
+    assert names == ["mnist", "mnist-2", "mnist-3"]
+    assert claimed(default, default, resume=True).name == "mnist-3"
 
 
-def test_resuming_by_default_takes_the_latest_run(tmp_path):
+def test_resuming_by_default_needs_a_run(tmp_path):
     default = tmp_path / "mnist"
-    assert choose_folder(default, default, resume=True) == default
+    with pytest.raises(InputError, match=r"no run to resume: neither .*mnist"):
+        claimed(default, default, resume=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_default_folder_given_by_name_is_a_folder_given_by_name(tmp_path):
+    default = tmp_path / "mnist"
     for _ in range(2):
-        with_run(choose_folder(default, default, resume=False))
-    assert choose_folder(default, default, resume=True).name == "mnist-2"
+        claimed(default, default)
+    same = tmp_path / "mnist"
+    with pytest.raises(InputError, match="mnist holds a run; go on with it by --resume"):
+        claimed(same, default)
+    assert claimed(same, default, resume=True).name == "mnist"
 
 
 @pytest.mark.parametrize("trace", ["config.json", "metrics.jsonl", "checkpoints"])
@@ -32,14 +52,89 @@ def test_a_folder_given_by_name_that_holds_a_run_is_refused(tmp_path, trace):
     named = tmp_path / "mine"
     (named / trace).mkdir(parents=True)
     with pytest.raises(InputError, match="mine holds a run; go on with it by --resume"):
-        choose_folder(named, tmp_path / "mnist", resume=False)
-    assert choose_folder(named, tmp_path / "mnist", resume=True) == named
+        claimed(named)
+    assert claimed(named, resume=True) == named
+
+
+def test_resuming_a_folder_without_a_run_is_an_error_and_leaves_nothing(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("nothing", "empty"):
+        with pytest.raises(InputError, match=f"{name} holds no run to resume; check --out-dir"):
+            claimed(tmp_path / name, resume=True)
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+
+
+def test_a_folder_in_use_is_refused_by_name_and_passed_over_by_default(tmp_path):
+    default = tmp_path / "mnist"
+    with claim(default, default, False) as first:
+        for resume in (False, True):
+            with pytest.raises(InputError, match=r"mnist is in use by process \d+ on .*--out-dir"):
+                if resume:
+                    first.write("config.json", {})
+                claimed(tmp_path / "mnist", default, resume)
+        assert claimed(default, default).name == "mnist-2"
+    assert claimed(tmp_path / "mnist", default, resume=True) == first.path
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from rnn_jax.locks import FolderLock
+lock = FolderLock(Path(sys.argv[1]))
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_the_lock_of_a_process_that_was_killed_is_free(tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-c", HOLD, run]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match=f"in use by process {process.pid} "), exclusive(run):
+            pass
+        process.kill()
+    assert (run / locks.LOCK).exists()
+    assert claimed(run, resume=True) == run
+    assert claimed(run) == run
+
+
+RACE = """
+import sys, time
+from pathlib import Path
+from rnn_jax.rundir import claim
+default = Path(sys.argv[1])
+while time.time() < float(sys.argv[2]):
+    pass
+with claim(default, default, False) as out:
+    out.write("config.json", {"process": sys.argv[3]})
+    print(out.path.name, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_runs_that_start_together_have_a_folder_each(tmp_path):
+    start = str(time.time() + 8)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", RACE, tmp_path / "run", start, str(n)], **pipes)
+        for n in range(4)
+    ]
+    names = [process.stdout.readline().strip() for process in processes]
+    for process in processes:
+        process.communicate()
+    assert sorted(names) == ["run", "run-2", "run-3", "run-4"]
+    for number, name in enumerate(names):
+        assert read_json(tmp_path / name / "config.json") == {"process": str(number)}
 
 
 def test_an_earlier_run_is_moved_aside_and_kept(tmp_path):
     for number in range(3):
-        moved = move_aside(tmp_path / "run")
-        RunDir(tmp_path / "run").write("config.json", {"number": number})
+        with exclusive(tmp_path / "run") as out:
+            moved = out.move_aside()
+            out.write("config.json", {"number": number})
+            with pytest.raises(InputError, match="in use"), exclusive(tmp_path / "run"):
+                pass
     assert moved == tmp_path / "run.2"
     names = ("run.1", "run.2", "run")
     numbers = [read_json(tmp_path / name / "config.json")["number"] for name in names]
@@ -48,9 +143,37 @@ def test_an_earlier_run_is_moved_aside_and_kept(tmp_path):
 
 def test_a_folder_that_is_no_run_keeps_its_files(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    assert choose_folder(tmp_path, tmp_path / "mnist", resume=False) == tmp_path
-    RunDir(tmp_path)
+    with claim(tmp_path, NAMED, False) as out:
+        assert out.path == tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_folder_that_nothing_was_written_to_is_removed(tmp_path):
+    with pytest.raises(InputError, match="wrong"), claim(tmp_path / "runs" / "x", NAMED, False):
+        raise InputError("wrong")
+    assert [path.name for path in tmp_path.rglob("*")] == ["runs"]
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert claimed(Path("~/run")) == tmp_path / "run"
+    assert (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize("name", ["file", "file/run", "a" * 300, "a\0b"])
+def test_a_folder_that_cannot_be_is_one_sentence(tmp_path, name):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot be written.*--out-dir|NUL"):
+        claimed(tmp_path / name)
+
+
+def test_a_file_system_without_locks_is_said_once(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(locks.errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    with pytest.warns(UserWarning, match="has no locks"):
+        assert claimed(tmp_path / "run") == tmp_path / "run"
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
@@ -65,20 +188,6 @@ def test_rows_are_on_disk_as_soon_as_they_are_appended(tmp_path):
         out.append("metrics.jsonl", {"step": step})
         lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
         assert json.loads(lines[-1]) == {"step": step}
-
-
-def test_rows_after_a_step_are_cut_off_with_a_half_written_one(tmp_path):
-    out = RunDir(tmp_path)
-    for step in (5, 10, 15):
-        out.append("metrics.jsonl", {"step": step})
-    with open(tmp_path / "metrics.jsonl", "a") as rows:
-        rows.write('{"step": 2')
-    assert out.cut_rows("metrics.jsonl", 10) == [{"step": 5}, {"step": 10}]
-    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 5}\n{"step": 10}\n'
-
-
-def test_rows_of_a_run_without_any_are_none(tmp_path):
-    assert RunDir(tmp_path).cut_rows("metrics.jsonl", 3) == []
 
 
 def test_a_write_that_fails_says_what_to_do_and_keeps_what_was_there(tmp_path, monkeypatch):
