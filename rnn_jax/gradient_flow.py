@@ -10,10 +10,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import logsumexp
 
+from rnn_jax.auto_axes import compiled, scan
 from rnn_jax.cell import Cell
 from rnn_jax.errors import InputError
+from rnn_jax.inputs import prepare, require_cell
 from rnn_jax.numerics import named
 from rnn_jax.scaled import add, aligned, log10_norm, power_of_two, rebased
 from rnn_jax.scan import unroll
@@ -60,7 +63,7 @@ def adjoint_norms(
     Raises:
       InputError: as `unroll`.
     """
-    return _backward(cell, params, xs, d_ys, d_carry, carry, weigh=False)[0]
+    return _backward(cell, False, *_prepared(cell, params, xs, d_ys, d_carry, carry))[0]
 
 
 def loss_adjoint_norms(
@@ -77,7 +80,13 @@ def loss_adjoint_norms(
     Raises:
       InputError: as `unroll`.
     """
+    if not callable(loss):
+        raise InputError(f"loss must be a function of (final carry, ys), got {loss!r}.")
     final, ys = unroll(cell, params, xs, carry, driver="plain")
+    value = jax.eval_shape(loss, final, ys)
+    if getattr(value, "shape", None) != () or not jnp.issubdtype(value.dtype, jnp.floating):
+        got = f"{value.dtype}{list(value.shape)}" if hasattr(value, "dtype") else repr(value)
+        raise InputError(f"loss must return one floating-point number, got {got}.")
     d_final, d_ys = jax.grad(loss, argnums=(0, 1))(final, ys)
     return adjoint_norms(cell, params, xs, d_ys, d_final, carry)
 
@@ -87,7 +96,8 @@ def parameter_norms(cell: Cell, grads: Params) -> dict[str, Float[Array, ""]]:
 
     An array whose last axis is G*H is also taken apart by gate: `w_h`, then `w_h.i`, `w_h.f`, ...
     """
-    return _norms_by_name(cell, grads, jax.tree.map(lambda _: 0, grads))
+    require_cell(cell)
+    return _norms_by_name(cell, grads, jax.tree.map(lambda _: np.int32(0), grads))
 
 
 def parameter_gradient_norms(
@@ -103,13 +113,14 @@ def parameter_gradient_norms(
     Arguments and errors are those of `adjoint_norms`. Where the gradient fits a float,
     `parameter_norms` of the gradient that training has already is the same and costs nothing.
     """
-    _, grads = _backward(cell, params, xs, d_ys, d_carry, carry, weigh=True)
-    values = jax.tree.map(lambda p, g: g.value.reshape(p.shape), params, grads)
+    _, grads = _backward(cell, True, *_prepared(cell, params, xs, d_ys, d_carry, carry))
+    values = jax.tree.map(lambda p, g: g.value.reshape(np.shape(p)), params, grads)
     return _norms_by_name(cell, values, jax.tree.map(lambda _, g: g.exponent, params, grads))
 
 
 def log10_mean(log10_values: Float[Array, "..."], axis: int = -1) -> Float[Array, "..."]:
     """log10 of the mean of 10**log10_values over an axis, such as the norms over a batch."""
+    log10_values = jnp.asarray(log10_values)
     count = log10_values.shape[axis]
     total = logsumexp(log10_values * math.log(10), axis=axis)
     return total / math.log(10) - math.log10(count)
@@ -117,14 +128,28 @@ def log10_mean(log10_values: Float[Array, "..."], axis: int = -1) -> Float[Array
 
 def _norms_by_name(cell, grads, exponents):
     """`parameter_norms` of the gradients `grads * 2**exponents`."""
-    norms, gates = {}, getattr(cell, "gates", ())
-    leaves = named(jax.tree.map(jnp.asarray, grads)).items()
-    for (name, grad), exponent in zip(leaves, jax.tree.leaves(exponents), strict=True):
-        blocks = {name: grad}
-        if len(gates) > 1 and grad.ndim and grad.shape[-1] == len(gates) * cell.hidden_size:
-            shares = jnp.split(grad, len(gates), axis=-1)
-            blocks |= {f"{name}.{gate}": share for gate, share in zip(gates, shares, strict=True)}
-        norms |= {key: log10_norm(block.ravel(), exponent) for key, block in blocks.items()}
+    gates, names = getattr(cell, "gates", ()), []
+    for name, grad in named(grads).items():
+        apart = _has_gates(cell, grad)
+        names += [name, *(f"{name}.{gate}" for gate in gates if apart)]
+    return dict(zip(names, _norms(cell, grads, exponents), strict=True))
+
+
+def _has_gates(cell, grad):
+    """Whether the last axis of an array holds the gates of `cell` side by side."""
+    width = len(getattr(cell, "gates", ())) * cell.hidden_size
+    return width > cell.hidden_size and np.shape(grad)[-1:] == (width,)
+
+
+@compiled(static=1)
+def _norms(cell, grads, exponents):
+    """The norm of each gradient, followed by those of its gates where it has them."""
+    norms = []
+    for grad, exponent in zip(jax.tree.leaves(grads), jax.tree.leaves(exponents), strict=True):
+        blocks = [jnp.asarray(grad)]
+        if _has_gates(cell, grad):
+            blocks += jnp.split(blocks[0], len(cell.gates), axis=-1)
+        norms += [log10_norm(block.ravel(), exponent) for block in blocks]
     return norms
 
 
@@ -149,17 +174,33 @@ def _pulled(pull, cotangents, total):
     return [rebased(leaf, exponent) for leaf in jax.tree.leaves(back)], total
 
 
-def _backward(cell, params, xs, d_ys, d_carry, carry, weigh):
+def _prepared(cell, params, xs, d_ys, d_carry, carry):
+    """The arguments of `adjoint_norms`, checked, as `_backward` takes them."""
+    run = prepare(cell, params, xs, carry)
+    params, xs, start = run.params, run.xs, run.carry
+    if d_carry is None:
+        final = jax.tree.map(jnp.zeros_like, start)
+    else:
+        final = prepare(cell, params, xs, d_carry).carry
+    if d_ys is not None:
+        x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
+        _, y = jax.eval_shape(cell.step, params, start, x)
+        d_ys = d_ys if isinstance(d_ys, jax.Array) else np.asarray(d_ys)
+        if d_ys.shape != (len(xs), *y.shape):
+            raise InputError(
+                f"d_ys must have the shape of ys, {(len(xs), *y.shape)}, got {d_ys.shape}; "
+                "give the gradient of the loss by the outputs of unroll."
+            )
+        if not jnp.issubdtype(d_ys.dtype, jnp.floating):
+            raise InputError(f"d_ys must be floating point, got {d_ys.dtype}.")
+        d_ys = jnp.asarray(d_ys, y.dtype)
+    return params, start, final, xs, d_ys
+
+
+@compiled(static=2)
+def _backward(cell, weigh, params, start, final, xs, d_ys):
     """The AdjointNorms, and where `weigh` the gradient of each parameter, flat and Scaled."""
-    start, ys = unroll(cell, params, xs[:0], carry, driver="plain")
-    final = jax.tree.map(jnp.zeros_like, start)
-    if d_carry is not None:
-        final, _ = unroll(cell, params, xs[:0], d_carry, driver="plain")
-    if d_ys is not None and d_ys.shape != (len(xs), *ys.shape[1:]):
-        raise InputError(
-            f"d_ys must have the shape of ys, {(len(xs), *ys.shape[1:])}, got {d_ys.shape}; "
-            "give the gradient of the loss by the outputs of unroll."
-        )
+    params = jax.tree.map(jnp.asarray, params)
     structure = jax.tree.structure(start)
     read = _reading(cell, params, start, jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype))
 
@@ -174,7 +215,7 @@ def _backward(cell, params, xs, d_ys, d_carry, carry, weigh):
         adjoints, total = state
         carry, x, d_y = inputs
         after, pull = jax.vjp(advance, params, carry, x)
-        fresh = [] if d_y is None else [rebased(d_y.astype(ys.dtype))]
+        fresh = [] if d_y is None else [rebased(d_y)]
         if read and fresh:
             after = jax.tree.unflatten(structure, after)
             _, pull_reading = jax.vjp(lambda p, c: [read(p, c)], params, after)
@@ -187,7 +228,7 @@ def _backward(cell, params, xs, d_ys, d_carry, carry, weigh):
 
     total = jax.tree.map(lambda p: rebased(jnp.zeros(p.size, p.dtype)), params) if weigh else None
     state = [rebased(leaf) for leaf in jax.tree.leaves(final)], total
-    _, carries = jax.lax.scan(forward, start, xs)
-    (first, total), (norms, x_norms) = jax.lax.scan(back, state, (carries, xs, d_ys), reverse=True)
+    _, carries = scan(forward, start, xs)
+    (first, total), (norms, x_norms) = scan(back, state, (carries, xs, d_ys), reverse=True)
     rows = [jnp.concatenate([log10_norm(*a)[None], n]) for a, n in zip(first, norms, strict=True)]
     return AdjointNorms(jax.tree.unflatten(structure, rows), x_norms), total

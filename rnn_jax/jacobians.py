@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rnn_jax.auto_axes import compiled, scan
 from rnn_jax.cell import Cell
-from rnn_jax.errors import InputError
-from rnn_jax.scan import unroll
+from rnn_jax.errors import InputError, check_size
+from rnn_jax.inputs import prepare
 from rnn_jax.typing import Array, Carry, Float, Int, Params
 
 
@@ -55,10 +56,24 @@ def long_term_jacobians(
     Reference: Bai, Lee, Li, Xu (2011), "Stable solutions of linear systems involving long chain of
     matrix multiplications" (the graded product; there from left to right, for inverses).
     """
-    if not isinstance(every, int) or every < 1:
-        raise InputError(f"every must be a positive whole number, got {every!r}.")
+    check_size("every", every)
+    run = prepare(cell, params, xs, carry)
+    params, xs, start = run.params, run.xs, run.carry
+    if cell.spatial_axes:
+        raise InputError(
+            f"expected a cell without spatial axes, got {type(cell).__name__}: the Jacobian of a "
+            "whole picture is not computed."
+        )
+    every = int(every)
+    largest, smallest = _extremes_over_time(cell, every, params, start, xs)
+    steps = np.arange(len(xs) % every, len(xs) + 1, every)
+    return LongTermJacobians(steps, largest, smallest, largest - smallest)
+
+
+@compiled(static=2)
+def _extremes_over_time(cell, every, params, start, xs):
+    """The largest and the smallest singular values [S, ...], as log10."""
     with jax.default_matmul_precision("highest"):
-        start, _ = unroll(cell, params, xs[:0], carry, driver="plain")
         fields, structure = jax.tree.flatten(start)
         ends = np.cumsum([field.shape[-1] for field in fields])
         batch, first = xs.shape[1:-1], len(xs) % every
@@ -79,20 +94,20 @@ def long_term_jacobians(
             return _regraded(moved, logs, left), None
 
         def report(state, inputs):
-            state, _ = jax.lax.scan(back, state, inputs, reverse=True)
+            state, _ = scan(back, state, inputs, reverse=True)
             return state, _extremes(state)
 
         eye = jnp.broadcast_to(
             jnp.eye(ends[-1], dtype=fields[0].dtype), (*batch, ends[-1], ends[-1])
         )
         end = eye, jnp.zeros(eye.shape[:-1], eye.dtype), eye
-        start, _ = jax.lax.scan(forward, start, xs[:first])
-        _, carries = jax.lax.scan(forward, start, xs[first:])
-        spans = jax.tree.map(lambda a: a.reshape(-1, every, *a.shape[1:]), (carries, xs[first:]))
-        _, extremes = jax.lax.scan(report, end, spans, reverse=True)
-        largest, smallest = (jnp.append(e, jnp.zeros((1, *batch), e.dtype), 0) for e in extremes)
-    steps = np.arange(first, len(xs) + 1, every)
-    return LongTermJacobians(steps, largest, smallest, largest - smallest)
+        start, _ = scan(forward, start, xs[:first])
+        _, carries = scan(forward, start, xs[first:])
+        spans = jax.tree.map(
+            lambda a: a.reshape(len(a) // every, every, *a.shape[1:]), (carries, xs[first:])
+        )
+        _, extremes = scan(report, end, spans, reverse=True)
+        return tuple(jnp.append(e, jnp.zeros((1, *batch), e.dtype), 0) for e in extremes)
 
 
 def _regraded(rows, logs, left):

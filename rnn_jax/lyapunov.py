@@ -4,16 +4,19 @@ A carry is taken whole, its fields side by side: n numbers, for an LSTM h and c 
 of it is a row of n numbers; the step turns a row v into v J, J[i, j] = ∂carry_t[j]/∂carry_t-1[i].
 """
 
+import math
+import numbers
 from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rnn_jax.auto_axes import compiled
 from rnn_jax.cell import Cell, GatedCell
 from rnn_jax.errors import InputError
+from rnn_jax.inputs import prepare
 from rnn_jax.orthonormal import nearly_orthonormal, orthonormal
-from rnn_jax.scan import unroll
 from rnn_jax.typing import Array, Carry, Float, Params
 
 
@@ -52,34 +55,49 @@ def lyapunov_spectrum(
     smooth dynamical systems". Here V is only nearly orthonormal between the ends of the average,
     which changes no exponent: R need only be triangular.
     """
+    run = prepare(cell, params, xs, carry)
+    params, xs, start = run.params, run.xs, run.carry
     if cell.spatial_axes:
-        raise InputError(f"{type(cell).__name__} has places that are not units; none are counted.")
-    start, _ = unroll(cell, params, xs[:0], carry, driver="plain")
-    fields = jax.tree.leaves(start)
-    size = sum(field.shape[-1] for field in fields)
+        raise InputError(
+            f"expected a cell without spatial axes, got {type(cell).__name__}: Lyapunov exponents "
+            "are not defined here for pictures."
+        )
+    size = sum(field.shape[-1] for field in jax.tree.leaves(start))
     count = size if count is None else count
     _check("T, the length of xs,", len(xs), 1, None)
     _check("count", count, 1, size)
     _check("burn_in", burn_in, 0, len(xs) - 1)
     _check("qr_every", qr_every, 1, None)
+    reads = _worth_assembling(cell, params, count, size, xs.shape[-1])
+    options = int(count), int(burn_in), int(qr_every)
+    return _spectrum(cell, reads, options, params, start, xs)
 
+
+@compiled(static=3)
+def _spectrum(cell, reads, options, params, start, xs):
+    """`lyapunov_spectrum` of checked arguments, compiled once for each cell and shape."""
+    count, burn_in, qr_every = options
+    dtype = jax.tree.leaves(start)[0].dtype
+    size = sum(field.shape[-1] for field in jax.tree.leaves(start))
     batch = xs.shape[1:-1]
-    xs = xs.reshape(len(xs), -1, xs.shape[-1])
-    start = jax.tree.map(lambda field: field.reshape(-1, field.shape[-1]), start)
+    number = math.prod(batch)
+    xs = xs.reshape(len(xs), number, xs.shape[-1])
+    start = jax.tree.map(lambda field: field.reshape(number, field.shape[-1]), start)
     columns, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(size, size)))
-    rows = jnp.asarray(columns[:, :count].T, fields[0].dtype)
-    rows = jnp.broadcast_to(rows, (xs.shape[1], count, size))
+    rows = jnp.asarray(columns[:, :count].T, dtype)
+    rows = jnp.broadcast_to(rows, (number, count, size))
 
     spans = jnp.asarray([(0, burn_in), (burn_in, len(xs))], jnp.int32)
     with jax.default_matmul_precision("highest"):
-        push = _fastest_push(cell, params, count, size, xs.shape[-1])
+        push = _assembled(cell, params, reads) if reads else partial(_push, cell, params)
         _, logs = jax.lax.scan(partial(_grow, push, xs, qr_every), (start, rows), spans)
     exponents = logs[-1] / (len(xs) - burn_in)
     return jnp.sort(exponents, axis=-1, descending=True).reshape(*batch, count)
 
 
 def _check(name, value, low, high):
-    if not isinstance(value, int) or value < low or (high is not None and value > high):
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):
         range_ = f"at least {low}" if high is None else f"{low} to {high}"
         raise InputError(f"{name} must be a whole number, {range_}, got {value!r}.")
 
@@ -97,7 +115,9 @@ def _grow(push, xs, qr_every, state, span):
         end = jnp.minimum(t + steps, last)
         now, moved = jax.lax.fori_loop(t, end, lambda i, s: push(*s, xs[i]), (carry, rows))
         moved, logs = nearly_orthonormal(moved)
-        reach, steps = jnp.max(_reach(logs)), end - t
+        # An example that is NaN has no digits left to lose, and no say in how far the others go.
+        reach = _reach(logs)
+        reach, steps = jnp.max(jnp.where(jnp.isnan(reach), 0, reach)), end - t
         reached = end, now, moved, total + logs, reach / steps
         # Rows that came too close to parallel have lost digits: back, and half as far.
         again = t, carry, rows, total, 2 * aim / steps
@@ -116,14 +136,12 @@ def _reach(logs):
     return jnp.maximum(jnp.max(logs, 1) - jnp.min(logs, 1), jnp.max(jnp.abs(logs), 1))
 
 
-def _fastest_push(cell, params, count, size, features):
-    """`_assembled` where it fits the cell and there are rows enough to pay for it, else `_push`."""
-    if isinstance(cell, GatedCell) and 4 * count >= size:
-        leaves, structure = jax.tree.flatten(params)
-        reads = _fields_read(cell, structure, tuple(leaf.shape for leaf in leaves), features)
-        if reads:
-            return _assembled(cell, params, reads)
-    return partial(_push, cell, params)
+def _worth_assembling(cell, params, count, size, features):
+    """What `_assembled` takes as `reads` where it fits the cell and enough rows pay for it, or ()."""
+    if not (isinstance(cell, GatedCell) and 4 * count >= size):
+        return ()
+    leaves, structure = jax.tree.flatten(params)
+    return _fields_read(cell, structure, tuple(np.shape(leaf) for leaf in leaves), features)
 
 
 def _push(cell, params, carry, rows, x):
@@ -171,9 +189,10 @@ def _assembled(cell, params, reads):
         moved = 0
         for i, part in enumerate(jnp.split(rows, count, axis=-1)):
             if i in reads:
-                w, eye = weights[reads.index(i)], jnp.eye(size, dtype=rows.dtype)
+                w, eye = weights[reads.index(i)][None], jnp.eye(size, dtype=rows.dtype)[None]
                 blocks = [
-                    s[i] * eye + sum(s[count + g] * w[:, g] for g in range(gates)) for s in slopes
+                    s[i] * eye + sum(s[count + g] * w[:, :, g] for g in range(gates))
+                    for s in slopes
                 ]
                 moved += part @ jnp.concatenate(blocks, axis=-1)
             else:
@@ -206,7 +225,8 @@ def _fields_read(cell, structure, shapes, features):
         strays = [jnp.isnan(field[1:]).any() for field in jax.tree.leaves(after)]
         shows = []
         for i in range(len(zeros)):
-            fields = [unit_0 if i == j else jnp.zeros(size) for j in range(len(zeros))]
+            nothing = jnp.zeros_like(unit_0)
+            fields = [unit_0 if i == j else nothing for j in range(len(zeros))]
             shows.append(jnp.isnan(cell.mix(params, carry_structure.unflatten(fields))).any())
         return strays, shows
 

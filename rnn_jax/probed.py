@@ -25,8 +25,8 @@ from rnn_jax.chunks import (
     stack,
     wide_zeros,
 )
-from rnn_jax.errors import InputError
-from rnn_jax.inputs import prepare
+from rnn_jax.errors import InputError, check_size
+from rnn_jax.inputs import prepare, require_cell
 from rnn_jax.scaled import power_of_two
 from rnn_jax.typing import Array, Carry, Float, Params
 
@@ -38,6 +38,8 @@ def zero_probe(
     cell: GatedCell, steps: int, batch_shape: tuple[int, ...] = (), dtype=jnp.float32
 ) -> Carry:
     """The probe for `steps` time steps: zeros [T, *batch_shape] for each field of the carry."""
+    require_cell(cell)
+    check_size("steps", steps, 0)
     carry = jax.eval_shape(lambda: cell.initial_carry())
     return jax.tree.map(lambda _: jnp.zeros((steps, *batch_shape), dtype), carry)
 
@@ -55,19 +57,37 @@ def unroll_probed(
     example apart, as in `gradient_flow.adjoint_norms`. The other gradients are those of `unroll`.
 
     Raises:
-      InputError: as `unroll`; a cell that is no GatedCell.
+      InputError: as `unroll`; a cell that is no GatedCell; a probe of other shapes.
     """
+    require_cell(cell)
     if not isinstance(cell, GatedCell):
         raise InputError(
             f"the probe needs a GatedCell and {type(cell).__name__} is none; "
             "use gradient_flow.adjoint_norms."
         )
-    cell, params, xs, carry, _ = prepare(cell, params, xs, carry)
-    steps = len(xs)
+    run = prepare(cell, params, xs, carry)
+    cell, params, xs, carry = run.cell, run.params, run.xs, run.carry
+    steps, batch = len(xs), xs.shape[1:-1]
+    wanted = jax.tree.map(lambda _: (steps, *batch), carry)
+    if _shapes(probe) != wanted:
+        raise InputError(
+            f"probe must be zero_probe(cell, {steps}, {batch}): a {type(carry).__name__} with an "
+            f"array {[steps, *batch]} in each field."
+        )
     if not steps:
-        return carry, jnp.zeros((0, *carry[0].shape), carry[0].dtype)
-    chunk = chunk_length(cell, steps, carry[0].size // cell.hidden_size)
-    return in_pieces(partial(_scan, cell, params), carry, (xs, probe), chunk)
+        y = jax.eval_shape(cell.readout, params, carry)
+        return carry, jnp.zeros((0, *y.shape), y.dtype)
+    chunk = chunk_length(cell, steps, math.prod(batch))
+    return _run(cell, chunk, params, carry, (xs, probe))
+
+
+def _shapes(tree):
+    return jax.tree.map(jnp.shape, tree)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _run(cell, chunk, params, carry, xs_and_probe):
+    return in_pieces(partial(_scan, cell, params), carry, xs_and_probe, chunk)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -1,15 +1,17 @@
 """What goes on inside a cell as it runs: every carry, and the values of the gates."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rnn_jax.auto_axes import scan
 from rnn_jax.cell import Cell, GatedCell
 from rnn_jax.errors import InputError
-from rnn_jax.inputs import prepare
+from rnn_jax.inputs import prepare, require_cell
 from rnn_jax.scan import unroll
 from rnn_jax.typing import Array, Carry, Float, Params
 from rnn_jax.wrappers.base import GatedWrapper, Wrapper, wrapper_for
@@ -22,6 +24,7 @@ def unroll_carries(
 
     `options` are those of `unroll`, drivers included; so are the errors.
     """
+    require_cell(cell)
     outward = wrapper_for(cell, _CarryOut, _GatedCarryOut)(cell)
     last, joined = unroll(outward, params, xs, carry, **options)
     fields, structure = jax.tree.flatten(last)
@@ -57,18 +60,25 @@ def gate_activations(
     Raises:
       InputError: as `unroll`; a cell that has no gates or does not tell their values.
     """
+    require_cell(cell)
     if not isinstance(cell, GatedCell):
         raise InputError(f"{type(cell).__name__} is not a GatedCell: it has no gates to watch.")
     run = prepare(cell, params, xs, carry, **options)
+    _, joined = run.finish(*_activations(run.cell, run.params, run.carry, run.xs))
+    return dict(zip(cell.gates, jnp.split(joined, len(cell.gates), axis=-1), strict=True))
+
+
+@partial(jax.jit, static_argnames="cell")
+def _activations(cell, params, carry, xs):
+    """The final carry, and the values of all gates of each step side by side."""
 
     def step(carry, x):
-        x_gates, h_gates = run.cell.project(run.params, x), run.cell.mix(run.params, carry)
-        values = run.cell.activations(run.params, carry, x_gates, h_gates)
-        after = run.cell.update(run.params, carry, x_gates, h_gates)
+        x_gates, h_gates = cell.project(params, x), cell.mix(params, carry)
+        values = cell.activations(params, carry, x_gates, h_gates)
+        after = cell.update(params, carry, x_gates, h_gates)
         return after, jnp.concatenate(values, axis=-1)
 
-    _, joined = run.finish(*jax.lax.scan(step, run.carry, run.xs))
-    return dict(zip(cell.gates, jnp.split(joined, len(cell.gates), axis=-1), strict=True))
+    return scan(step, carry, xs)
 
 
 def has_activations(cell: Cell) -> bool:
