@@ -9,7 +9,7 @@ from jax.sharding import AxisType, PartitionSpec
 
 
 def compiled(static: int) -> Callable[[Callable], Callable]:
-    """A decorator: `jax.jit` with the first `static` arguments static, the others pytrees of arrays.
+    """A decorator: `jax.jit`, the first `static` arguments static, the others pytrees of arrays.
 
     Explicit axes of the mesh that the arrays lie on count as automatic ones within the function,
     and its results are replicated over them.

@@ -126,9 +126,8 @@ def _regraded(rows, logs, left):
     least = info.eps * jnp.max(jnp.abs(diagonal), axis=-1, keepdims=True) + info.tiny
     diagonal = jnp.where(jnp.abs(diagonal) < least, least, diagonal)
     scales = jnp.tril(jnp.exp(jnp.tril(logs[..., :, None] - logs[..., None, :])))
-    factor = jnp.tril(r.mT, -1) / diagonal[..., None, :] * scales + jnp.eye(
-        r.shape[-1], dtype=r.dtype
-    )
+    eye = jnp.broadcast_to(jnp.eye(r.shape[-1], dtype=r.dtype), r.shape)
+    factor = jnp.tril(r.mT, -1) / diagonal[..., None, :] * scales + eye
     rows = q.mT * jnp.sign(diagonal)[..., None]
     return rows, logs + jnp.log(jnp.abs(diagonal)), left @ factor
 

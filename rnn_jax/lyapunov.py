@@ -117,7 +117,8 @@ def _grow(push, xs, qr_every, state, span):
         moved, logs = nearly_orthonormal(moved)
         # An example that is NaN has no digits left to lose, and no say in how far the others go.
         reach = _reach(logs)
-        reach, steps = jnp.max(jnp.where(jnp.isnan(reach), 0, reach)), end - t
+        reach = jnp.max(jnp.where(jnp.isnan(reach), 0, reach), initial=0)
+        steps = (end - t).astype(rows.dtype)
         reached = end, now, moved, total + logs, reach / steps
         # Rows that came too close to parallel have lost digits: back, and half as far.
         again = t, carry, rows, total, 2 * aim / steps
@@ -137,7 +138,7 @@ def _reach(logs):
 
 
 def _worth_assembling(cell, params, count, size, features):
-    """What `_assembled` takes as `reads` where it fits the cell and enough rows pay for it, or ()."""
+    """The `reads` of `_assembled` where it fits the cell and enough rows pay for it, or ()."""
     if not (isinstance(cell, GatedCell) and 4 * count >= size):
         return ()
     leaves, structure = jax.tree.flatten(params)

@@ -162,5 +162,7 @@ def _join(a, b):
 
 
 def _log10_norms(tree, exponent):
-    scale = math.log10(2) * exponent
-    return jax.tree.map(lambda x: 0.5 * jnp.log10((x * x).sum(-1)) + scale.astype(x.dtype), tree)
+    def norm(x):
+        return 0.5 * jnp.log10((x * x).sum(-1)) + math.log10(2) * exponent.astype(x.dtype)
+
+    return jax.tree.map(norm, tree)
