@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cells import H, LinearRNNCell
+from cells import CELLS, H, LinearRNNCell
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +27,9 @@ from rnn_jax import (
 from rnn_jax.testing.oracle import B, problem, run, run_back
 
 NEVER, ALWAYS = -1e4, 1e4
+
+COMPLEMENTARY = ("gru", "gru_reset_before", "minimal", "ugrnn", "coupled", "mingru", "minlstm")
+"""Rows of cells in which one gate both keeps the past and writes the content."""
 
 back = partial(run_back, driver="chunked")
 
@@ -146,3 +149,31 @@ def test_the_antisymmetric_matrix_of_an_undamped_cell_turns_h_and_no_more(float6
 def test_a_linear_cell_is_finite_however_large_its_inputs(cell, float64):
     params, xs, carry, _ = jax.device_get(problem(cell))
     assert np.all(np.isfinite(run(cell, params, 1e5 * xs, carry)[1]))
+
+
+@pytest.mark.parametrize("logit", [-20.0, 20.0])
+@pytest.mark.parametrize("past", [0.0, 1.0], ids=["written", "kept"])
+@pytest.mark.parametrize("name", COMPLEMENTARY)
+def test_a_gate_and_its_complement_are_exact_where_one_is_tiny(name, past, logit):
+    """1 - sigmoid(x) is 0 in float32 for x above 17; sigmoid(-x) has all its digits."""
+    cell = CELLS[name].cell
+    params = jax.tree.map(jnp.zeros_like, cell.init(jax.random.key(0), 1))
+    gates = len(cell.gates)
+    # Every gate but the content has the logit; the content is 1 where the past is 0.
+    row = np.full(gates, logit)
+    row[cell.gates.index("g" if "g" in cell.gates else "n")] = 1 - past
+    if name == "minlstm":
+        row[cell.gates.index("i")] = -logit
+    b = jnp.repeat(jnp.asarray(row, jnp.float32), cell.hidden_size)
+    carry = jax.tree.map(lambda c: c + past, cell.initial_carry(dtype=jnp.float32))
+
+    def memory(dtype):
+        as_dtype = jax.tree.map(lambda a: a.astype(dtype), (params._replace(b=b), carry))
+        after, _ = cell.step(*as_dtype, jnp.zeros(1, dtype))
+        return np.asarray(after[-1])  # The only field, or c.
+
+    got = memory(jnp.float32)
+    with jax.enable_x64(True):
+        want = memory(jnp.float64)
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+    assert got.all()

@@ -34,5 +34,6 @@ class CoupledLSTMCell(LSTMCell):
     def update(self, params, carry, x_gates, h_gates):
         """The equations above."""
         f, g, o = self.activations(params, carry, x_gates, h_gates)
-        c = f * carry.c + (1 - f) * g
+        f_logit, *_ = self.split(x_gates + h_gates)
+        c = f * carry.c + sigmoid(-f_logit) * g
         return LSTMCarry(h=o * tanh(c), c=c)

@@ -57,7 +57,8 @@ class GRUCell(GatedCell):
     def update(self, params, carry, x_gates, h_gates):
         """The equations above."""
         _, z, n = self.activations(params, carry, x_gates, h_gates)
-        return HiddenCarry(h=(1 - z) * n + z * carry.h)
+        _, z_logit, _ = self.split(x_gates + h_gates)
+        return HiddenCarry(h=sigmoid(-z_logit) * n + z * carry.h)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +87,7 @@ class ResetBeforeGRUCell(Cell):
         """The equations above."""
         w_r, w_z, w_n = jnp.split(params.w_h, 3, axis=-1)
         x_r, x_z, x_n = jnp.split(dot(x, params.w_x) + params.b, 3, axis=-1)
-        r, z = sigmoid(x_r + dot(carry.h, w_r)), sigmoid(x_z + dot(carry.h, w_z))
+        r, z_logit = sigmoid(x_r + dot(carry.h, w_r)), x_z + dot(carry.h, w_z)
         n = tanh(x_n + dot(r * carry.h, w_n))
-        h = (1 - z) * n + z * carry.h
+        h = sigmoid(-z_logit) * n + sigmoid(z_logit) * carry.h
         return HiddenCarry(h), h

@@ -61,8 +61,8 @@ class MinLSTMCell(LinearCell):
     def activations(self, params, carry, x_gates, h_gates):
         """The values of i and f, divided by their sum, and of n."""
         i, f, n = self.split(x_gates)
-        keep = sigmoid(softplus(-i) - softplus(-f))
-        return 1 - keep, keep, n
+        logit = softplus(-i) - softplus(-f)
+        return sigmoid(-logit), sigmoid(logit), n
 
     def coefficients(self, params, x_gates):
         """f / (f + i) and i n / (f + i)."""

@@ -34,7 +34,8 @@ class MinimalGatedCell(GatedCell):
     def update(self, params, carry, x_gates, h_gates):
         """The equations above."""
         f, n = self.activations(params, carry, x_gates, h_gates)
-        return HiddenCarry(h=(1 - f) * carry.h + f * n)
+        f_logit, _ = self.split(x_gates + h_gates)
+        return HiddenCarry(h=sigmoid(-f_logit) * carry.h + f * n)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,5 +61,5 @@ class UGRNNCell(GatedCell):
 
     def update(self, params, carry, x_gates, h_gates):
         """The equations above."""
-        z, n = self.activations(params, carry, x_gates, h_gates)
-        return HiddenCarry(h=z * carry.h + (1 - z) * n)
+        z, n = self.split(x_gates + h_gates)
+        return HiddenCarry(h=sigmoid(z) * carry.h + sigmoid(-z) * tanh(n))
