@@ -207,6 +207,15 @@ def test_a_cell_of_linen_that_comes_in_gives_the_same_outputs(kind, float64):
     assert_close(run(*from_linen(module, variables["params"]["cell"]), xs)[1], want)
 
 
+@pytest.mark.parametrize("kind", [nn.SimpleCell, nn.LSTMCell, nn.GRUCell])
+def test_narrow_weights_of_linen_without_a_dtype_compute_in_float32(kind):
+    module = kind(H, param_dtype=jnp.bfloat16)
+    xs = problem(RNNCell(H), dtype=jnp.float32).xs
+    want, variables = nn.RNN(module, time_major=True).init_with_output(jax.random.key(0), xs)
+    pair = from_linen(module, variables["params"]["cell"])
+    assert_close(run(*pair, xs)[1], want, tolerance=1e-6)
+
+
 @each_cell
 def test_weights_that_go_out_and_come_back_are_the_same_bit_for_bit(cell, torch, keras):
     pair = cell, problem(cell, dtype=jnp.float32).params
@@ -215,6 +224,7 @@ def test_weights_that_go_out_and_come_back_are_the_same_bit_for_bit(cell, torch,
     assert_same(from_torch(to_torch([[pair]])), [[pair]])
     rounded = cell, problem(cell, dtype=jnp.bfloat16).params
     assert_same(from_torch(to_torch([[rounded]])), [[rounded]])
+    assert_same(from_linen(*to_linen(*rounded)), rounded)
 
 
 def test_a_stack_that_goes_out_and_comes_back_is_the_same_bit_for_bit(torch, float64):

@@ -6,6 +6,7 @@ import jax
 import pytest
 from cells import H, LinearRNNCell
 from flax import linen as nn
+from flax import nnx
 
 from rnn_jax import GRUCell, InputError, LSTMCell, RNNCell
 from rnn_jax.interop import (
@@ -58,6 +59,11 @@ def test_a_layer_of_pytorch_that_no_cell_is(name, options, words):
         ("GRU", {"go_backwards": True}, "GRU has go_backwards=True"),
         ("GRU", {"stateful": True}, "GRU has stateful=True"),
         ("GRU", {}, "has no weights yet"),
+        ("LSTM", {"dtype": "mixed_bfloat16"}, "LSTM computes gates and state in bfloat16"),
+        ("GRU", {"dtype": "mixed_float16"}, "computes gates and state in float16"),
+        ("LSTM", {"kernel_constraint": "non_neg"}, "LSTMCell has kernel_constraint="),
+        ("LSTM", {"recurrent_regularizer": "l2"}, "only recurrent_regularizer=None can be taken"),
+        ("SimpleRNN", {"activity_regularizer": "l2"}, "SimpleRNN has activity_regularizer="),
         ("Dense", {}, "expected one of SimpleRNN"),
     ],
 )
@@ -75,6 +81,12 @@ def test_a_layer_of_keras_that_no_cell_is(name, options, words):
         (nn.LSTMCell(H, activation_fn=nn.relu), "only activation_fn=tanh"),
         (nn.GRUCell(H, carry_init=nn.initializers.ones), "carry_init=ones"),
         (nn.MGUCell(H), "expected one of SimpleCell"),
+        (
+            nn.GRUCell(H, dtype="bfloat16"),
+            "computes gates and state in bfloat16 and has",
+        ),
+        (nn.GRUCell(H, dtype="float16"), "computes gates and state in float16"),
+        (nnx.LSTMCell(D, H, rngs=nnx.Rngs(0)), "got flax.nnx.nn.recurrent.LSTMCell"),
         (nn.LSTMCell(H), "params must be those of LSTMCell, ii, if, ig, io, hi, hf, hg, ho"),
         (nn.GRUCell(H + 1), "GRUCell(hidden_size=4) needs GRUParams"),
     ],
@@ -92,6 +104,9 @@ def test_only_a_cell_that_the_others_have_goes_out_and_only_with_its_own_params(
     refused("GRUCell(hidden_size=3) needs GRUParams", out, GRUCell(H), pair(LSTMCell(H))[1])
     refused("got tuple", out, GRUCell(H), tuple(pair(GRUCell(H))[1]))
     refused("got NoneType", out, GRUCell(H), None)
+    cell, params = pair(GRUCell(H))
+    mixed = cell.cast_matrices(params, "bfloat16")
+    refused("one dtype to go to another library, got ['bfloat16', 'float32']", out, cell, mixed)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,19 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from cells import flowing_cell, telling_cell
 from flax import linen as nn
 
+from rnn_jax import (
+    ConvLSTMCell,
+    InputError,
+    LSTMCell,
+    ResetBeforeGRUCell,
+    dropout,
+    layer_norm,
+    learned_carry,
+)
 from rnn_jax.interop import LinenCell
 from rnn_jax.testing.oracle import B, D, T, assert_close, problem, run
 
@@ -49,3 +59,59 @@ def test_linen_masks_and_reverses_a_cell(cell, float64):
     want_last, want_ys = run(cell, params, flipped(xs), carry, lengths=LENGTHS)
     inside = (np.arange(T)[:, None] < LENGTHS)[..., None]
     assert_close((last, inside * ys), (want_last, inside * flipped(want_ys)))
+
+
+@pytest.mark.parametrize("time_major", [True, False])
+@pytest.mark.parametrize("axes", [1, 2])
+def test_linen_scans_a_cell_of_pictures_over_time(axes, time_major, float64):
+    cell = ConvLSTMCell(2, spatial_axes=axes)
+    params, xs, *_ = problem(cell)
+    rnn = nn.RNN(LinenCell(cell), time_major=time_major, return_carry=True)
+    variables = {"params": {"cell": {"weights": params}}}
+    last, ys = rnn.apply(variables, xs if time_major else jnp.swapaxes(xs, 0, 1))
+    assert_close((last, ys if time_major else jnp.swapaxes(ys, 0, 1)), run(cell, params, xs))
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *(learned_carry(LSTMCell(3)), learned_carry(ResetBeforeGRUCell(3))),
+        layer_norm(learned_carry(LSTMCell(3))),
+    ],
+    ids=["gated", "step", "nested"],
+)
+def test_linen_starts_from_a_learned_carry(cell, float64):
+    params, xs, *_ = problem(cell)
+    variables = {"params": {"cell": {"weights": params}}}
+    assert_close(jax.jit(as_rnn(cell).apply)(variables, xs), run(cell, params, xs))
+    last, _ = as_rnn(cell).apply(variables, xs, seq_lengths=LENGTHS)
+    assert_close(last, run(cell, params, xs, lengths=LENGTHS)[0])
+    ways = (nn.RNN(LinenCell(cell), time_major=True) for _ in range(2))
+    both = nn.Bidirectional(*ways, time_major=True)
+    weights = {"cell": {"weights": params}}
+    ys = both.apply({"params": {"forward_rnn": weights, "backward_rnn": weights}}, xs)
+    assert_close(ys[..., : cell.output_size], run(cell, params, xs)[1])
+    got, variables = as_rnn(cell).init_with_output(jax.random.key(0), xs)
+    assert_close(got, run(cell, variables["params"]["cell"]["weights"], xs))
+
+
+def test_a_learned_carry_outside_of_apply_is_refused():
+    with pytest.raises(InputError, match=r"pass cell\.start"):
+        LinenCell(learned_carry(LSTMCell(3))).initialize_carry(jax.random.key(0), (B, D))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_the_carry_follows_inputs_of_64_bits(dtype, float64):
+    cell = LSTMCell(3)
+    params, xs, *_ = problem(cell, dtype=dtype)
+    got = as_rnn(cell).apply({"params": {"cell": {"weights": params}}}, xs)
+    assert_close(got, run(cell, params, xs), 1e-12 if dtype == jnp.float64 else 1e-6)
+
+
+def test_linen_runs_a_noisy_cell_without_noise_and_refuses_a_key_for_it():
+    cell = dropout(LSTMCell(3), 0.5)
+    params, xs, *_ = problem(cell, dtype=jnp.float32)
+    variables = {"params": {"cell": {"weights": params}}}
+    assert_close(as_rnn(cell).apply(variables, xs), run(cell, params, xs), 1e-6)
+    with pytest.raises(InputError, match="cannot draw the noise of DropoutGatedCell"):
+        as_rnn(cell).apply(variables, xs, rngs={"dropout": jax.random.key(0)})

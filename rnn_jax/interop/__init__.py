@@ -1,7 +1,8 @@
 """In and out: weights from and to PyTorch, Keras and Flax linen; any cell inside Flax linen."""
 
 from rnn_jax.interop.keras import from_keras, keras_weights, to_keras
-from rnn_jax.interop.linen import LinenCell, from_linen, to_linen
+from rnn_jax.interop.linen import from_linen, to_linen
+from rnn_jax.interop.linen_cell import LinenCell
 from rnn_jax.interop.pytorch import from_torch, to_torch, torch_weights
 
 __all__ = [

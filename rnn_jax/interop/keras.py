@@ -9,6 +9,7 @@ from rnn_jax.cells import GRUCell, LSTMCell, RNNCell
 from rnn_jax.errors import InputError
 from rnn_jax.interop.pairs import (
     Pair,
+    check_compute_dtype,
     check_kind,
     check_options,
     check_pair,
@@ -18,23 +19,33 @@ from rnn_jax.interop.pairs import (
 )
 from rnn_jax.typing import Array, Float, Params
 
+TRAINED = [
+    f"{weights}_{option}"
+    for weights in ("kernel", "recurrent", "bias")
+    for option in ("constraint", "regularizer")
+]
+"""Options of Keras cells that change how the weights are trained."""
+
 
 def from_keras(layer: object) -> Pair:
     """The cell of a Keras layer and its parameters; a Keras cell, `layer.cell`, will do.
 
     Raises:
-      InputError: Keras is missing; another kind of layer, or one not built; activations, dropout or
-        a reset before the product, which no cell here has; a layer with `go_backwards` or
-        `stateful`, which say how it is run (its `cell` can be taken over).
+      InputError: Keras is missing; another kind of layer, or one not built; activations, dropout,
+        constraints, regularizers, or a reset before the product, which no cell here has; a compute
+        dtype other than that of the weights, as under "mixed_bfloat16"; a layer with `go_backwards`
+        or `stateful`, which say how it is run (its `cell` can be taken over).
     """
     keras = _keras()
     layers, tanh, relu = keras.layers, keras.activations.tanh, keras.activations.relu
     whole = layers.SimpleRNN, layers.GRU, layers.LSTM
     check_kind(layer, (*whole, layers.SimpleRNNCell, layers.GRUCell, layers.LSTMCell))
     if isinstance(layer, whole):
-        check_options(layer, go_backwards=(False,), stateful=(False,))
+        check_options(layer, go_backwards=(False,), stateful=(False,), activity_regularizer=(None,))
+        check_compute_dtype(layer, layer.compute_dtype, layer.variable_dtype)
         layer = layer.cell
-    check_options(layer, dropout=(0,), recurrent_dropout=(0,))
+    check_options(layer, dropout=(0,), recurrent_dropout=(0,), **dict.fromkeys(TRAINED, (None,)))
+    check_compute_dtype(layer, layer.compute_dtype, layer.variable_dtype)
     if isinstance(layer, layers.SimpleRNNCell):
         check_options(layer, activation=(tanh, relu))
         cell = RNNCell(layer.units, activation="relu" if layer.activation is relu else "tanh")

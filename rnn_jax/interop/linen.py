@@ -1,50 +1,20 @@
-"""Weights from and to the cells of Flax linen, and a linen cell that is any cell of ours."""
+"""Weights from and to the cells of Flax linen."""
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from rnn_jax.cell import Cell, GatedCell, GatedParams
+from rnn_jax.cell import GatedCell, GatedParams
 from rnn_jax.cells import GRUCell, GRUParams, LSTMCell, RNNCell
 from rnn_jax.errors import InputError
-from rnn_jax.interop.pairs import Pair, check_kind, check_options, check_pair
-from rnn_jax.typing import Array, Carry, Float, Params
-
-
-class LinenCell(nn.RNNCellBase):
-    """Any cell as a Flax linen cell, for `nn.RNN(LinenCell(cell))` and what else takes one.
-
-    Its only parameter, `weights`, is what `cell.init` returns; carry and outputs are the cell's.
-
-    Raises:
-      InputError: a cell that is no `Cell`.
-    """
-
-    cell: Cell
-
-    def __post_init__(self):
-        if not isinstance(self.cell, Cell):
-            got = type(self.cell).__name__
-            raise InputError(f"LinenCell expects a Cell, e.g. LSTMCell(64), got {got}.")
-        super().__post_init__()
-
-    @nn.compact
-    def __call__(
-        self, carry: Carry, inputs: Float[Array, "... D"]
-    ) -> tuple[Carry, Float[Array, "... H"]]:
-        """One step of the cell: the new carry and the output [..., H]."""
-        params = self.param("weights", self.cell.init, inputs.shape[-1])
-        return self.cell.step(params, carry, inputs)
-
-    @nn.nowrap
-    def initialize_carry(self, rng: Array, input_shape: tuple[int, ...]) -> Carry:
-        """The cell's initial carry for inputs of `input_shape` = (..., D); `rng` is unused."""
-        return self.cell.initial_carry(input_shape[:-1])
-
-    @property
-    def num_feature_axes(self) -> int:
-        """Inputs have one feature axis, the last."""
-        return 1
-
+from rnn_jax.interop.pairs import (
+    Pair,
+    check_compute_dtype,
+    check_kind,
+    check_options,
+    check_pair,
+)
+from rnn_jax.typing import Array, Params
 
 KINDS = {
     nn.SimpleCell: RNNCell,
@@ -61,7 +31,7 @@ def from_linen(module: nn.Module, params: Params) -> Pair:
 
     Raises:
       InputError: another kind of module; activations, a residual or an initial carry that no cell
-        here has; params that are not the module's.
+        here has; a dtype other than that of the params; params that are not the module's.
     """
     check_kind(module, KINDS)
     check_options(module, carry_init=(nn.initializers.zeros,))
@@ -87,7 +57,12 @@ def from_linen(module: nn.Module, params: Params) -> Pair:
             f"have no {error}; give variables['params'] of the linen cell."
         ) from error
     check_pair(cell, ours)
-    return cell, ours
+    if module.dtype is not None:
+        check_compute_dtype(module, module.dtype, ours.w_x.dtype)
+        return cell, ours
+    # Without a dtype linen computes in the widest of weights and inputs; a cell, in the weights'.
+    wide = jnp.promote_types(ours.w_x.dtype, jnp.float32)
+    return cell, jax.tree.map(lambda leaf: leaf.astype(wide), ours)
 
 
 def to_linen(cell: GatedCell, params: Params) -> tuple[nn.RNNCellBase, dict[str, dict[str, Array]]]:
@@ -108,11 +83,14 @@ def to_linen(cell: GatedCell, params: Params) -> tuple[nn.RNNCellBase, dict[str,
         theirs[name]["bias"] = bias
     if isinstance(cell, GRUCell):
         theirs["hn"]["bias"] = params.b_h
+    dtype, options = params.w_x.dtype, {}
+    if dtype != jnp.promote_types(dtype, jnp.float32):
+        options = {"dtype": dtype, "param_dtype": dtype}
     if isinstance(cell, RNNCell):
         activation = nn.relu if cell.activation == "relu" else nn.tanh
-        return nn.SimpleCell(cell.hidden_size, activation_fn=activation), theirs
+        return nn.SimpleCell(cell.hidden_size, activation_fn=activation, **options), theirs
     kind = nn.GRUCell if isinstance(cell, GRUCell) else nn.OptimizedLSTMCell
-    return kind(cell.hidden_size), theirs
+    return kind(cell.hidden_size, **options), theirs
 
 
 def _names(cell):

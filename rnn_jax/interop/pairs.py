@@ -29,8 +29,14 @@ def check_kind(source: object, kinds: Iterable[type]) -> None:
     """Raise InputError unless `source` is of one of `kinds`, and of no subclass."""
     kinds = list(kinds)
     if type(source) not in kinds:
-        names = ", ".join(kind.__name__ for kind in kinds)
-        raise InputError(f"expected one of {names}, got {type(source).__name__}.")
+        names, got = [kind.__name__ for kind in kinds], type(source).__name__
+        if got in names:
+            names, got = [_full_name(kind) for kind in kinds], _full_name(type(source))
+        raise InputError(f"expected one of {', '.join(names)}, got {got}.")
+
+
+def _full_name(kind):
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def check_options(source: object, **allowed: tuple) -> None:
@@ -45,8 +51,19 @@ def check_options(source: object, **allowed: tuple) -> None:
             )
 
 
+def check_compute_dtype(source: object, compute: object, stored: object) -> None:
+    """Raise InputError if a layer computes in another dtype than the one of its weights."""
+    compute, stored = jnp.dtype(compute).name, jnp.dtype(stored).name
+    if compute != stored:
+        raise InputError(
+            f"{type(source).__name__} computes gates and state in {compute} and has weights in "
+            f"{stored}, which no cell here expresses; take it over with {stored} as its compute "
+            "dtype, and use RNN(dtype=...) for matrix products in another."
+        )
+
+
 def check_pair(cell: Cell, params: Params) -> None:
-    """Raise InputError unless the peers have this cell and `params` have the shapes it asks for."""
+    """Raise InputError unless the peers have this cell and `params` its shapes and one dtype."""
     check_kind(cell, (RNNCell, GRUCell, LSTMCell))
     rows = np.shape(getattr(params, "w_x", None)) or (1,)
     expected = jax.eval_shape(lambda: cell.init(jax.random.key(0), rows[0]))
@@ -57,6 +74,12 @@ def check_pair(cell: Cell, params: Params) -> None:
     if wanted != got:
         raise InputError(
             f"{cell} needs {wanted[0]} of shapes {wanted[1]}, got {got[0]} of {got[1]}."
+        )
+    dtypes = {np.dtype(leaf.dtype).name for leaf in jax.tree.leaves(params)}
+    if len(dtypes) > 1:
+        raise InputError(
+            f"params must all be of one dtype to go to another library, got {sorted(dtypes)}; cast "
+            "them, e.g. jax.tree.map(lambda p: p.astype('float32'), params)."
         )
 
 

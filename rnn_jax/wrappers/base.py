@@ -7,7 +7,7 @@ without a key a cell does what is expected of it on average.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,13 @@ from rnn_jax.typing import Array
 
 @dataclasses.dataclass(frozen=True)
 class Wrapper(Cell):
-    """A cell around any cell: the inner one's, but for what a subclass replaces."""
+    """A cell around any cell: the inner one's, but for what a subclass replaces.
 
+    Attributes:
+      noisy: whether the wrapper draws noise in a run with a key.
+    """
+
+    noisy: ClassVar[bool] = False
     hidden_size: int = dataclasses.field(init=False, repr=False)
     inner: Cell
 
@@ -143,6 +148,20 @@ def wrapper_for(cell: Cell, any_cell: type[Wrapper], gated: type[GatedWrapper]) 
 def innermost(cell: Cell) -> Cell:
     """The cell inside all wrappers."""
     return innermost(cell.inner) if isinstance(cell, Wrapper) else cell
+
+
+def has_own_start(cell: Cell) -> bool:
+    """Whether `cell.start` is another than `cell.initial_carry`."""
+    if isinstance(cell, Wrapper) and type(cell).start is Wrapper.start:
+        return has_own_start(cell.inner)
+    return type(cell).start is not Cell.start
+
+
+def draws_noise(cell: Cell) -> bool:
+    """Whether the cell, or one that it is wrapped around, is random in a run with a key."""
+    if isinstance(cell, Wrapper):
+        return cell.noisy or draws_noise(cell.inner)
+    return type(cell).sampled is not Cell.sampled
 
 
 def first_leaf(tree: Any) -> Array:

@@ -89,6 +89,8 @@ class DropoutParams(NamedTuple):
 class _Dropped:
     """What both forms of dropout share: `DropoutParams` in a run with a key, else the inner's."""
 
+    noisy = True
+
     def inner_params(self, params):
         """The inner cell's part of the parameters."""
         return params.inner if isinstance(params, DropoutParams) else params
@@ -146,6 +148,8 @@ class DropoutGatedCell(_Dropped, GatedWrapper):
 
 class _DropConnected:
     """What both forms of DropConnect share."""
+
+    noisy = True
 
     def sampled(self, params, xs, key):
         """The mask drawn, one for the batch, and multiplied into w_h."""

@@ -52,6 +52,7 @@ class Zoned(NamedTuple):
 class _Zoneout:
     """What both forms of zoneout share."""
 
+    noisy = True
     linear = False
 
     def sampled(self, params, xs, key):
