@@ -1,6 +1,8 @@
 """Files of rows: what goes on, what is moved aside, what is damaged."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +90,9 @@ def test_a_row_that_cannot_be_written_names_the_file(tmp_path):
         append_rows(tmp_path / "gone" / ROWS, [{"a": 1}])
     append_rows(tmp_path / ROWS, [{"a": 1}])
     assert json.loads((tmp_path / ROWS).read_text()) == {"a": 1}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device here")
+def test_a_full_disk_is_one_sentence():
+    with pytest.raises(RunError, match=r"/dev/full cannot be written .No space left on device"):
+        append_rows(Path("/dev/full"), [{"a": 1}])
