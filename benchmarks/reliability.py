@@ -18,9 +18,13 @@ from rnn_jax.files import append_rows
 from rnn_jax.rows import facts
 
 ROWS = "reliability.jsonl"
-Trial = Literal["kill", "flip", "truncate", "disk-full", "sigterm", "sigint", "dead-peer"]
+Trial = Literal[
+    *("kill", "flip", "truncate", "disk-full", "sigterm", "sigint", "dead-peer"),
+    *("odd-folder", "io-error", "not-a-folder", "kill-saving"),
+]
 COUNTS = {"disk-full": 3, "sigterm": 5, "sigint": 5, "dead-peer": 3}
-"""How often to do what has no flag of its own."""
+COUNTS |= {"odd-folder": 5, "io-error": 5, "not-a-folder": 3, "kill-saving": 10}
+"""How often to run the trials that have no flag of their own."""
 TESTS = {
     "kill": "killed at a random moment",
     "flip": "one bit flipped in a checkpoint",
@@ -29,6 +33,10 @@ TESTS = {
     "sigterm": "SIGTERM",
     "sigint": "SIGINT",
     "dead-peer": "one process of two killed",
+    "odd-folder": "brackets, wildcards, spaces and other characters in the path",
+    "io-error": "a file of a checkpoint that cannot be read",
+    "not-a-folder": "a checkpoint replaced by a file or a link",
+    "kill-saving": "killed during a save in the background",
 }
 
 

@@ -131,20 +131,21 @@ class Lab:
             shutil.rmtree(out)
             after /= 2
 
-    def go_on(self, out: Path, cell: str, *, processes: int = 1) -> None:
-        """Resume the run in `out`.
+    def go_on(self, out: Path, cell: str, *, processes: int = 1) -> str:
+        """Resume the run in `out`, and return what it prints on standard error.
 
         Raises:
           Lost: it cannot be resumed, or ends otherwise than one that nothing happened to.
         """
-        for process in self.launch(out, cell, "--resume", processes=processes):
-            self.end(process, code=0)
+        started = self.launch(out, cell, "--resume", processes=processes)
+        errors = "".join([self.end(process, code=0) for process in started])
         expected, found = self.reference(cell, processes), _outcome(out)
         names = [name for name in expected.leaves if expected.leaves[name] != found.leaves[name]]
         check(not names, f"it ended with another {', '.join(names)}")
         steps = [[row["step"] for row in run.rows] for run in (expected, found)]
         check(steps[0] == steps[1], f"it has rows of the steps {steps[1]}, not {steps[0]}")
         check(expected.rows == found.rows, "its rows hold other numbers")
+        return errors
 
     def reference(self, cell: str, processes: int = 1) -> Reference:
         """What comes out when nothing happens."""

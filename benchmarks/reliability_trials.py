@@ -14,6 +14,7 @@ from time import perf_counter
 
 import jax
 from reliability_runs import Lab, Lost, brief, check, checkpoint_leaves
+from reliability_storage import io_error, kill_saving, not_a_folder, odd_folder
 
 from rnn_jax.checkpoint import Checkpoints, DamageWarning
 from rnn_jax.checkpoint_files import described
@@ -174,5 +175,9 @@ TRIALS = {
     "sigterm": functools.partial(stop, signal.SIGTERM),
     "sigint": functools.partial(stop, signal.SIGINT),
     "dead-peer": dead_peer,
+    "odd-folder": odd_folder,
+    "io-error": io_error,
+    "not-a-folder": not_a_folder,
+    "kill-saving": kill_saving,
 }
 """Each does one trial and says what was done, or raises Lost."""
