@@ -1,12 +1,15 @@
 """What the README says is so."""
 
+import importlib
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import tyro
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -46,6 +49,40 @@ def test_the_commands_name_what_is_there():
     assert (ROOT / script).exists()
     assert "'.[test]'" in command("test")
     assert command("test").endswith("-m pytest")
+
+
+PAGES = [ROOT / name for name in ("README.md", "experiments/README.md", "benchmarks/README.md")]
+
+
+def commands(page):
+    """The commands of the bash blocks of a page, as lists of words."""
+    for block in re.findall(r"^```bash\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            if words := shlex.split(line, comments=True):
+                yield words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_command_runs_in_the_environment_that_the_first_one_makes(page):
+    for words in commands(page):
+        assert words[0] in (".venv/bin/python", ".venv/bin/pip", "python3"), words
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(words[1:], id=" ".join(words[1:]))
+        for page in PAGES
+        for words in commands(page)
+        if words[0] == ".venv/bin/python"
+    ],
+)
+def test_every_command_is_understood(words):
+    script, *flags = words
+    folder, _, name = script.rpartition("/")
+    assert folder in ("experiments", "benchmarks")
+    module = importlib.import_module(name.removesuffix(".py"))
+    tyro.cli(module.Config, args=flags)
 
 
 def test_the_results_are_those_of_the_committed_runs():
