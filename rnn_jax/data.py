@@ -168,14 +168,12 @@ def to_sequences(
             f"images must be uint8 [N, 28, 28], got {images.dtype} {list(images.shape)}; "
             "sequences of your own need no conversion, only check_sequences."
         )
-    xs = np.divide(images, 255, dtype=np.float32)
-    if order == "rows":
-        return xs
-    xs = xs.reshape(-1, 28 * 28, 1)
-    if order == "pixels":
-        return xs
-    # RandomState, because NumPy promises its stream for ever, and default_rng's it does not.
-    return xs[:, np.random.RandomState(PERMUTATION_SEED).permutation(28 * 28)]
+    if order != "rows":
+        images = images.reshape(-1, 28 * 28, 1)
+    if order == "permuted-pixels":  # Before the bytes become floats of four times their size.
+        # RandomState, because NumPy promises its stream for ever, and default_rng's it does not.
+        images = images[:, np.random.RandomState(PERMUTATION_SEED).permutation(28 * 28)]
+    return np.divide(images, 255, dtype=np.float32)
 
 
 def check_sequences(xs: ArrayLike, labels: ArrayLike, num_classes: int) -> None:
