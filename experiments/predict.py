@@ -69,4 +69,4 @@ def _doubt(chance, confidence):
 
 
 if __name__ == "__main__":
-    run(main, Config)
+    run(main, Config, only_prints=True)

@@ -132,4 +132,4 @@ def _without_seed(command):
 
 
 if __name__ == "__main__":
-    run(main, Config)
+    run(main, Config, only_prints=True)

@@ -24,14 +24,6 @@ class Config:
 
 def main(config: Config) -> None:
     """Translate line after line; one that cannot be a date is answered by a sentence."""
-    try:
-        _translate(config)
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        sys.exit(130)
-
-
-def _translate(config):
     import jax
     import numpy as np
     from dates import ISO_LENGTH, decode_iso, encode, from_pinyin
@@ -85,4 +77,4 @@ def _is_date(text):
 
 
 if __name__ == "__main__":
-    run(main, Config)
+    run(main, Config, only_prints=True)

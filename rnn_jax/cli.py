@@ -1,53 +1,95 @@
-"""How a command starts and how it ends; nothing here imports JAX, so `--help` is immediate."""
+"""Start and end of a command; nothing here imports JAX, so `--help` is immediate."""
 
 import math
 import os
+import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
-import tyro
-
-from rnn_jax.errors import InputError, RunError, Stopped
+from rnn_jax.errors import InputError, Stopped
+from rnn_jax.failures import explained
+from rnn_jax.output import failure, fill_standard_descriptors, guarded
+from rnn_jax.paths import printable
+from rnn_jax.signals import described, exceptions
 
 Config = TypeVar("Config")
 
 
-def run(main: Callable[[Config], object], config_type: type[Config]) -> NoReturn:
+def run(
+    main: Callable[[Config], object], config_type: type[Config], *, only_prints: bool = False
+) -> NoReturn:
     """Read a config dataclass from the command line, run `main` on it, and exit.
 
-    Exit codes: 0, done; 1, the run cannot go on, and 2, the user gave something that cannot be used
-    (one line on standard error says what); 130, interrupted; 143, terminated; 141, whoever read the
-    output went away. A warning is one line too.
+    Exit codes: 0, done; 1, the run cannot go on, and 2, the input cannot be used (one line on
+    standard error says why); 128 + n, ended by signal n: 130 for Ctrl-C, 143 for SIGTERM, 129 for
+    SIGHUP, 138 for SIGUSR1; 141, the reader of the output went away. A warning is one line too.
+
+    Args:
+      main: the command.
+      config_type: the dataclass of its options.
+      only_prints: end at the first error of standard output. Otherwise the command goes on without
+        output, and the exit code says so.
     """
-    name = os.path.basename(sys.argv[0])
+    name = printable(os.path.basename(sys.argv[0]))
     warnings.formatwarning = lambda message, *_, **__: f"{name}: warning: {message}\n"
+    os.environ["MPLBACKEND"] = "agg"  # A notebook's backend may be inherited.
+    fill_standard_descriptors()
+    with exceptions() as request, guarded(raises=only_prints) as streams:
+        code, message = _ending(main, config_type, request, streams)
+        _say(name, message)
+        if not code:
+            code, message = failure(*streams)
+            _say(name, message)
+    _leave(code, bool(request.signal) or code > 128)
+
+
+def _say(name, message):
+    if message:
+        if message == described(signal.SIGINT) and sys.stderr.isatty():
+            print(file=sys.stderr)  # After the terminal's ^C.
+        message = "\n".join(map(printable, message.splitlines()))
+        print(f"{name}: {message}", file=sys.stderr)
+        sys.stderr.flush()
+
+
+def _ending(main, config_type, request, streams):
+    """The exit code of a command, and a message."""
     try:
-        try:
-            main(tyro.cli(config_type))
-        finally:
-            sys.stdout.flush()
-    except InputError as error:
-        _fail(f"{name}: {error}", 2)
-    except RunError as error:
-        _fail(f"{name}: {error}", 1)
+        import tyro
+
+        main(tyro.cli(config_type))
+        streams[0].flush()
+        return 0, ""
     except Stopped as stopped:
-        _fail(f"{name}: {stopped}", 128 + stopped.signal)
-    except KeyboardInterrupt:
-        _fail(f"\n{name}: interrupted; what was written so far is kept.", 130)
-    except BrokenPipeError:
-        # Python flushes standard output once more as it exits, and would complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    sys.exit(0)
+        return 128 + stopped.signal, str(stopped)
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            return 1, ended.code
+        return ended.code or 0, ""
+    except BaseException as error:
+        # A C extension may turn an interrupt during its import into an error of its own.
+        if request.signal or isinstance(error, KeyboardInterrupt):
+            number = request.signal or signal.SIGINT
+            return 128 + number, described(number)
+        if error is streams[0].error:
+            return failure(*streams)
+        known = explained(error)
+        if known is None:
+            raise
+        return 2 if isinstance(known, InputError) else 1, str(known)
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    print(message, file=sys.stderr, flush=True)
+def _leave(code, at_once) -> NoReturn:
+    """Exit; at once if the usual way would wait for processes or end threads of the compiler."""
     jax = sys.modules.get("jax")
-    if jax and jax.distributed.is_initialized():
-        os._exit(code)  # The usual way out waits for the other processes, for minutes if one died.
+    distributed = "jax" in sys.modules and jax.distributed.is_initialized()
+    if code and distributed and jax.process_index() == 0:
+        time.sleep(1)  # The others end when the first process does, and have their own say.
+    if "jax" in sys.modules and (at_once or (code and distributed)):
+        os._exit(code)
     sys.exit(code)
 
 

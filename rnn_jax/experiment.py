@@ -22,10 +22,12 @@ from rnn_jax import mesh, records, rows, rundir, runs, train
 from rnn_jax.batches import Order
 from rnn_jax.config import TrainConfig
 from rnn_jax.figures import style
-from rnn_jax.fit import compile_timed
+from rnn_jax.fit import call_indices, compile_timed
 from rnn_jax.loop import Loop
 from rnn_jax.metrics import METRICS
 from rnn_jax.numerics import clip_by_global_norm
+from rnn_jax.output import guarded
+from rnn_jax.paths import printable
 from rnn_jax.rundir import RunDir
 from rnn_jax.typing import Data, Memory
 
@@ -85,7 +87,7 @@ class Experiment:
 
 def perform(config: TrainConfig, prepare: Callable[..., Experiment]) -> dict[str, Any]:
     """Run the experiment that `prepare(config)` makes, in a folder of its own; its summary."""
-    with opened(config) as (config, devices, out):
+    with guarded(), opened(config) as (config, devices, out):
         return conduct(config, prepare(config), devices, out)
 
 
@@ -135,7 +137,7 @@ def conduct(
     gradient, order = train.make_gradient(graphdef, experiment.loss), experiment.order
     interval, interval_seconds = compile_timed(
         train.make_train_interval(gradient, optimizer, devices, config.bad_steps_allowed),
-        *(state, data, order.indices(0, config.log_every), 0),
+        *(state, data, call_indices(order, 0, 1, config.log_every), 0),
     )
     predict, predict_seconds = compile_timed(
         train.make_predict(graphdef, experiment.predict, devices), state.params, test_data
@@ -174,7 +176,7 @@ def conduct(
     summary = records.write_summary(out, summary)
     _print_end(experiment.verdict, summary)
     for name in written:
-        print(f"wrote    {out.path / name}")
+        print(f"wrote    {printable(out.path / name)}")
     return summary
 
 
@@ -185,10 +187,11 @@ def _save(figures, out):
 
 
 def _print_start(config, facts):
-    shown = "  ".join(f"{name}={value}" for name, value in dataclasses.asdict(config).items())
+    settings = dataclasses.asdict(config).items()
+    shown = "  ".join(f"{name}={printable(value)}" for name, value in settings)
     print(textwrap.fill(f"config   {shown}", 100, subsequent_indent=" " * 9))
     print("device   {device_count} x {device}, jax {jax}, Python {python}".format(**facts))
-    print(f"data     {facts['data_source']}")
+    print(f"data     {printable(facts['data_source'])}")
 
 
 def _print_end(verdict, summary):

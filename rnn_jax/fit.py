@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
+from rnn_jax import signals
 from rnn_jax.batches import Order
 from rnn_jax.mesh import largest
 from rnn_jax.signals import interruptible
 from rnn_jax.train import TrainState
-from rnn_jax.typing import Array, Data, Float
+from rnn_jax.typing import Array, Data, Float, Int
 
 ROW = ("step", "examples", "loss", "grad_norm", "skipped_steps", "examples_per_second")
 """What a row holds whatever the loss function is, which may add metrics of its own."""
@@ -18,12 +19,31 @@ ROW = ("step", "examples", "loss", "grad_norm", "skipped_steps", "examples_per_s
 LONGEST_CALL = 5.0
 """Seconds that one compiled call may take: so long a signal may wait."""
 
+MOST_INDICES = 2**20
+"""Examples of one compiled call at most, which bounds the memory of their indices."""
+
 
 def compile_timed(function: Callable, *args) -> tuple[Callable, float]:
-    """A jitted function compiled for these arguments, and the seconds that took."""
+    """A jitted function compiled for these arguments, and the seconds that took.
+
+    A signal does not wait for the compiler.
+    """
     start = time.perf_counter()
-    compiled = function.lower(*args).compile()
+    compiled = signals.interruptible(function.lower(*args).compile)
     return compiled, time.perf_counter() - start
+
+
+def call_length(order: Order, log_every: int) -> int:
+    """The most steps of one compiled call, for which `interval` is compiled."""
+    return max(1, min(log_every, MOST_INDICES // order.batch_size))
+
+
+def call_indices(
+    order: Order, first_step: int, steps: int, log_every: int
+) -> Int[np.ndarray, "S B"]:
+    """The examples of `steps` steps, padded with zeros to `call_length` steps."""
+    indices = order.indices(first_step, steps)
+    return np.pad(indices, ((0, call_length(order, log_every) - steps), (0, 0)))
 
 
 def fit(
@@ -39,7 +59,8 @@ def fit(
     """Train until `state.step` is `steps`, and yield state and row after each compiled call.
 
     A call ends at every multiple of `log_every`, which alone has a row, at every multiple of
-    `checkpoint_every`, and after `LONGEST_CALL` seconds; where calls end changes no number.
+    `checkpoint_every`, after `LONGEST_CALL` seconds, and after `call_length` steps; where calls end
+    changes no number.
     Training ends early when `interval` gives up, after too many skipped steps in a row.
 
     A row holds step, examples (seen so far), loss, the metrics that the loss function adds,
@@ -49,10 +70,10 @@ def fit(
     done = int(state.step)
     last_row, started, pace = done, time.perf_counter(), 1
     while done < steps:
-        ends = [steps, done + pace]
+        ends = [steps, done + pace, done + call_length(order, log_every)]
         ends += [done - done % every + every for every in (log_every, checkpoint_every) if every]
         count = min(ends) - done
-        indices = order.indices(done, log_every)
+        indices = call_indices(order, done, count, log_every)
         called = time.perf_counter()
         state, metrics = interruptible(_call, interval, state, data, indices, count)
         (seconds,) = largest(time.perf_counter() - called)

@@ -171,7 +171,7 @@ class Loop:
                     if self.checkpoints.steps():
                         self.out.remove(metrics.PENDING)
                     saved = time.perf_counter()
-                if stop and step < self.steps:
+                if stop:
                     raise Stopped(int(stop), self._how_to_go_on(int(stop), step))
         return state
 

@@ -1,20 +1,28 @@
-"""SIGINT and SIGTERM as requests: the work at hand is finished, what there is gets saved."""
+"""Signals that end a program: during training as requests, otherwise as exceptions."""
 
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from rnn_jax.errors import Stopped
+
+URGENT = signal.SIGINT, signal.SIGTERM
+"""Signals that end the process at once when they are repeated."""
+SIGNALS = URGENT + tuple(
+    getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name)
+)
+"""What asks a program to end: Ctrl-C, a scheduler, a closed terminal, a preemption notice."""
 
 
 class Request:
-    """What was asked for so far.
+    """The signal that was received.
 
     Attributes:
-      signal: the number of the signal that came, or 0.
+      signal: the number of the first signal, or 0.
     """
 
     signal = 0
@@ -22,34 +30,83 @@ class Request:
 
 @contextlib.contextmanager
 def requests() -> Iterator[Request]:
-    """Within, the first SIGINT or SIGTERM is only noted; a second one ends the process at once.
+    """Within, the first signal is only noted; a second SIGINT or SIGTERM ends the process at once.
 
-    Signals go to the main thread; in any other this changes nothing.
+    A repeated SIGHUP or SIGUSR1 changes nothing: a terminal that closes sends several. Signals
+    reach the main thread; in any other this does nothing.
     """
     request = Request()
-    if threading.current_thread() is not threading.main_thread():
-        yield request
-        return
-
-    # A signal that is ignored, as SIGINT in a shell's background jobs, stays ignored.
-    heard = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
 
     def note(number, frame):
         del frame
-        request.signal = number
-        for each in heard:
-            signal.signal(each, signal.SIG_DFL)
-        os.write(2, b"\nfinishing the current steps and saving; once more ends it at once.\n")
+        first = not request.signal
+        request.signal = request.signal or number
+        if number in URGENT:
+            for each in URGENT:
+                if signal.getsignal(each) is not signal.SIG_IGN:
+                    signal.signal(each, signal.SIG_DFL)
+        if first:
+            _say(b"\nfinishing the current steps and saving; once more ends it at once.\n")
 
-    before = [signal.signal(each, note) for each in heard]
-    try:
+    with _handled(note):
         yield request
-    finally:
-        for each, handler in zip(heard, before, strict=True):
-            signal.signal(each, handler)
+
+
+@contextlib.contextmanager
+def exceptions() -> Iterator[Request]:
+    """Within, the first signal raises `Stopped` in the main thread; a second one ends the process.
+
+    The signal stays noted, since code that catches every exception may swallow this one.
+    """
+    request = Request()
+
+    def interrupt(number, frame):
+        del frame
+        if request.signal:
+            os._exit(128 + number)
+        request.signal = number
+        raise Stopped(number, described(number))
+
+    with _handled(interrupt):
+        yield request
+
+
+def described(number: int) -> str:
+    """A signal that ended a command, as a sentence."""
+    if number == signal.SIGINT:
+        return "interrupted."
+    return f"stopped by {signal.Signals(number).name}."
 
 
 def interruptible(function: Callable, *args: object) -> object:
-    """`function(*args)` in a thread of its own, so that this one hears signals meanwhile."""
-    with ThreadPoolExecutor(1) as pool:
+    """Return `function(*args)`, called in another thread so that this one receives signals.
+
+    An exception that a signal raises meanwhile does not wait for the function.
+    """
+    pool = ThreadPoolExecutor(1)
+    try:
         return pool.submit(function, *args).result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _handled(handler):
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # A signal that is ignored stays so: SIGINT in a shell's background job, SIGHUP under nohup.
+    heard = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+    before = [signal.signal(each, handler) for each in heard]
+    try:
+        yield
+    finally:
+        for each, old in zip(heard, before, strict=True):
+            signal.signal(each, signal.SIG_DFL if old is None else old)
+
+
+def _say(message):
+    """Write to standard error from a handler, where nothing may fail or wait for a lock."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            os.write(2, message)

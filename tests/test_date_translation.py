@@ -6,7 +6,6 @@ import re
 import shutil
 import sys
 import unicodedata
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -158,17 +157,6 @@ def test_figures_show_chinese_characters_where_there_is_a_font(font, monkeypatch
 
 def test_a_font_without_the_characters_is_not_taken():
     assert style.font_with("\U0010fffd") is None
-
-
-def test_an_interrupted_translator_says_only_that(monkeypatch, capsys):
-    def interrupted(_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(translate, "_translate", interrupted)
-    with pytest.raises(SystemExit) as caught:
-        translate.main(translate.Config(Path("any")))
-    assert caught.value.code == 130
-    assert capsys.readouterr().err.strip() == "interrupted"
 
 
 def test_the_table_marks_mistakes_and_counts_each_form():

@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from rnn_jax.signals import interruptible, requests
+from rnn_jax.signals import SIGNALS, interruptible, requests
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_the_first_signal_is_noted_and_then_forgotten(number):
     before = signal.getsignal(number)
     with requests() as request:
@@ -64,6 +64,29 @@ def test_an_ignored_signal_stays_ignored(monkeypatch):
             assert request.signal == 0
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_a_notice_may_be_repeated_and_a_stop_may_follow_it(number):
+    with requests() as request:
+        for each in (number, number, signal.SIGTERM):
+            os.kill(os.getpid(), each)
+        assert request.signal == number
+
+
+def test_a_request_is_noted_where_standard_error_is_broken():
+    code = """
+import os, signal
+from rnn_jax.signals import requests
+read, write = os.pipe()
+os.close(read)
+os.dup2(write, 2)
+with requests() as request:
+    os.kill(os.getpid(), signal.SIGINT)
+    print(request.signal)
+"""
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+    assert int(done.stdout) == signal.SIGINT
 
 
 TWICE = """
