@@ -63,7 +63,6 @@ def test_a_layer_of_pytorch_that_no_cell_is(name, options, words):
         ("GRU", {"dtype": "mixed_float16"}, "computes gates and state in float16"),
         ("LSTM", {"kernel_constraint": "non_neg"}, "LSTMCell has kernel_constraint="),
         ("LSTM", {"recurrent_regularizer": "l2"}, "only recurrent_regularizer=None can be taken"),
-        ("SimpleRNN", {"activity_regularizer": "l2"}, "SimpleRNN has activity_regularizer="),
         ("Dense", {}, "expected one of SimpleRNN"),
     ],
 )

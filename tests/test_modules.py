@@ -73,7 +73,9 @@ def test_outputs_are_read_at_the_last_step_that_counts(how, fold):
     mask = np.arange(T)[:, None] < np.array([T, 2, 4])
     if how == "gaps":
         mask[[1, 3], 1] = False, True
-    counts = {"lengths": mask.sum(0)} if how == "lengths" else {"mask": mask}
+    counts = (
+        {"lengths": jnp.asarray(mask.sum(0))} if how == "lengths" else {"mask": jnp.array(mask)}
+    )
     got = model(sequences(), **counts)
     for b in range(B):
         alone = model(sequences()[mask[:, b], b])
@@ -87,7 +89,7 @@ def test_where_no_step_counts_outputs_are_zeros_and_the_carry_is_the_start():
     for model in by_carry, by_outputs:
         model.output.bias[...] = jnp.arange(C, dtype=jnp.float32)
         model.rnn.params.carry.h[...] = jnp.ones(7)
-    empty = {"lengths": np.array([0, T, T])}, {"mask": np.zeros((T, B), bool)}
+    empty = {"lengths": jnp.array([0, T, T])}, {"mask": jnp.zeros((T, B), bool)}
     for counts in empty:
         np.testing.assert_array_equal(by_outputs(sequences(), **counts)[0], np.arange(C))
         start = by_carry.output(jnp.ones(7))
@@ -97,8 +99,7 @@ def test_where_no_step_counts_outputs_are_zeros_and_the_carry_is_the_start():
 @pytest.mark.parametrize("readout", ["carry", "outputs"])
 def test_a_classifier_takes_resets(readout):
     model = classifier(LSTMCell(7), readout=readout)
-    resets = np.zeros((T, B), bool)
-    resets[2] = True
+    resets = jnp.zeros((T, B), bool).at[2].set(True)
     np.testing.assert_allclose(model(sequences(), resets=resets), model(sequences()[2:]), atol=1e-6)
 
 

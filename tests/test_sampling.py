@@ -13,7 +13,7 @@ LOGITS = jnp.array([[0.0, 3.0, 1.0], [5.0, -2.0, 4.9], [-3.0, -2.0, -1.0]])
 LIKELIEST = [1, 0, 2]
 
 
-@pytest.mark.parametrize("zero", [0, 0.0, -0.0, 1e-300, np.float32(0), jnp.array(0.0)])
+@pytest.mark.parametrize("zero", [0, 0.0, -0.0, 1e-300, jnp.array(0.0)])
 def test_temperature_0_takes_the_likeliest_class(zero):
     np.testing.assert_array_equal(sample_logits(KEY, LOGITS, zero), LIKELIEST)
 

@@ -41,7 +41,7 @@ def from_keras(layer: object) -> Pair:
     whole = layers.SimpleRNN, layers.GRU, layers.LSTM
     check_kind(layer, (*whole, layers.SimpleRNNCell, layers.GRUCell, layers.LSTMCell))
     if isinstance(layer, whole):
-        check_options(layer, go_backwards=(False,), stateful=(False,), activity_regularizer=(None,))
+        check_options(layer, go_backwards=(False,), stateful=(False,))
         check_compute_dtype(layer, layer.compute_dtype, layer.variable_dtype)
         layer = layer.cell
     check_options(layer, dropout=(0,), recurrent_dropout=(0,), **dict.fromkeys(TRAINED, (None,)))

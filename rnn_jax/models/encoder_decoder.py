@@ -8,6 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rnn_jax.cell import Cell
+from rnn_jax.cell_checks import require_cell
+from rnn_jax.errors import check_size
+from rnn_jax.layer_checks import check_rngs
 from rnn_jax.models.attention import dot_attention
 from rnn_jax.models.settings import from_settings
 from rnn_jax.modules import RNN
@@ -74,6 +77,10 @@ class EncoderDecoder(nnx.Module):
         driver: Driver = "auto",
         rngs: nnx.Rngs,
     ):
+        require_cell(type(self).__name__, cell)
+        check_rngs(rngs)
+        check_size("source_size", source_size)
+        check_size("target_size", target_size)
         size = cell.output_size
         self.source_size, self.target_size = source_size, target_size
         self.encoder = RNN(cell, source_size, driver=driver, rngs=rngs)
@@ -115,12 +122,13 @@ class EncoderDecoder(nnx.Module):
         return jax.lax.scan(step, start, length=steps)[1]
 
     def _read(self, sources, lengths):
-        xs = jax.nn.one_hot(sources, self.source_size)
+        xs = jax.nn.one_hot(sources, self.source_size, dtype=jnp.float32)
         return Source(*self.encoder(xs, lengths=lengths), lengths)
 
     def _write(self, carry, before, source):
         """The carry, logits and attention weights after the symbols `before` [T, ...]."""
-        carry, ys = self.decoder(jax.nn.one_hot(before, self.target_size), carry)
+        xs = jax.nn.one_hot(before, self.target_size, dtype=jnp.float32)
+        carry, ys = self.decoder(xs, carry)
         weights = None
         if self.combine is not None:
             contexts, weights = dot_attention(ys, source.ys, source.lengths)

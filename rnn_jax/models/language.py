@@ -1,5 +1,7 @@
 """A sequence model as a model of language: it tells the next character, and so it can write."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +21,8 @@ def next_logits(
 ) -> tuple[Carry, Float[Array, "T ... C"]]:
     """The carry after reading characters [T, ...], and what is told to follow each of them."""
     # Unsigned ids of 8 bits count no further than 255, and have no NOTHING.
-    return model(jax.nn.one_hot(ids.astype(jnp.int32), model.output.out_features), carry)
+    xs = jax.nn.one_hot(ids.astype(jnp.int32), model.output.out_features, dtype=jnp.float32)
+    return model(xs, carry)
 
 
 def next_character_loss(
@@ -39,7 +42,7 @@ def next_character_loss(
     xs = jnp.concatenate([before[None].astype(jnp.int32), targets[:-1]])
     carry, logits = next_logits(model, xs, model.begun(memory, begins))
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
-    return loss, ({"bits_per_character": loss / np.log(2)}, carry)
+    return loss, ({"bits_per_character": loss / math.log(2)}, carry)
 
 
 def surprise(
@@ -58,9 +61,11 @@ def surprise(
         targets = targets.astype(jnp.int32)
         return carry, optax.softmax_cross_entropy_with_integer_labels(logits, targets)
 
-    carry = model.rnn.cell.start(model.rnn.weights(), (len(batch[0]),))
+    weights = model.rnn.weights()
+    dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(weights))
+    carry = model.rnn.cell.start(weights, (len(batch[0]),), dtype)
     _, nats = jax.lax.scan(read, carry, jax.tree.map(cut, batch))
-    return nats.reshape(-1, len(batch[0])).T[:, :count] / np.log(2)
+    return nats.reshape(-1, len(batch[0])).T[:, :count] / math.log(2)
 
 
 def write_on(

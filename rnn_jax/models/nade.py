@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.nn.initializers import lecun_normal
 
+from rnn_jax.errors import check_size
+from rnn_jax.layer_checks import check_rngs
 from rnn_jax.models.sampling import sample_logits
 from rnn_jax.typing import Array, Float, Int, Key
 
@@ -29,6 +31,10 @@ class NADE(nnx.Module):
     """
 
     def __init__(self, context_size: int, width: int, hidden_size: int, *, rngs: nnx.Rngs):
+        check_rngs(rngs)
+        sizes = ("context_size", context_size), ("width", width), ("hidden_size", hidden_size)
+        for name, size in sizes:
+            check_size(name, size)
         self.width = width
         self.context = nnx.Linear(context_size, hidden_size + width, rngs=rngs)
         self.seen = nnx.Param(lecun_normal()(rngs.params(), (width, hidden_size)))
@@ -39,7 +45,7 @@ class NADE(nnx.Module):
     ) -> Float[Array, "..."]:
         """The log-probability [nats] of vectors of zeros and ones."""
         start, bias = self._split(self.context(context))
-        before = xs[..., None, :] * jnp.tri(self.width, k=-1)
+        before = xs[..., None, :] * jnp.tri(self.width, k=-1, dtype=xs.dtype)
         hidden = jax.nn.relu(start[..., None, :] + before @ self.seen[...])
         logits = bias + (hidden * self.said[...]).sum(-1)
         return (xs * logits - jax.nn.softplus(logits)).sum(-1)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rnn_jax.cell import Cell
-from rnn_jax.errors import InputError
+from rnn_jax.errors import InputError, check_size
 from rnn_jax.lookup import find_cell, takes
 from rnn_jax.models.sequence import SequenceClassifier, SequenceModel
 from rnn_jax.scan import Driver
@@ -47,7 +47,8 @@ def build_sequence_model(settings: Mapping) -> SequenceModel:
     """The model that settings describe: cell, hidden_size, input_size, output_size and seed."""
     sizes = "input_size", "output_size"
     return from_settings(
-        settings, lambda cell, options: SequenceModel(cell, *map(settings.get, sizes), **options)
+        settings,
+        lambda cell, options: SequenceModel(cell, *map(settings.__getitem__, sizes), **options),
     )
 
 
@@ -61,12 +62,17 @@ def from_settings(settings: Mapping, make: Callable[[Cell, dict], Model]) -> Mod
     Raises:
       InputError: a setting that is missing, or a cell that is not known.
     """
+    if not isinstance(settings, Mapping):
+        raise InputError(f"the settings of a run must be a dict, got a {type(settings).__name__}.")
     try:
         cell = find_cell(settings["cell"], settings["hidden_size"])
         if "forget_bias" in settings and takes(cell, "forget_bias"):
             cell = dataclasses.replace(cell, forget_bias=settings["forget_bias"])
-        dtype = DTYPES[settings.get("dtype", "float32")]
-        options = {"init": settings.get("init", "default"), "dtype": dtype}
+        name = settings.get("dtype", "float32")
+        if name not in list(DTYPES):
+            raise InputError(f"dtype must be one of {', '.join(DTYPES)}; got {name!r}.")
+        check_size("seed", settings["seed"], least=0)
+        options = {"init": settings.get("init", "default"), "dtype": DTYPES[name]}
         return make(cell, options | {"rngs": nnx.Rngs(settings["seed"])})
     except KeyError as error:
         raise InputError(f"the settings of a run must name {error.args[0]}.") from error

@@ -10,6 +10,8 @@ from flax import nnx
 from jaxtyping import UInt8
 
 from rnn_jax.cell import Cell
+from rnn_jax.errors import InputError, check_size
+from rnn_jax.layer_checks import check_rngs
 from rnn_jax.models.nade import NADE
 from rnn_jax.models.settings import from_settings
 from rnn_jax.modules import RNN
@@ -43,10 +45,16 @@ class Writer(nnx.Module):
       asked_size: A, the length of what is asked for, e.g. a class as one-hot.
       width: W, the pixels of a row.
       row_size: the hidden units of the NADE.
-      rngs: where the parameters' keys come from.
+      rngs: the source of the parameters' keys, e.g. `nnx.Rngs(0)`.
+
+    Raises:
+      InputError: an argument of another kind.
     """
 
     def __init__(self, cell: Cell, asked_size: int, width: int, row_size: int, *, rngs: nnx.Rngs):
+        check_rngs(rngs)
+        for name, size in (("asked_size", asked_size), ("width", width), ("row_size", row_size)):
+            check_size(name, size)
         self.rnn = RNN(cell, asked_size + width, rngs=rngs)
         self.row = NADE(cell.output_size, width, row_size, rngs=rngs)
 
@@ -72,15 +80,19 @@ class Writer(nnx.Module):
           keys: one for each image.
           asked: what is asked for.
           height: T, the rows.
-          temperature: see `sample_logits`, above 0.
+          temperature: at least 0, see `sample_logits`.
           guidance: g in logits = nothing + g (asked - nothing), where `nothing` are the logits of
             a second state to which zeros are asked for; above 1 draws what is asked for more
             clearly, if training has shown zeros too. At 1 there is no second state.
 
         Reference: Ho, Salimans, "Classifier-free diffusion guidance", 2021.
         """
+        check_size("height", height)
+        if not np.isfinite(guidance):
+            raise InputError(f"guidance must be a finite number, got {guidance}.")
         cell, params = self.rnn.cell, self.rnn.weights()
-        weights = jnp.array([1.0] if guidance == 1 else [guidance, 1 - guidance])
+        weights = [1.0] if guidance == 1 else [guidance, 1 - guidance]
+        weights = jnp.array(weights, jnp.float32)
 
         def draw_one(key, asked):
             asks = jnp.stack([asked, jnp.zeros_like(asked)])[: len(weights)]
@@ -92,7 +104,7 @@ class Writer(nnx.Module):
                 row = self.row.sample(key, ys, weights, temperature)
                 return (carries, row.astype(above.dtype)), row.astype(jnp.uint8)
 
-            start = cell.start(params, (len(asks),)), jnp.zeros(self.row.width)
+            start = cell.start(params, (len(asks),)), jnp.zeros(self.row.width, jnp.float32)
             return jax.lax.scan(write, start, jax.random.split(key, height))[1]
 
         return jax.vmap(draw_one)(keys, asked)
