@@ -41,7 +41,7 @@ class Config(TrainConfig):
     unlabelled: float = 0.1
     """The share of training examples whose label is not told; guidance needs some."""
     temperature: float = 1.0
-    """How freely to draw: 1 as was learnt, less for likelier digits."""
+    """How freely to draw: 1 as was learnt, less for likelier digits, 0 for the likeliest pixels."""
     guidance: float = 1.5
     """How clearly a digit is to be the one asked for: 1 as was learnt, more for clearer ones."""
     classifier: Path = Path("runs/mnist_lstm")
