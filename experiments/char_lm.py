@@ -52,7 +52,7 @@ class Config(TrainConfig):
         """Raise InputError, naming the flag, unless every setting is in its range."""
         super().check()
         check_at_least(self, hidden_size=1, window=1, steps=1, sample_length=1, temperature=0)
-        check_at_most(self, hidden_size=10**6, window=10**6, steps=10**9, sample_length=10**7)
+        check_at_most(self, hidden_size=10**6, window=10**6, sample_length=10**7)
         check_finite(self, "temperature")
         if self.text:
             local_path(self.text)

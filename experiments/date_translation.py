@@ -42,7 +42,7 @@ class Config(TrainConfig):
         """Raise InputError, naming the flag, unless every setting is in its range."""
         super().check()
         check_at_least(self, hidden_size=1, steps=1, test_dates=1)
-        check_at_most(self, hidden_size=10**6, steps=10**9)
+        check_at_most(self, hidden_size=10**6)
 
 
 def main(config: Config) -> dict:

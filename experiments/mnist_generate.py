@@ -62,7 +62,7 @@ class Config(TrainConfig):
         """Raise InputError, naming the flag, unless every setting is in its range."""
         super().check()
         check_at_least(self, hidden_size=1, row_size=1, examples=1, unlabelled=0)
-        check_at_most(self, hidden_size=10**6, row_size=10**6, examples=10**11, steps=10**9)
+        check_at_most(self, hidden_size=10**6, row_size=10**6)
         check_at_least(self, temperature=0)
         check_finite(self, "temperature")
         check_positive(self, "guidance")

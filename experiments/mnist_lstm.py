@@ -55,7 +55,7 @@ class Config(TrainConfig):
         """Raise InputError, naming the flag, unless every setting is in its range."""
         super().check()
         check_at_least(self, hidden_size=1, examples=1, projection_size=0)
-        check_at_most(self, hidden_size=10**6, examples=10**11, projection_size=10**6, steps=10**9)
+        check_at_most(self, hidden_size=10**6, projection_size=10**6)
         check_finite(self, "forget_bias")
         if self.data_dir:
             local_path(self.data_dir)

@@ -46,7 +46,7 @@ class Config(TrainConfig):
         """Raise InputError, naming the flag, unless every setting is in its range."""
         super().check()
         check_at_least(self, hidden_size=1, window=1, windows=1, steps=1)
-        check_at_most(self, hidden_size=10**6, window=10**6, windows=10**6, steps=10**9)
+        check_at_most(self, hidden_size=10**6, window=10**6, windows=10**6)
 
 
 def main(config: Config) -> dict:

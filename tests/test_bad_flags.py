@@ -61,7 +61,7 @@ TABLE = [
     ),
     (features, "GiB of memory", {"size": 10**6}),
     *(
-        (experiment, f"--{name.replace('_', '-')} must be", {name: n})
+        (experiment, f"--{name.replace('_', '-')} must be|a run can have .* steps", {name: n})
         for experiment in EXPERIMENTS
         for name in ("hidden_size", "steps", "window", "windows", "row_size", "examples")
         if name in experiment.Config.__dataclass_fields__
