@@ -1,5 +1,6 @@
 """The figure of the gates: how open they are, and for how long they keep the past."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,14 +15,14 @@ from rnn_jax.figures import style
 
 def gates(drawn: Sequence[Line], looks: Looks, what: str) -> Figure | None:
     """How open the gates are, and for how long they keep the past, at the longest T."""
-    drawn = [line for line in drawn if line.rows[0]["gates"]]
+    every, drawn = drawn, [line for line in drawn if line.gates]
     if not drawn:
         return None
-    count = sum(len(line.rows[0]["gates"]) + 1 for line in drawn)
-    height = 1.1 + 0.2 * count
+    count = sum(len(line.gates) + 1 for line in drawn)
+    height = 1.4 + 0.2 * count
     figure = style.new_figure(height, f"Gates: {what}")
     whole = figure.get_figheight()
-    figure.subplots_adjust(0.21, 0.7 / whole, top=(height - 0.1) / whole, wspace=0.12)
+    figure.subplots_adjust(0.21, 1.0 / whole, top=(height - 0.1) / whole, wspace=0.12)
     left, right = figure.subplots(1, 2, sharey=True)
     row, T = 0, max(T for line in drawn for T in line.lengths)
     for line in (line for line in drawn if T in line.lengths):
@@ -30,7 +31,7 @@ def gates(drawn: Sequence[Line], looks: Looks, what: str) -> Figure | None:
             line.name, (0, row), (-6, 0), textcoords="offset points", ha="right", color=color,
             weight="bold", **LABEL,
         )  # fmt: skip
-        for gate in line.rows[0]["gates"]:
+        for gate in line.gates:
             row += 1
             _gate(left, line, T, gate, row, color)
             if gate == line.rows[0]["keep_gate"]:
@@ -47,9 +48,27 @@ def gates(drawn: Sequence[Line], looks: Looks, what: str) -> Figure | None:
         minor_locator=NullLocator(),
         major_formatter="{x:g}",
     )
-    left.set_xlabel(f"share of values below 0.1 (dark), above 0.9 (pale)\n● mean value; T = {T}")
-    right.set_xlabel("steps to 1/e: ◆ the gradient\n● what a unit keeps, 10 to 90 % of units")
+    left.set_xlabel(
+        f"share of values below 0.1 (dark), above 0.9\n(pale), between (gray); ● mean; T = {T}"
+    )
+    right.set_xlabel(
+        "steps to 1/e: ◆ a gradient that vanishes\n● what a unit keeps, 10 to 90 % of units"
+    )
+    look = {"color": style.MUTED, "size": 9, "ha": "left"}
+    figure.text(0.015, 0.09 / whole, _not_shown(every, T), **look)
     return figure
+
+
+def _not_shown(every, T):
+    """A sentence about the gates and the networks that the figure leaves out."""
+    said = "Not shown: gates with values outside 0 to 1"
+    without = dict.fromkeys(line.name.partition(",")[0] for line in every if not line.gates)
+    shorter = [line.name for line in every if line.gates and T not in line.lengths]
+    if without:
+        said += f"; cells without such gates: {', '.join(without)}"
+    if shorter:
+        said += f"; not measured at T = {T}: {', '.join(shorter)}"
+    return textwrap.fill(f"{said}.", 110)
 
 
 def _gate(axes, line, T, gate, row, color):
@@ -57,7 +76,7 @@ def _gate(axes, line, T, gate, row, color):
         line.mean(T, lambda r, part=part: r["gates"][gate][part])
         for part in ("mean", "low", "high")
     )
-    axes.barh(row, 1, 0.7, color=style.LINE, alpha=0.5)
+    axes.barh(row, 1, 0.7, color=style.LINE, alpha=0.5)  # What the two shares leave: between.
     axes.barh(row, low, 0.7, color=color)
     axes.barh(row, high, 0.7, left=1 - high, color=color, alpha=0.45)
     axes.plot(mean, row, "o", color=style.INK, mec="white", ms=6)

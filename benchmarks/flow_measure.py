@@ -173,20 +173,20 @@ def _exponents(cell, params, xs, count):
 @functools.partial(jax.jit, static_argnums=0)
 def _watch(cell, params, xs):
     values = gate_activations(cell, params, xs)
-    low = {name: gate.min() for name, gate in values.items()}
+    shown = {name: (gate >= 0).all() for name, gate in values.items()}
     units = {name: time_constant(gate, (0, 1)) for name, gate in values.items()}
-    return gate_statistics(values), low, units
+    return gate_statistics(values), shown, units
 
 
 def _gates(cell, params, xs):
     """Of gates in 0 to 1: mean and saturation over time; how long the units keep the past."""
     if not has_activations(cell):
         return {"gates": {}, "keep_gate": None, "time_constant": None}
-    statistics, low, units = _watch(cell, params, xs)
+    statistics, shown, units = _watch(cell, params, xs)
     watched = {
         name: {part: np.mean(getattr(statistics[name], part)) for part in ("mean", "low", "high")}
         for name in cell.gates
-        if low[name] >= 0
+        if shown[name]
     }
     keep = cell.keep_gate
     constants = None if keep is None else np.quantile(units[keep], (0.1, 0.5, 0.9))

@@ -114,6 +114,11 @@ class Trained:
         self._xs = data.to_sequences(images.test_images, settings["sequence"])
         self._labels = images.test_labels
         self._batch_size = batch_size
+        if batch_size > len(self._xs):
+            raise InputError(
+                f"--batch-size must be at most {len(self._xs)}, the test images of {run}; "
+                f"got {batch_size}."
+            )
         name, T = settings["cell"], self._xs.shape[1]
         self.points = [Point(name, when, T, seed) for when in self._models for seed in range(seeds)]
 
@@ -141,6 +146,10 @@ def _misfit(cell, init, task, T):
     """Why this cell cannot be initialised so, or None; an init that none can be is an error."""
     if init != "chrono":
         initializers.parse_init(init)
+    if cell.spatial_axes:
+        return f"{type(cell).__name__} reads pictures, and the tasks are sequences of vectors"
+    if not hasattr(jax.eval_shape(cell.initial_carry), "_fields"):
+        return f"the carry of {type(cell).__name__} must be a NamedTuple"
     try:
         jax.eval_shape(lambda key: _draw(key, cell, init, task, T), jax.random.key(0))
     except InputError as error:

@@ -31,6 +31,13 @@ class Line:
         """The T it was measured at, ascending."""
         return sorted({row["T"] for row in self.rows})
 
+    @property
+    def gates(self) -> list[str]:
+        """The gates that every row tells the values of."""
+        return [
+            name for name in self.rows[0]["gates"] if all(name in r["gates"] for r in self.rows)
+        ]
+
     def at(self, T: int) -> list[Mapping]:
         """The rows of one length, one for each seed."""
         return [row for row in self.rows if row["T"] == T]
@@ -75,7 +82,7 @@ def _name(cell, init):
     if init == "default":
         return cell
     kind, equals, number = init.partition("=")
-    return f"{cell}, {SPELLED[kind]}{number}" if equals else f"{cell}, {init}"
+    return f"{cell}, {SPELLED.get(kind, f'{kind} ')}{number}" if equals else f"{cell}, {init}"
 
 
 def sentence(line: Line) -> str:
@@ -95,7 +102,7 @@ def summary(rows: Sequence[Mapping]) -> list[str]:
     """The table and the sentences in Markdown."""
     found = lines(rows)
     table = [("", *COLUMNS), ["---"] * (1 + len(COLUMNS))]
-    table += [(line.name, *_numbers(line, T)) for line in found for T in line.lengths]
+    table += [(line.name, *numbers(line, T)) for line in found for T in line.lengths]
     sentences = [f"- {sentence(line)}" for line in found]
     return [*(f"| {' | '.join(cells)} |" for cells in table), "", *sentences]
 
@@ -109,7 +116,7 @@ def show(rows: Sequence[Mapping]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for line in found:
         for T in line.lengths:
-            table.add_row(line.name, *_numbers(line, T), end_section=line.lengths[-1] == T)
+            table.add_row(line.name, *numbers(line, T), end_section=line.lengths[-1] == T)
     console = Console()
     console.width = max(console.width, 160)
     console.print(table)
@@ -124,7 +131,8 @@ def title(rows: Sequence[Mapping]) -> str:
     return f"{what}, H={row['H']}, B={row['B']}, {seeds} seed{'s' * (seeds > 1)}"
 
 
-def _numbers(line, T):
+def numbers(line: Line, T: int) -> tuple[str, ...]:
+    """The cells of the table for a network at one length, in the order of `COLUMNS`."""
     timing, life, series = line.at(T)[0]["timing"], line.half_life(T), line.adjoints(T).mean(0)
     steps = {"vanishes": "{:.3g}", "explodes": "doubles in {:.3g}"}.get(life.kind, life.kind)
     leading = line.mean(T, lambda row: next(iter(row["lyapunov"]), None))

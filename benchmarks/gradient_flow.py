@@ -12,7 +12,7 @@ from rnn_jax.cli import check_at_least, run
 from rnn_jax.errors import InputError
 from rnn_jax.files import append_rows
 from rnn_jax.paths import local_path
-from rnn_jax.rows import facts, read_rows, resume_rows
+from rnn_jax.rows import facts, resume_rows
 
 ROWS = "gradient_flow.jsonl"
 DRAWN_ONLY = ("cells", "cell", "lengths", "hidden_size", "init", "task")
@@ -40,9 +40,9 @@ class Config:
     seeds: int = 3
     """How many times to draw parameters and batch."""
     init: tuple[str, ...] = ("default",)
-    """How parameters start: default, orthogonal, identity, chrono (memories of 1 to T steps),
-    gain=G (recurrent weights times G), forget=B (an LSTM's forget bias). A cell is left out where
-    one does not suit it."""
+    """How parameters start: default, orthogonal, identity, uniform (as PyTorch), chrono (memories
+    of 1 to T steps) or chrono=STEPS, gain=G (recurrent weights times G), forget=B (an LSTM's forget
+    bias). A cell is left out where one does not suit it."""
     task: Literal["adding", "copy", "mnist-rows", "mnist-pixels", "noise"] = "adding"
     """What is read, and what the loss asks: the sum of two marked numbers; the first 10 symbols, at
     the last 10 steps; the class of the first of the images that fill T steps; a random number."""
@@ -80,8 +80,9 @@ def main(config: Config) -> None:
 def _show(folder):
     import flow_figures
     import flow_report
+    import flow_rows
 
-    rows = read_rows(folder / ROWS)
+    rows = flow_rows.read(folder / ROWS)
     if not rows:
         raise InputError(f"{folder / ROWS} holds no rows; measure without --replot first.")
     flow_report.show(rows)
@@ -118,9 +119,11 @@ def _start(config):
 
 def _measure(config, networks, out):
     import flow_measure
+    import flow_rows
 
     found = facts()
     settings = {name: getattr(config, name) for name in SETTINGS}
+    flow_rows.set_aside_damaged(out.path / ROWS)
     rows = resume_rows(out, ROWS, settings, found, ("cell", "init", "T", "seed", "timing"))
     done = {(row["cell"], row["init"], row["T"], row["seed"]): row for row in rows}
     timings = {(row["cell"], row["T"]): row["timing"] for row in rows}
@@ -156,10 +159,11 @@ def _networks(config):
 
     if config.from_run:
         return Trained(config.from_run, config.seeds, config.batch_size, config.data_dir)
-    names = (*config.cells, *([config.cell] if config.cell else []))
+    names = *config.cells, *([config.cell] if config.cell else [])
     task = load_task(config.task, config.data_dir)
-    grid = names, config.init, config.lengths, config.seeds
-    return Drawn(*grid, task, config.hidden_size, config.batch_size)
+    # A value that is given twice is measured once.
+    grid = (tuple(dict.fromkeys(values)) for values in (names, config.init, config.lengths))
+    return Drawn(*grid, config.seeds, task, config.hidden_size, config.batch_size)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def compiled(static: int) -> Callable[[Callable], Callable]:
         def call(*arguments):
             options, arrays = arguments[:static], arguments[static:]
             run = partial(function, *options)
-            mesh = _explicit_mesh(arrays)
+            mesh = explicit_mesh(arrays)
             if mesh is None:
                 return run(*arrays)
             kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
@@ -43,7 +43,7 @@ def scan(body: Callable, carry: Any, xs: Any, *, reverse: bool = False) -> tuple
     return jax.lax.scan(body, carry, xs, reverse=reverse)
 
 
-def _explicit_mesh(arrays):
+def explicit_mesh(arrays: Any) -> jax.sharding.AbstractMesh | None:
     """The mesh with explicit axes that some of the arrays lie on, or None."""
     for leaf in jax.tree.leaves(arrays):
         mesh = jax.typeof(leaf).sharding.mesh

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
-from rnn_jax.auto_axes import compiled, scan
+from rnn_jax.auto_axes import compiled, explicit_mesh, scan
 from rnn_jax.cell import Cell
 from rnn_jax.errors import InputError
 from rnn_jax.inputs import prepare, require_cell
@@ -87,7 +87,10 @@ def loss_adjoint_norms(
     if getattr(value, "shape", None) != () or not jnp.issubdtype(value.dtype, jnp.floating):
         got = f"{value.dtype}{list(value.shape)}" if hasattr(value, "dtype") else repr(value)
         raise InputError(f"loss must return one floating-point number, got {got}.")
-    d_final, d_ys = jax.grad(loss, argnums=(0, 1))(final, ys)
+    pull = jax.grad(loss, argnums=(0, 1))
+    # Outside `jit`, JAX does not differentiate on explicit axes of a mesh.
+    pull = pull if explicit_mesh(ys) is None else jax.jit(pull)
+    d_final, d_ys = pull(final, ys)
     return adjoint_norms(cell, params, xs, d_ys, d_final, carry)
 
 

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float
 
 
@@ -31,10 +32,14 @@ def half_life(log10_norms: Float[np.ndarray | Array, " N"]) -> HalfLife:
     Zeros (-inf) at the start are left out: a loss that reads h_T alone does not depend on c_T. A
     gradient that becomes zero later vanishes, in as many steps as that takes at the most.
 
+    Raises:
+      InputError: a series that is empty or not one-dimensional.
     Reference: Theil (1950), "A rank-invariant method of linear and polynomial regression analysis"
     (the incomplete method).
     """
     series = np.asarray(log10_norms, np.float64)
+    if series.ndim != 1 or not len(series):
+        raise InputError(f"log10_norms must hold one norm for each step, got shape {series.shape}.")
     if np.isnan(series).any() or np.isposinf(series).any():
         return HalfLife("undefined", np.nan, np.nan)
     series = series[np.argmax(np.isfinite(series)) :]
@@ -72,6 +77,7 @@ def gate_statistics(gates: dict[str, Float[Array, "T ... H"]]) -> dict[str, Gate
     """
 
     def watch(gate):
+        gate = jnp.asarray(gate)
         rest = tuple(range(1, gate.ndim))
         shares = (gate, gate < 0.1, gate > 0.9)
         return GateStatistics(*(s.mean(rest) for s in shares), time_constant(gate, rest))
@@ -89,4 +95,4 @@ def time_constant(
 
     Reference: Tallec, Ollivier (2018), "Can recurrent neural networks warp time?".
     """
-    return 1 / jnp.abs(jnp.log(gate).mean(axis))
+    return 1 / jnp.abs(jnp.log(jnp.asarray(gate)).mean(axis))

@@ -1,5 +1,6 @@
 """Vectors beyond the range of floats, against Python's integers and fractions."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def test_powers_of_two_are_exact_over_the_whole_normal_range(dtype, float64):
 def test_rebasing_changes_the_base_and_not_one_digit(size):
     value = np.float32(size) * np.array([0.3, -1.0, 0.7], np.float32)
     scaled = rebased(jnp.asarray(value), jnp.int32(5000))
-    assert 0.5 <= np.max(np.abs(scaled.value)) < 4
+    assert 0.5 <= np.abs(np.asarray(scaled.value)).max() < 4
     shift = int(scaled.exponent) - 5000
     np.testing.assert_array_equal(np.ldexp(np.float64(scaled.value), shift), np.float64(value))
 
@@ -50,3 +51,12 @@ def test_norms_of_the_largest_and_the_smallest_numbers_are_finite():
     assert log10_norm(jnp.full(4, 1e-37)) == pytest.approx(np.log10(2e-37), rel=1e-6)
     assert np.isneginf(log10_norm(jnp.zeros(3)))
     assert np.isnan(log10_norm(jnp.array([np.nan, 1.0])))
+
+
+def test_nan_shows_in_the_norm_of_vectors_of_any_size():
+    norm = jax.jit(log10_norm)
+    for value in (np.full(5000, np.nan), np.append(np.ones(5000), np.nan), [np.nan, np.inf]):
+        assert np.isnan(norm(jnp.asarray(value, jnp.float32)))
+    total = add(rebased(jnp.full(5000, jnp.nan)), rebased(jnp.ones(5000)))
+    assert np.isnan(log10_norm(*total))
+    assert not np.isfinite(norm(jnp.array([np.inf, 1.0])))

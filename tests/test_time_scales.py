@@ -95,6 +95,7 @@ def test_chrono_biases_spread_time_constants_over_the_whole_range(cell):
     params = chrono_biases(cell, zeros, KEY, longest=longest)
     gates = gate_activations(cell, params, jnp.zeros((1, 1)))
     constants = time_constant(gates[keep])
+    constants = np.asarray(constants)
     assert 1 < np.min(constants) < 5
     assert 0.95 * longest < np.max(constants) < longest
     assert abs(np.mean(constants) - longest / 2) < 5
