@@ -8,7 +8,8 @@ from rnn_jax.cli import check_at_least, check_positive
 from rnn_jax.errors import InputError
 
 FREE = (
-    *("devices", "coordinator", "num_processes", "process_id", "data_dir", "out_dir", "resume"),
+    *("devices", "coordinator", "num_processes", "process_id", "start_timeout"),
+    *("data_dir", "out_dir", "resume"),
     "trust_modules",
     *("checkpoint_every", "keep", "keep_best", "max_bad_steps", "debug_nans"),
     *("text", "prompt", "sample_length", "temperature", "guidance"),
@@ -46,6 +47,8 @@ class TrainConfig:
     """Processes that train together, over all hosts."""
     process_id: int = 0
     """Which of them this is, from 0; the first prints and writes the results."""
+    start_timeout: float = 30.0
+    """Seconds to wait at the start for the other processes."""
     out_dir: Path
     """Folder for results; where the default holds a run, the next free one: -2, -3, ..."""
     resume: bool = False
@@ -69,7 +72,7 @@ class TrainConfig:
 
     def check(self) -> None:
         """Raise InputError, naming the flag, unless every setting is in its range."""
-        check_positive(self, "learning_rate")
+        check_positive(self, "learning_rate", "start_timeout")
         check_at_least(self, batch_size=1, log_every=1, keep=1, max_bad_steps=1)
         check_at_least(self, clip_norm=0, devices=0, seed=0, checkpoint_every=0)
         if not self.clip_norm < float("inf"):

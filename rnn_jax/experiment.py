@@ -18,7 +18,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from matplotlib.figure import Figure
 
-from rnn_jax import mesh, records, rows, rundir, runs, train
+from rnn_jax import agreement, mesh, records, rows, rundir, runs, train
 from rnn_jax.batches import Order
 from rnn_jax.config import TrainConfig
 from rnn_jax.figures import style
@@ -97,13 +97,23 @@ def opened(config: TrainConfig) -> Iterator[tuple[TrainConfig, Mesh, RunDir]]:
 
     Within, only the first process of a run prints, and the loss of another one is a RunError.
     """
-    mesh.start_devices(config.devices, config.coordinator, config.num_processes, config.process_id)
+    mesh.start_devices(
+        config.devices,
+        config.coordinator,
+        config.num_processes,
+        config.process_id,
+        config.start_timeout,
+    )
+    with mesh.all_present():
+        agreement.check_settings(dataclasses.asdict(config))
     devices = mesh.data_mesh(config.batch_size, config.devices)
     with (
         mesh.all_present(),
         rundir.claim(config.out_dir, type(config).out_dir, config.resume) as out,
         contextlib.redirect_stdout(sys.stdout if out.writes else io.StringIO()),
     ):
+        if config.resume:
+            agreement.check_folder(out.path)
         yield dataclasses.replace(config, out_dir=out.path), devices, out
 
 
@@ -119,6 +129,7 @@ def conduct(
     settings["experiment"] = type(config).out_dir.name
     facts = rows.facts() | {"device_count": devices.size, "data_source": experiment.source}
     _print_start(config, facts)
+    agreement.check_data((experiment.data, experiment.test_data))
     training = Loop(out, config, settings, config.steps)
     if summary := training.finished():
         print(f"finished {experiment.verdict.format(**summary)}; nothing is left to do")

@@ -9,16 +9,24 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from rnn_jax import rendezvous, signals
 from rnn_jax.errors import InputError, RunError
+
+FORCED = "xla_force_host_platform_device_count"
+"""The flag of XLA_FLAGS that sets the number of CPU devices."""
 
 
 def start_devices(
-    devices: int = 0, coordinator: str = "", num_processes: int = 1, process_id: int = 0
+    devices: int = 0,
+    coordinator: str = "",
+    num_processes: int = 1,
+    process_id: int = 0,
+    start_timeout: float = rendezvous.SECONDS,
 ) -> None:
     """Let JAX see each CPU core as a device, and join the other processes of a run, if any.
 
     Call it before anything else of JAX: once JAX has started, its devices are fixed and this
-    changes nothing.
+    changes nothing. A number of CPU devices that the environment sets stays as it is.
 
     Args:
       devices: let JAX see at least so many CPU devices in all; of no effect on GPUs and TPUs.
@@ -26,26 +34,52 @@ def start_devices(
         by itself (Slurm, Open MPI, Cloud TPU, Kubernetes); empty for a process on its own.
       num_processes, process_id: how many processes there are, and which this is, from 0; not needed
         with "auto".
+      start_timeout: seconds to wait for the other processes.
 
     Raises:
-      InputError: the processes do not find each other.
+      InputError: the options of the processes do not fit together.
+      RunError: the processes do not find each other.
     """
+    _check_processes(coordinator, num_processes, process_id)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        jax.config.update("jax_num_cpu_devices", max(-(-devices // num_processes), cores or 1))
-    except RuntimeError:
+    count = max(-(-devices // num_processes), cores or 1)
+    if jax.config.jax_num_cpu_devices < 1 and FORCED not in os.environ.get("XLA_FLAGS", ""):
+        try:
+            jax.config.update("jax_num_cpu_devices", count)
+        except RuntimeError:
+            return
+    if not coordinator or jax.distributed.is_initialized():
         return
-    if not coordinator:
-        return
-    address = () if coordinator == "auto" else (coordinator, num_processes, process_id)
+    seconds = max(1, round(start_timeout))
+    address = ()
+    if coordinator != "auto":
+        rendezvous.meet(coordinator, num_processes, process_id, start_timeout)
+        address = coordinator, num_processes, process_id
     try:
-        jax.distributed.initialize(*address, heartbeat_timeout_seconds=10)
-    except (RuntimeError, ValueError) as error:
+        jax.distributed.initialize(
+            *address, initialization_timeout=seconds, heartbeat_timeout_seconds=10
+        )
+    except (RuntimeError, ValueError, KeyError, OSError) as error:
         reason = str(error).partition("\n")[0]
-        raise InputError(
-            f"process {process_id} of {num_processes} found no coordinator at {coordinator} "
-            f"({reason}); start process 0 there, and the others with the same --coordinator."
+        raise RunError(
+            f"the processes of the run did not find each other at {coordinator} ({reason}); "
+            "start all of them with the same --coordinator, host:port of process 0."
         ) from error
+    signals.reinstall()  # JAX sets a handler of its own for SIGTERM.
+
+
+def _check_processes(coordinator, num_processes, process_id):
+    if num_processes < 1:
+        raise InputError(f"--num-processes must be at least 1, got {num_processes}.")
+    if not 0 <= process_id < num_processes:
+        raise InputError(
+            f"--process-id must be from 0 to {num_processes - 1}, below --num-processes; "
+            f"got {process_id}."
+        )
+    if num_processes > 1 and not coordinator:
+        raise InputError(
+            f"--num-processes {num_processes} needs --coordinator, the host:port of process 0."
+        )
 
 
 def data_mesh(batch_size: int, devices: int = 0) -> Mesh:

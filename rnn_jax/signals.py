@@ -71,6 +71,14 @@ def exceptions() -> Iterator[Request]:
         yield request
 
 
+def reinstall() -> None:
+    """Set Python's handlers again, after a library has set its own."""
+    if threading.current_thread() is threading.main_thread():
+        for each in SIGNALS:
+            if (handler := signal.getsignal(each)) is not None:
+                signal.signal(each, handler)
+
+
 def described(number: int) -> str:
     """A signal that ended a command, as a sentence."""
     if number == signal.SIGINT:
