@@ -1,5 +1,7 @@
 """Foreground extraction: the ink of a photograph without its paper, light and shadows."""
 
+import math
+
 import numpy as np
 from jaxtyping import Float
 from PIL import Image
@@ -8,8 +10,8 @@ from scipy import ndimage
 _SMALL = 96
 """Longest side of the copy that the background is estimated on [pixels]."""
 _WINDOW = 0.26
-"""Side of the morphological window, as a fraction of its longest side. A structure that is
-narrower is ink, a wider one belongs to the background."""
+"""Side of the morphological window, relative to the mean side of that copy. Ink is narrower than
+this; what is wider belongs to the background."""
 
 
 def extract_ink(pixels: Float[np.ndarray, "H W C"]) -> Float[np.ndarray, "H W"]:
@@ -28,12 +30,12 @@ def extract_ink(pixels: Float[np.ndarray, "H W C"]) -> Float[np.ndarray, "H W"]:
     small = _resize(pixels, small_size, Image.Resampling.BOX)
     surface = np.stack([_fit_surface(channel) for channel in np.moveaxis(small, -1, 0)], -1)
     flat = small - surface
-    window = _odd(_WINDOW * max(small_size))
+    window = _odd(_WINDOW * math.sqrt(height * width) * scale)
     direction = _principal_direction(flat)
     direction *= _polarity(flat @ direction, window)
     background = surface + np.stack(
         [
-            _smooth(_closing(channel, window) if weight < 0 else _opening(channel, window))
+            _without_ink(channel, window, dark=weight < 0)
             for channel, weight in zip(np.moveaxis(flat, -1, 0), direction, strict=True)
         ],
         -1,
@@ -74,11 +76,16 @@ def _polarity(values, window):
     """Return 1 where ink is above the background, and -1 where it is below.
 
     Paper that is enclosed by strokes stands out from them as well, but not from the rest of the
-    paper: what counts as ink must stand out from both.
+    paper. So what counts as ink must also stand out from the fitted surface, or from the edges of
+    the picture: a digit that fills the picture bends the surface, a frame covers the edges.
     """
-    above = np.minimum(values - _opening(values, window), np.maximum(values, 0))
-    below = np.minimum(_closing(values, window) - values, np.maximum(-values, 0))
-    return 1.0 if (above**3).sum() >= (below**3).sum() else -1.0
+    above, below = values - _opening(values, window), _closing(values, window) - values
+    edges = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
+    score = 0.0
+    for level in (0, np.median(edges)):
+        score += (np.minimum(above, np.maximum(values - level, 0)) ** 3).sum()
+        score -= (np.minimum(below, np.maximum(level - values, 0)) ** 3).sum()
+    return 1.0 if score >= 0 else -1.0
 
 
 def _opening(values, window):
@@ -93,8 +100,15 @@ def _denoise(values):
     return ndimage.gaussian_filter(values, 0.7, mode="nearest")
 
 
-def _smooth(values):
-    return ndimage.gaussian_filter(values, 1.0, mode="nearest")
+def _without_ink(values, window, dark):
+    """Close over dark ink, or open over light ink.
+
+    Beside the edge of a shadow the estimate errs towards the ink, so that the edge is not ink.
+    """
+    if not dark:
+        return -_without_ink(-values, window, dark=True)
+    paper = ndimage.minimum_filter(_closing(values, window), 3, mode="nearest")
+    return ndimage.gaussian_filter(paper, 0.7, mode="nearest")
 
 
 def _odd(length):

@@ -25,7 +25,8 @@ def find_digit(ink: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "h w"] | None
       ink: amount of ink per pixel, about 0 on the background; see `extract_ink`.
     """
     smooth = ndimage.gaussian_filter(ink, 0.6)
-    noise = 1.4826 * np.median(np.abs(smooth - np.median(smooth)))
+    # From the lower quantiles, since ink may cover half of a picture that was cropped tightly.
+    noise = np.ptp(np.quantile(smooth, (0.1, 0.3))) / 0.758
     floor = max(6 * noise, _LEAST_CONTRAST)
     inside = _without_borders(smooth, smooth > floor)
     if not inside.any():

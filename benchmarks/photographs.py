@@ -1,0 +1,236 @@
+"""Measure how many digits a trained run reads in photographs: uneven light, any paper and ink."""
+
+import dataclasses
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+from tyro.conf import Positional
+
+from rnn_jax.cli import check_at_least, run
+from rnn_jax.errors import InputError
+from rnn_jax.paths import local_path
+from rnn_jax.rows import append_rows, facts, read_rows
+
+ROWS = "rows.jsonl"
+BUNDLED = Path(__file__).parent.parent / "experiments" / "mnist_files"
+PAGE = 480, 360
+COLORS = (
+    ((250, 240, 150), (20, 60, 200)),
+    ((180, 220, 255), (200, 30, 40)),
+    ((255, 200, 200), (30, 120, 40)),
+    ((60, 60, 180), (240, 240, 90)),
+)
+"""Paper and ink."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Synthesize photographs of MNIST's test digits, read them, and count the right answers.
+
+    Each condition shows the same digits. They are enlarged and placed at random on a page, with the
+    noise of a camera; then they are saved and read as `predict.py` reads files.
+    """
+
+    run_dir: Positional[Path] = Path("runs/mnist_lstm")
+    """Folder of a run of mnist_lstm.py."""
+    digits: int = 200
+    """Test digits for each condition."""
+    conditions: tuple[str, ...] = ()
+    """Names of the conditions to measure; all by default."""
+    seed: int = 0
+    """Seed of the choice of digits, and of places and noise."""
+    replot: bool = False
+    """Print the table of the rows in --out-dir, and measure nothing."""
+    out_dir: Path = Path("runs/photographs")
+    """Folder for results; an earlier run in it is moved aside."""
+
+
+def main(config: Config) -> None:
+    """Measure, write a row for each condition, print the table."""
+    check_at_least(config, digits=1, seed=0)
+    path = local_path(config.out_dir) / ROWS
+    if not config.replot:
+        _measure(config, path)
+    print("| condition | right | no digit | ms a picture |", "|---|---|---|---|", sep="\n")
+    for row in read_rows(path):
+        print("| {condition} | {accuracy:.1%} | {no_digit} | {read_ms:.0f} |".format(**row))
+
+
+def _measure(config, path):
+    from rnn_jax import load_image_classifier
+    from rnn_jax.idx import read_idx
+    from rnn_jax.rundir import RunDir, move_aside
+
+    unknown = set(config.conditions) - set(CONDITIONS)
+    if unknown:
+        known = ", ".join(CONDITIONS)
+        raise InputError(f"--conditions must be among {known}; got {min(unknown)}.")
+    classify, settings = load_image_classifier(config.run_dir)
+    images, labels = (
+        read_idx(next(BUNDLED.glob(f"t10k-{kind}*"))) for kind in ("images", "labels")
+    )
+    chosen = np.random.default_rng(config.seed).choice(len(images), config.digits, replace=False)
+    images, labels = images[chosen], labels[chosen]
+    move_aside(path.parent)
+    out = RunDir(path.parent)
+    out.write("config.json", dataclasses.asdict(config))
+    shared = {name: settings.get(name) for name in ("cell", "hidden_size", "examples", "seed")}
+    shared = {f"run_{name}": value for name, value in shared.items()} | facts()
+    for name in config.conditions or CONDITIONS:
+        found, missed, milliseconds = _read_all(name, images, config.seed)
+        right = int((classify(found).argmax(-1) == labels).sum()) if len(found) else 0
+        row = {"condition": name, "digits": len(images), "right": right, "no_digit": missed}
+        row |= {"accuracy": right / len(images), "read_ms": milliseconds}
+        append_rows(path, [row | shared])
+
+
+def _read_all(name, images, seed):
+    """Return what `read_images` makes of the photographs: blank where it finds no digit."""
+    from rnn_jax.handwriting import read_images
+
+    random, seconds, missed = np.random.default_rng(seed), 0.0, 0
+    found = np.zeros_like(images)
+    with tempfile.TemporaryDirectory() as folder:
+        for k, image in enumerate(images):
+            path = CONDITIONS[name](image, random, Path(folder) / "photograph")
+            start = time.perf_counter()
+            try:
+                (found[k],) = read_images(path)
+            except InputError:
+                missed += 1
+            seconds += time.perf_counter() - start
+    return found, missed, 1e3 * seconds / len(images)
+
+
+def place(image, random, page=PAGE, size=None):
+    """Return the coverage with ink, 0 to 1, of a page with an enlarged digit somewhere on it."""
+    size = size or int(min(page) * random.uniform(0.5, 0.9))
+    top, left = (random.integers(0, side - size + 1) for side in page)
+    coverage = np.zeros(page)
+    enlarged = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)
+    coverage[top : top + size, left : left + size] = np.asarray(enlarged) / 255
+    return coverage
+
+
+def thin_pen(image, side=3000, pen=6):
+    """Return the coverage of a large page on which a digit's skeleton was drawn with a thin pen."""
+    enlarged = Image.fromarray(image).resize((112, 112), Image.Resampling.BICUBIC)
+    points = {tuple(point) for point in np.argwhere(skeleton(np.asarray(enlarged) > 127))}
+    page = Image.new("L", (side, side))
+    draw, scale, margin = ImageDraw.Draw(page), side / 140, side / 10
+    for row, column in points:
+        for other in ((row, column + 1), *((row + 1, column + step) for step in (-1, 0, 1))):
+            if other in points:
+                ends = [margin + scale * x for x in (column, row, other[1], other[0])]
+                draw.line(ends, fill=255, width=pen)
+    return np.asarray(page) / 255
+
+
+def skeleton(mask):
+    """Thin a mask to lines one pixel wide.
+
+    Reference: Zhang, Suen, "A Fast Parallel Algorithm for Thinning Digital Patterns", 1984.
+    """
+    mask, changed = mask.astype(int), True
+    ring = [(0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0), (0, 0)]
+    while changed:
+        changed = False
+        for first, second in (((0, 2, 4), (2, 4, 6)), ((0, 2, 6), (0, 4, 6))):
+            padded = np.pad(mask, 1)
+            near = np.stack([padded[y:, x:][: len(mask), : mask.shape[1]] for y, x in ring])
+            rises = ((near == 0) & (np.roll(near, -1, 0) == 1)).sum(0)
+            removed = (mask == 1) & (rises == 1) & (near.sum(0) >= 2) & (near.sum(0) <= 6)
+            for three in (first, second):
+                removed &= near[list(three)].prod(0) == 0
+            mask[removed] = 0
+            changed |= bool(removed.any())
+    return mask.astype(bool)
+
+
+def paint(coverage, paper, ink, random, noise=2.0):
+    """Return the gray or color values of a page, with noise."""
+    paper, ink = np.asarray(paper, float), np.asarray(ink, float)
+    coverage = coverage[..., None] if paper.ndim == 1 else coverage
+    values = paper + (ink - paper) * coverage
+    return np.clip(values + noise * random.standard_normal(values.shape), 0, 255).round()
+
+
+def light(random, bright, dark, angle=None, shape=PAGE):
+    """Return light that falls from one value to another across the page."""
+    angle = random.uniform(0, 2 * np.pi) if angle is None else angle
+    y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
+    slope = np.cos(angle) * x + np.sin(angle) * y
+    return np.interp(slope, (slope.min(), slope.max()), (bright, dark))
+
+
+def shadow(random):
+    """Return white paper, a part of which lies in the soft shadow of a straight edge."""
+    return 230 - 90 / (1 + np.exp(-20 * light(random, -1, 1)))
+
+
+def edge_strip(page, random):
+    """Cover a strip beside the page, as of the table that the paper lies on."""
+    page = np.pad(page, 30, mode="edge")
+    np.rot90(page, random.integers(4))[: random.integers(10, 30)] = 30
+    return page
+
+
+def _png(path, values):
+    path = path.with_suffix(".png")
+    Image.fromarray(values.astype(np.uint8)).save(path)
+    return path
+
+
+def _jpeg(path, values, quality=85, orientation=1):
+    path, exif = path.with_suffix(".jpg"), Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(values.astype(np.uint8)).save(path, quality=quality, exif=exif)
+    return path
+
+
+def _turned(path, values, random):
+    """Save turned or mirrored, with the EXIF orientation that undoes it."""
+    orientation = int(random.integers(1, 9))
+    if orientation in (2, 4, 5, 7):
+        values = values[:, ::-1]
+    turns = {1: 0, 2: 0, 3: 2, 4: 2, 5: 1, 6: 1, 7: 3, 8: 3}[orientation]
+    return _jpeg(path, np.rot90(values, turns), orientation=orientation)
+
+
+CONDITIONS = {
+    "MNIST itself": lambda x, r, path: _png(path, x),
+    "white paper": lambda x, r, path: _png(path, paint(place(x, r), 255, 0, r, 0)),
+    "paper 215, pen 40": lambda x, r, path: _png(path, paint(place(x, r), 215, 40, r)),
+    "paper 200, pen 40": lambda x, r, path: _png(path, paint(place(x, r), 200, 40, r)),
+    "paper 210, pencil 165": lambda x, r, path: _png(path, paint(place(x, r), 210, 165, r)),
+    "light 240 to 190": lambda x, r, path: _jpeg(
+        path, paint(place(x, r), light(r, 240, 190, 0), 40, r)
+    ),
+    "light 250 to 120, any way": lambda x, r, path: _jpeg(
+        path, paint(place(x, r), page := light(r, 250, 120), 0.2 * page, r)
+    ),
+    "shadow across the page": lambda x, r, path: _jpeg(
+        path, paint(place(x, r), page := shadow(r), 0.2 * page, r)
+    ),
+    "light on dark": lambda x, r, path: _jpeg(path, paint(place(x, r), light(r, 80, 30), 215, r)),
+    "EXIF orientation 1 to 8": lambda x, r, path: _turned(path, paint(place(x, r), 215, 40, r), r),
+    "dark strip at an edge": lambda x, r, path: _jpeg(
+        path, edge_strip(paint(place(x, r), 215, 40, r), r)
+    ),
+    "thin pen, 3000 pixels": lambda x, r, path: _jpeg(path, paint(thin_pen(x), 230, 60, r)),
+    "colored ink and paper": lambda x, r, path: _jpeg(
+        path, paint(place(x, r), *COLORS[r.integers(len(COLORS))], r)
+    ),
+    "noise, JPEG quality 20": lambda x, r, path: _jpeg(path, paint(place(x, r), 200, 60, r, 8), 20),
+    "28 x 28 on gray": lambda x, r, path: _png(path, paint(x / 255, 200, 40, r)),
+    "small on a large page": lambda x, r, path: _jpeg(
+        path, paint(place(x, r, (1600, 1200), 180), 215, 40, r)
+    ),
+}
+
+
+if __name__ == "__main__":
+    run(main, Config)
