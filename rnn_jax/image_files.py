@@ -80,7 +80,7 @@ def _to_array(image):
         image = image.getchannel(0)
     elif mode.startswith(("I", "F")):
         values = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
-        image = Image.fromarray(values / (65535 if mode.startswith("I;16") else _top(values)))
+        image = Image.fromarray(values / _white(values))
     elif image.has_transparency_data:
         image = _opaque(image.convert("RGBA"))
     elif mode != "L":
@@ -96,9 +96,9 @@ def _to_array(image):
     return values if values.ndim == 3 else values[..., None]
 
 
-def _top(values):
-    """Return what counts as white in a picture of 32-bit numbers."""
-    return next((top for top in (1, 255, 65535) if values.max() <= top), values.max())
+def _white(values):
+    """Return what counts as white in a picture of 16-bit or 32-bit numbers, by their largest."""
+    return next((white for white in (1, 255, 4095, 65535) if values.max() <= white), values.max())
 
 
 def _opaque(image):

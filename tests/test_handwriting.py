@@ -1,13 +1,22 @@
 """Pictures of digits become what MNIST is made of, whatever their size and colours."""
 
 import gzip
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from rnn_jax import InputError
-from rnn_jax.handwriting import read_images
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import photographs  # noqa: E402
+
+from rnn_jax import InputError  # noqa: E402
+from rnn_jax.handwriting import departure, read_images  # noqa: E402
+from rnn_jax.idx import read_idx  # noqa: E402
+
+TEST_IMAGES = ROOT / "experiments" / "mnist_files" / "t10k-images-idx3-ubyte.gz"
 
 
 def stroke(size=28):
@@ -101,27 +110,39 @@ def test_an_idx_file_holds_many(tmp_path, pack):
     np.testing.assert_array_equal(read_images(path), pictures)
 
 
-BAD = {
-    "absent": (lambda path: None, "picture.png", "there is no file"),
-    "text": (lambda path: path.write_text("no picture"), "picture.png", "no picture in a format"),
-    "cut": (lambda path: path.write_bytes(path.read_bytes()[:60]), "picture.png", "is damaged"),
-    "no_images": (
-        lambda path: path.write_bytes(bytes([0, 0, 8, 3]) + bytes(12)),
-        *("some-idx3-ubyte", r"got shape \[0, 0, 0\]"),
-    ),
-    "idx": (lambda path: path.write_bytes(b"abc"), "some-idx3-ubyte", "no picture in a format"),
-    "labels": (
-        lambda path: path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 2])),
-        *("some-idx1-ubyte", r"must hold images \[N, rows, columns\], got shape \[2\]"),
-    ),
-}
+def test_images_of_mnist_are_returned_as_they_are(tmp_path):
+    path = tmp_path / "a.png"
+    for image in read_idx(TEST_IMAGES)[:50]:
+        np.testing.assert_array_equal(read_images(saved(path, image))[0], image)
+    np.testing.assert_array_equal(read_images(TEST_IMAGES), read_idx(TEST_IMAGES))
 
 
-@pytest.mark.parametrize("harm, name, words", BAD.values(), ids=BAD)
-def test_what_is_no_picture_is_named(tmp_path, harm, name, words):
-    path = tmp_path / name
-    if words == "is damaged":
-        saved(path, stroke())
-    harm(path)
-    with pytest.raises(InputError, match=words):
-        read_images(path)
+@pytest.mark.parametrize("condition", photographs.CONDITIONS)
+def test_a_photograph_of_a_digit_becomes_the_digit(tmp_path, condition):
+    """Correlation with the original: 1 for the same image, about 0.3 for another digit."""
+    random = np.random.default_rng(0)
+    found = [
+        np.corrcoef(
+            image.ravel(),
+            read_images(
+                photographs.CONDITIONS[condition](image, random, tmp_path / "photograph")
+            ).ravel(),
+        )[0, 1]
+        for image in read_idx(TEST_IMAGES)[[1, 3, 9]]
+    ]
+    assert min(found) > (0.5 if "thin" in condition else 0.85)
+
+
+def test_light_ink_on_nothing_is_read_as_well(tmp_path):
+    path = tmp_path / "ink.png"
+    ink = Image.new("RGBA", (140, 140), (255, 255, 255, 0))
+    ink.putalpha(Image.fromarray(stroke(140)))
+    ink.save(path)
+    light = read_images(path)
+    np.testing.assert_array_equal(light, read_images(saved(path, stroke(140))))
+
+
+def test_an_image_with_unusual_ink_is_told(tmp_path):
+    assert departure(stroke()) is None
+    assert "0% of the image is ink" in departure(np.zeros((28, 28), np.uint8))
+    assert "100% of the image is ink" in departure(np.full((28, 28), 255, np.uint8))
