@@ -44,7 +44,7 @@ def picture(tmp_path):
     return path
 
 
-def test_a_classifier_scales_images_and_puts_time_first(run):
+def test_a_classifier_scales_images_and_puts_time_first(run, unchecked):
     classify, settings = load_image_classifier(run)
     assert settings == SETTINGS
     images = read_idx(TEST_IMAGES)[:150]
