@@ -21,9 +21,13 @@ ROWS = "reliability.jsonl"
 Trial = Literal[
     *("kill", "flip", "truncate", "disk-full", "sigterm", "sigint", "dead-peer"),
     *("odd-folder", "io-error", "not-a-folder", "kill-saving"),
+    *("together", "resumed-twice", "misnamed", "lost-checkpoints", "damaged-rows"),
+    "damaged-config",
 ]
 COUNTS = {"disk-full": 3, "sigterm": 5, "sigint": 5, "dead-peer": 3}
 COUNTS |= {"odd-folder": 5, "io-error": 5, "not-a-folder": 3, "kill-saving": 10}
+COUNTS |= {"together": 3, "resumed-twice": 3, "misnamed": 2, "lost-checkpoints": 2}
+COUNTS |= {"damaged-rows": 10, "damaged-config": 4}
 """How often to run the trials that have no flag of their own."""
 TESTS = {
     "kill": "killed at a random moment",
@@ -37,6 +41,12 @@ TESTS = {
     "io-error": "a file of a checkpoint that cannot be read",
     "not-a-folder": "a checkpoint replaced by a file or a link",
     "kill-saving": "killed during a save in the background",
+    "together": "two runs started at once in one folder",
+    "resumed-twice": "one run resumed twice at once",
+    "misnamed": "a folder without a run resumed, one with a run trained into",
+    "lost-checkpoints": "checkpoints taken away and put back",
+    "damaged-rows": "rows damaged and put back",
+    "damaged-config": "config.json damaged or deleted",
 }
 
 

@@ -139,13 +139,21 @@ class Lab:
         """
         started = self.launch(out, cell, "--resume", processes=processes)
         errors = "".join([self.end(process, code=0) for process in started])
+        self.compare(out, cell, processes=processes)
+        return errors
+
+    def compare(self, out: Path, cell: str, *, processes: int = 1) -> None:
+        """Compare a finished run with the reference.
+
+        Raises:
+          Lost: an array or a row differs.
+        """
         expected, found = self.reference(cell, processes), _outcome(out)
         names = [name for name in expected.leaves if expected.leaves[name] != found.leaves[name]]
         check(not names, f"it ended with another {', '.join(names)}")
         steps = [[row["step"] for row in run.rows] for run in (expected, found)]
         check(steps[0] == steps[1], f"it has rows of the steps {steps[1]}, not {steps[0]}")
         check(expected.rows == found.rows, "its rows hold other numbers")
-        return errors
 
     def reference(self, cell: str, processes: int = 1) -> Reference:
         """What comes out when nothing happens."""

@@ -13,6 +13,14 @@ from random import Random
 from time import perf_counter
 
 import jax
+from reliability_folders import (
+    damaged_config,
+    damaged_rows,
+    lost_checkpoints,
+    misnamed,
+    resumed_twice,
+    together,
+)
 from reliability_runs import Lab, Lost, brief, check, checkpoint_leaves
 from reliability_storage import io_error, kill_saving, not_a_folder, odd_folder
 
@@ -179,5 +187,11 @@ TRIALS = {
     "io-error": io_error,
     "not-a-folder": not_a_folder,
     "kill-saving": kill_saving,
+    "together": together,
+    "resumed-twice": resumed_twice,
+    "misnamed": misnamed,
+    "lost-checkpoints": lost_checkpoints,
+    "damaged-rows": damaged_rows,
+    "damaged-config": damaged_config,
 }
 """Each does one trial and says what was done, or raises Lost."""
