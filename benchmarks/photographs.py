@@ -11,8 +11,9 @@ from tyro.conf import Positional
 
 from rnn_jax.cli import check_at_least, run
 from rnn_jax.errors import InputError
+from rnn_jax.files import append_rows
 from rnn_jax.paths import local_path
-from rnn_jax.rows import append_rows, facts, read_rows
+from rnn_jax.rows import facts, read_rows
 
 ROWS = "rows.jsonl"
 BUNDLED = Path(__file__).parent.parent / "experiments" / "mnist_files"
@@ -62,7 +63,7 @@ def main(config: Config) -> None:
 def _measure(config, path):
     from rnn_jax import load_image_classifier
     from rnn_jax.idx import read_idx
-    from rnn_jax.rundir import RunDir, move_aside
+    from rnn_jax.rundir import exclusive
 
     unknown = set(config.conditions) - set(CONDITIONS)
     if unknown:
@@ -74,17 +75,17 @@ def _measure(config, path):
     )
     chosen = np.random.default_rng(config.seed).choice(len(images), config.digits, replace=False)
     images, labels = images[chosen], labels[chosen]
-    move_aside(path.parent)
-    out = RunDir(path.parent)
-    out.write("config.json", dataclasses.asdict(config))
     shared = {name: settings.get(name) for name in ("cell", "hidden_size", "examples", "seed")}
     shared = {f"run_{name}": value for name, value in shared.items()} | facts()
-    for name in config.conditions or CONDITIONS:
-        found, missed, milliseconds = _read_all(name, images, config.seed)
-        right = int((classify(found).argmax(-1) == labels).sum()) if len(found) else 0
-        row = {"condition": name, "digits": len(images), "right": right, "no_digit": missed}
-        row |= {"accuracy": right / len(images), "read_ms": milliseconds}
-        append_rows(path, [row | shared])
+    with exclusive(path.parent) as out:
+        out.move_aside()
+        out.write("config.json", dataclasses.asdict(config))
+        for name in config.conditions or CONDITIONS:
+            found, missed, milliseconds = _read_all(name, images, config.seed)
+            right = int((classify(found).argmax(-1) == labels).sum()) if len(found) else 0
+            row = {"condition": name, "digits": len(images), "right": right, "no_digit": missed}
+            row |= {"accuracy": right / len(images), "read_ms": milliseconds}
+            append_rows(path, [row | shared])
 
 
 def _read_all(name, images, seed):
