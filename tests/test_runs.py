@@ -34,7 +34,9 @@ def save(path, params, settings=SETTINGS, step=7):
     """A run in the folder `path` that has come to a step."""
     RunDir(path).write("config.json", settings)
     state = {"params": params, "step": jnp.int32(step)}
-    Checkpoints(path / CHECKPOINTS).save(step, state, {"settings": settings})
+    checkpoints = Checkpoints(path / CHECKPOINTS)
+    checkpoints.save(step, state, {"settings": settings})
+    checkpoints.wait()
 
 
 @pytest.fixture
