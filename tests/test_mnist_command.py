@@ -154,7 +154,7 @@ def test_two_processes_train_as_one(tiny_cache):
 
 
 def test_a_reader_that_goes_away_causes_no_stack_trace(tiny_cache):
-    process = start(tiny_cache, "--examples", "20000", "--out-dir", "piped")
+    process = start(tiny_cache, "--examples", "2560", "--hidden-size", "8", "--out-dir", "piped")
     process.stdout.readline()
     process.stdout.close()
     errors = process.stderr.read()
