@@ -170,9 +170,7 @@ def test_the_module_of_a_trusted_run_is_imported(tmp_path, monkeypatch):
 def test_sizes_that_the_checkpoint_does_not_hold_take_no_memory(saved):
     path, model = saved
     save(path, nnx.state(model, nnx.Param), SETTINGS | {"hidden_size": 10**9})
-    with pytest.raises(
-        InputError, match=r"should be float32\[1000000000, 2\], found float32\[5, 2"
-    ):
+    with pytest.raises(InputError, match="1000000000.*; (use smaller sizes|build the model)"):
         load_run(path)
 
 
