@@ -170,7 +170,7 @@ def test_the_module_of_a_trusted_run_is_imported(tmp_path, monkeypatch):
 def test_sizes_that_the_checkpoint_does_not_hold_take_no_memory(saved):
     path, model = saved
     save(path, nnx.state(model, nnx.Param), SETTINGS | {"hidden_size": 10**9})
-    with pytest.raises(InputError, match="1000000000.*; (use smaller sizes|build the model)"):
+    with pytest.raises(InputError, match=r"1000000000.*; (use smaller sizes|build the model)"):
         load_run(path)
 
 
