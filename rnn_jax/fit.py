@@ -8,6 +8,7 @@ import numpy as np
 
 from rnn_jax import signals
 from rnn_jax.batches import Order
+from rnn_jax.errors import InputError
 from rnn_jax.mesh import largest
 from rnn_jax.signals import interruptible
 from rnn_jax.train import TrainState
@@ -27,7 +28,12 @@ def compile_timed(function: Callable, *args) -> tuple[Callable, float]:
     """A jitted function compiled for these arguments, and the seconds that took.
 
     A signal does not wait for the compiler.
+
+    Raises:
+      InputError: compilation is disabled.
     """
+    if jax.config.jax_disable_jit:
+        raise InputError("training is compiled, and JAX_DISABLE_JIT forbids that; unset it.")
     start = time.perf_counter()
     compiled = signals.interruptible(function.lower(*args).compile)
     return compiled, time.perf_counter() - start

@@ -6,11 +6,15 @@ import subprocess
 import sys
 import textwrap
 
+import jax
+import jax.numpy as jnp
 import pytest
+from flax import nnx
 from test_mnist_lstm import ROOT
 
 from rnn_jax import fit
 from rnn_jax.batches import BatchOrder, StreamOrder
+from rnn_jax.models.nade import NADE
 
 HEAD = """
 import dataclasses, os, pathlib, signal, sys, time
@@ -188,3 +192,48 @@ def test_the_memory_of_a_call_does_not_grow_with_log_every(order):
     assert found.size <= fit.MOST_INDICES
     assert (found[:3] == order.indices(5, 3)).all() and not found[3:].any()
     assert fit.call_indices(order, 5, 3, 20).shape == (20, 100)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"JAX_ENABLE_X64": "1", "JAX_DEFAULT_PRNG_IMPL": "rbg"},
+        {"JAX_DEBUG_NANS": "1", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
+        {"JAX_DISABLE_JIT": "1"},
+    ],
+)
+def test_an_experiment_runs_under_the_environment_variables_of_jax(tmp_path, variables):
+    small = [
+        "--hidden-size",
+        "4",
+        "--batch-size",
+        "8",
+        "--windows",
+        "4",
+        "--window",
+        "5",
+        "--steps",
+        "4",
+        "--log-every",
+        "2",
+    ]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "experiments/sine_regression.py"), *small],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "JAX_DISABLE_JIT" in variables:
+        assert done.returncode == 2
+        assert done.stderr.endswith("JAX_DISABLE_JIT forbids that; unset it.\n")
+    else:
+        assert done.returncode == 0, done.stderr
+        assert "device   2 x cpu" in done.stdout or "XLA_FLAGS" not in variables
+
+
+def test_the_writer_draws_in_64_bits(float64):
+    nade = NADE(3, 5, 4, rngs=nnx.Rngs(0))
+    row = nade.sample(jax.random.key(0), jnp.ones((2, 3), jnp.float32), jnp.ones(2, jnp.float32))
+    assert row.shape == (5,)

@@ -37,8 +37,10 @@ class NADE(nnx.Module):
             check_size(name, size)
         self.width = width
         self.context = nnx.Linear(context_size, hidden_size + width, rngs=rngs)
-        self.seen = nnx.Param(lecun_normal()(rngs.params(), (width, hidden_size)))
-        self.said = nnx.Param(lecun_normal(-1, -2)(rngs.params(), (width, hidden_size)))
+        self.seen = nnx.Param(lecun_normal()(rngs.params(), (width, hidden_size), jnp.float32))
+        self.said = nnx.Param(
+            lecun_normal(-1, -2)(rngs.params(), (width, hidden_size), jnp.float32)
+        )
 
     def log_prob(
         self, context: Float[Array, "... H"], xs: Float[Array, "... W"]
