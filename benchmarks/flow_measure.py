@@ -13,7 +13,8 @@ from flow_nets import Net, Subject
 from timing import interleave, spread, turn
 
 from rnn_jax import gradient_flow
-from rnn_jax.cell import Cell, GatedCell, dot
+from rnn_jax.array_ops import dot
+from rnn_jax.cell import Cell, GatedCell
 from rnn_jax.lyapunov import lyapunov_spectrum
 from rnn_jax.probed import unroll_probed, zero_probe
 from rnn_jax.scan import unroll

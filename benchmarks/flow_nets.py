@@ -11,7 +11,8 @@ from flow_tasks import BUNDLED
 from jax.nn.initializers import lecun_normal
 
 from rnn_jax import data, initializers, runs
-from rnn_jax.cell import Cell, dot
+from rnn_jax.array_ops import dot
+from rnn_jax.cell import Cell
 from rnn_jax.errors import InputError
 from rnn_jax.lookup import find_cell
 from rnn_jax.models.settings import build_classifier

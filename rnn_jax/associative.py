@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from rnn_jax.array_ops import expand, widest
 from rnn_jax.cell import GatedCell
 from rnn_jax.chunks import at
 from rnn_jax.typing import Array, Carry, Float, Inexact, Inputs, Params
@@ -21,8 +22,10 @@ def associative(
     """
     a, b = cell.coefficients(params, cell.project(params, xs))
     start = cell.state(carry)
-    b = b.astype(jnp.promote_types(b.dtype, start.dtype))
-    carries = cell.carry(linear_scan(jnp.broadcast_to(a, b.shape).astype(b.dtype), b, start))
+    b = b.astype(widest(b.dtype, start.dtype))
+    # Selected from, not broadcast: `a` then varies over a mesh as `b` does.
+    a = jnp.where(True, expand(a, b).astype(b.dtype), b)
+    carries = cell.carry(linear_scan(a, b, start))
     return at(carries, -1), cell.readout(params, carries)
 
 
@@ -31,7 +34,7 @@ def linear_scan(
     a: Inexact[Array, "T *N"], b: Inexact[Array, "T *N"], start: Inexact[Array, "*N"]
 ) -> Inexact[Array, "T *N"]:
     """h_t = a_t h_t-1 + b_t for t = 1 to T, where h_0 is `start`."""
-    return _scan(a, b.at[0].add(a[0] * start))
+    return _scan(a, b.at[0].add(a[0] * start.astype(b.dtype)))
 
 
 def _scan(a, b, reverse=False):

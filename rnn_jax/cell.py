@@ -10,10 +10,10 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.nn.initializers import lecun_normal
 
-from rnn_jax.errors import InputError, check_size
-from rnn_jax.initializers import check_key, orthogonal_per_gate, per_gate
+from rnn_jax.array_ops import dot, expand, widest
+from rnn_jax.errors import InputError, check_hashable, check_size
+from rnn_jax.initializers import LECUN_NORMAL, check_key, orthogonal_per_gate, per_gate
 from rnn_jax.typing import Array, Carry, Float, Inexact, Inputs, Key, Params
 
 
@@ -36,23 +36,6 @@ class LinearParams(NamedTuple):
 
     w_x: Float[Array, "D G*H"]
     b: Float[Array, " G*H"]
-
-
-def dot(x: Float[Array, "... N"], w: Float[Array, "N M"]) -> Float[Array, "... M"]:
-    """`x @ w`, multiplied in the dtype of the weights and summed in float32 or wider.
-
-    With bfloat16 weights the product is a bfloat16 product while gates and carry stay float32.
-    """
-    wide = jnp.promote_types(w.dtype, jnp.float32)
-    # As one matrix: with more leading axes XLA's product for the gradient of w runs at half speed.
-    rows = x.astype(w.dtype).reshape(-1, w.shape[0])
-    if w.shape[0] == 1:
-        # A product over one feature becomes a multiplication that XLA's CPU compiler repeats inside
-        # the gates, where it keeps their loop from vectorising; over two it stays a product.
-        rows, w = jnp.pad(rows, ((0, 0), (0, 1))), jnp.pad(w, ((0, 1), (0, 0)))
-    product = jnp.matmul(rows, w, preferred_element_type=wide)
-    product = product.astype(jnp.promote_types(wide, x.dtype))
-    return product.reshape(*x.shape[:-1], w.shape[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +71,8 @@ class Cell:
 
     def __post_init__(self):
         check_size("hidden_size", self.hidden_size)
+        for field in dataclasses.fields(self):
+            check_hashable(type(self).__name__, field.name, getattr(self, field.name))
 
     def init(self, key: Key[Array, ""], input_size: int) -> Params:
         """Draw parameters for inputs [..., D] with D = `input_size`."""
@@ -155,15 +140,16 @@ class GatedCell(Cell):
         key_x, key_h = jax.random.split(key)
         size, count = self.hidden_size, len(self.gates)
         return GatedParams(
-            w_x=per_gate(lecun_normal(), key_x, input_size, size, count),
+            w_x=per_gate(LECUN_NORMAL, key_x, input_size, size, count),
             w_h=orthogonal_per_gate(key_h, size, count),
             b=jnp.zeros(count * size, jnp.float32),
         )
 
     def initial_carry(self, batch_shape: tuple[int, ...] = (), dtype=jnp.float32) -> Carry:
         """Zeros [*batch_shape, H] in every field of `carry_type`."""
-        zeros = jnp.zeros((*batch_shape, self.hidden_size), dtype)
-        return self.carry_type(*(zeros for _ in self.carry_type._fields))
+        shape = *batch_shape, self.hidden_size
+        # An array for each field: a buffer that appears twice cannot be donated.
+        return self.carry_type(*(jnp.zeros(shape, dtype) for _ in self.carry_type._fields))
 
     def input_size(self, params: Params) -> int:
         """The number of rows of w_x."""
@@ -171,7 +157,8 @@ class GatedCell(Cell):
 
     def project(self, params: Params, xs: Float[Array, "... D"]) -> Float[Array, "... GH"]:
         """What the input says to the gates: affine in xs, no past needed, many steps at once."""
-        return dot(xs, params.w_x) + params.b
+        gates = dot(xs, params.w_x)
+        return gates + expand(params.b, gates)
 
     def mix(self, params: Params, carry: Carry) -> Float[Array, "... GH"]:
         """What the past says to the gates. Affine in the carry; the only matmul inside the loop."""
@@ -228,7 +215,7 @@ class LinearCell(GatedCell):
         check_size("input_size", input_size)
         check_key(key)
         size, count = self.hidden_size, len(self.gates)
-        w_x = per_gate(lecun_normal(), key, input_size, size, count)
+        w_x = per_gate(LECUN_NORMAL, key, input_size, size, count)
         return LinearParams(w_x, jnp.zeros(count * size, jnp.float32))
 
     def coefficients(
@@ -252,4 +239,7 @@ class LinearCell(GatedCell):
     def update(self, params, carry, x_gates, h_gates):
         """The equation above."""
         a, b = self.coefficients(params, x_gates)
-        return self.carry(a * self.state(carry) + b)
+        state = self.state(carry)
+        dtype = widest(a.dtype, b.dtype, state.dtype)
+        a, b, state = expand(a.astype(dtype), state), b.astype(dtype), state.astype(dtype)
+        return self.carry(a * state + b)

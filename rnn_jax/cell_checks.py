@@ -2,9 +2,11 @@
 
 import inspect
 import os
+from functools import lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from rnn_jax.cell import Cell, GatedCell, LinearCell
 from rnn_jax.errors import InputError
@@ -56,6 +58,46 @@ def abstract_params(cell: Cell, input_size: int | None = None) -> Params | None:
         return jax.eval_shape(lambda: cell.init(jax.random.key(0), size))
     except Exception:  # A user's `init` may raise anything; the real call reports it.
         return None
+
+
+@lru_cache(maxsize=256)
+def _expected_params(cell: Cell, input_size: int) -> Params | None:
+    return abstract_params(cell, input_size)
+
+
+def check_params(cell: Cell, params: Params, input_size: int) -> None:
+    """Raise InputError unless `params` have the structure of `cell.init(key, input_size)`.
+
+    Shapes that depend on another `input_size` alone are left to `unroll`, which names the features.
+    """
+    expected = _expected_params(cell, input_size)
+    if expected is None:
+        return
+    wanted, got = jax.tree.flatten(expected), jax.tree.flatten(params)
+    if wanted[1] == got[1]:
+        shapes = [[jnp.shape(leaf) for leaf in leaves] for leaves, _ in (wanted, got)]
+        if shapes[0] == shapes[1] or cell.input_size(params) not in (None, input_size):
+            return
+    if type(cell).__name__.startswith("_"):  # Wrapped by a function of this package.
+        cell = cell.inner
+    raise InputError(
+        f"params do not fit {cell}: expected {_described(expected, params)}, got "
+        f"{_described(params, expected)}; make them with cell.init(key, input_size={input_size})."
+    )
+
+
+def _described(params, other):
+    """Type and shapes of a tree, with its module where the other tree's type has the same name."""
+    name = type(params).__name__
+    if not jax.tree.leaves(params) or jax.tree.leaves(params)[0] is params:
+        return repr(params)[:80]
+    if name == type(other).__name__ and type(params) is not type(other):
+        name = f"{type(params).__module__}.{name}"
+    shapes = (
+        f"{jax.tree_util.keystr(path, simple=True, separator='.')} {list(jnp.shape(leaf))}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    )
+    return f"{name}({', '.join(shapes)})"
 
 
 def has_param(cell: Cell, field: str) -> bool:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
+from rnn_jax.array_ops import widest
 from rnn_jax.cell import GatedCell
 
 CACHE_BYTES = 2**19
@@ -25,12 +26,14 @@ def chunk_length(cell: GatedCell, steps: int, batch: int) -> int:
 def in_pieces(scan, carry, xs, chunk):
     """Run `scan(carry, xs [N, K, ...])` over all whole chunks, then over what is left."""
     steps = jax.tree.leaves(xs)[0].shape[0]
-    left = steps % chunk
-    if left and steps > chunk:
+    chunk = min(chunk, steps)
+    left = steps % chunk if steps else 0
+    if left:
         carry, head = in_pieces(scan, carry, at(xs, slice(-left)), chunk)
         carry, tail = in_pieces(scan, carry, at(xs, slice(-left, None)), left)
         return carry, jnp.concatenate([head, tail])
-    chunks = jax.tree.map(lambda x: x.reshape(-1, min(chunk, steps), *x.shape[1:]), xs)
+    count = steps // chunk if steps else 0
+    chunks = jax.tree.map(lambda x: x.reshape(count, chunk, *x.shape[1:]), xs)
     carry, ys = scan(carry, chunks)
     return carry, ys.reshape(steps, *ys.shape[2:])
 
@@ -61,9 +64,7 @@ def materialized(cotangent, like):
 
 def wide_zeros(params):
     """Where gradients of the parameters gather, in float32 or wider."""
-    return jax.tree.map(
-        lambda p: jnp.zeros(p.shape, jnp.promote_types(p.dtype, jnp.float32)), params
-    )
+    return jax.tree.map(lambda p: jnp.zeros(p.shape, widest(p.dtype, jnp.float32)), params)
 
 
 def narrowed(d_params, params):

@@ -30,6 +30,17 @@ class Stopped(KeyboardInterrupt):
         self.signal = signal
 
 
+def check_hashable(owner: str, name: str, value: object) -> None:
+    """Raise InputError unless `value`, an option of a static object, can be hashed."""
+    try:
+        hash(value)
+    except TypeError as error:
+        raise InputError(
+            f"{name} of {owner} must be hashable, as cells are static under jax.jit; got "
+            f"{type(value).__name__} {value!r}. Use a number, a string or a tuple."
+        ) from error
+
+
 def check_size(name: str, size: object, least: int = 1) -> None:
     """Raise InputError, naming the size, unless it is a whole number of at least 0 or 1."""
     if isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < least:

@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from rnn_jax.cell import GatedCell, dot
+from rnn_jax.array_ops import dot, expand
+from rnn_jax.cell import GatedCell
+from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float, Params
 from rnn_jax.wrappers.base import GatedWrapper
 
@@ -20,6 +22,10 @@ class FoldedParams(NamedTuple):
 class FoldedCell(GatedWrapper):
     """The cell that takes the projection's inputs and gives what `inner` gives for its outputs."""
 
+    def init(self, key, input_size):
+        """Refused: the parameters come from `fold`."""
+        raise InputError("a FoldedCell has no parameters of its own; make both with fold(...).")
+
     def inner_params(self, params):
         """The inner cell's parameters."""
         return params.inner
@@ -34,7 +40,8 @@ class FoldedCell(GatedWrapper):
 
     def project(self, params, xs):
         """Both products at once: `xs w + b`."""
-        return dot(xs, params.w) + params.b
+        gates = dot(xs, params.w)
+        return gates + expand(params.b, gates)
 
 
 def fold(

@@ -15,8 +15,9 @@ from jax.scipy.special import logsumexp
 
 from rnn_jax.auto_axes import compiled, explicit_mesh, scan
 from rnn_jax.cell import Cell
+from rnn_jax.cell_checks import require_cell
 from rnn_jax.errors import InputError
-from rnn_jax.inputs import prepare, require_cell
+from rnn_jax.inputs import prepare
 from rnn_jax.numerics import named
 from rnn_jax.scaled import add, aligned, log10_norm, power_of_two, rebased
 from rnn_jax.scan import unroll
@@ -99,7 +100,7 @@ def parameter_norms(cell: Cell, grads: Params) -> dict[str, Float[Array, ""]]:
 
     An array whose last axis is G*H is also taken apart by gate: `w_h`, then `w_h.i`, `w_h.f`, ...
     """
-    require_cell(cell)
+    require_cell("adjoint_norms", cell)
     return _norms_by_name(cell, grads, jax.tree.map(lambda _: np.int32(0), grads))
 
 

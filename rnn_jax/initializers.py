@@ -1,6 +1,8 @@
 """Initializers that know about gates, and `initialize`, which names them all in one argument."""
 
+import contextlib
 import numbers
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,8 @@ from jax.nn import initializers
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float, Key, Params
 
+LECUN_NORMAL, ORTHOGONAL = initializers.lecun_normal(), initializers.orthogonal()
+"""Made once: an initializer is static under `jax.jit`, and another object compiles again."""
 LARGEST = 3.4e38
 """Numbers below this one are finite in float32."""
 
@@ -17,7 +21,8 @@ def check_key(key: object) -> None:
     """Raise InputError unless `key` is one random key, of the new or the old kind."""
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     new = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
-    if not ((new and shape == ()) or (dtype == "uint32" and shape == (2,))):
+    old = dtype == "uint32" and shape in ((2,), (4,))  # 4 words of the rbg generators.
+    if not ((new and shape == ()) or old):
         got = f"{dtype}{list(shape)}" if dtype is not None else repr(key)
         raise InputError(f"key must be one key, as jax.random.key(0), got {got}.")
 
@@ -35,6 +40,11 @@ def per_gate(
     G times) and make no gate orthogonal.
     """
     check_key(key)
+    return _per_gate(init, key, rows, hidden_size, gates)
+
+
+@partial(jax.jit, static_argnames=("init", "rows", "hidden_size", "gates"))
+def _per_gate(init, key, rows, hidden_size, gates):
     # One after the other: on CPUs two batched QRs in one program, of the cells of a model, can wait
     # for each other for ever (jaxlib's ParallelBatchMap, jax 0.10).
     drawn = jax.lax.map(
@@ -51,7 +61,7 @@ def orthogonal_per_gate(
     Reference: Saxe, McClelland, Ganguli (2014), "Exact solutions to the nonlinear dynamics of
     learning in deep linear neural networks".
     """
-    return per_gate(initializers.orthogonal(), key, hidden_size, hidden_size, gates)
+    return per_gate(ORTHOGONAL, key, hidden_size, hidden_size, gates)
 
 
 def identity_recurrence(cell, params: Params) -> Params:
@@ -200,15 +210,13 @@ def parse_init(init: str) -> tuple[str, float | None]:
     name, equals, number = str(init).partition("=")
     if init in INITS and not equals:
         return name, None
-    try:
-        if f"{name}=" in {known[: known.find("=") + 1] for known in INITS}:
-            value = float(number)
-            if not -LARGEST < value < LARGEST:
+    if f"{name}=" in {known[: known.find("=") + 1] for known in INITS}:
+        with contextlib.suppress(ValueError):
+            number = float(number)
+        if isinstance(number, float):
+            if not -LARGEST < number < LARGEST:
                 raise InputError(f"the number of init must be finite in float32, got {init!r}.")
-            return name, value
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
+            return name, number
     raise InputError(
         f"init must be one of {', '.join(INITS)} with numbers for T, G and B, e.g. gain=0.9; "
         f"got {init!r}."

@@ -1,7 +1,7 @@
-"""What `unroll` is given, checked and made ready: inputs, carry, masks, and what is random."""
+"""Arguments of `unroll`, checked and prepared for a driver: inputs, carry, masks and noise."""
 
 from collections.abc import Callable
-from functools import partial, reduce
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rnn_jax.array_ops import explicitly_sharded, widest
 from rnn_jax.cell import Cell
+from rnn_jax.cell_checks import check_params, require_cell
 from rnn_jax.errors import InputError
 from rnn_jax.initializers import check_key
 from rnn_jax.masking import EpisodeCarry, episodic, hold, keep_mask, masked, select
@@ -17,24 +19,21 @@ from rnn_jax.typing import Array, Bool, Carry, Float, Inputs, Int, Key, Params
 
 
 class Prepared(NamedTuple):
-    """What a driver runs, and `finish(carry, ys)`, which makes its results those of `unroll`."""
+    """Arguments of a driver, with masks, resets and noise inside the cell.
+
+    Attributes:
+      cell, params, carry, xs: what the driver runs.
+      masks: 1 where an episode ends with a step, and 1 where a step counts, else 0: two arrays
+        [T, ...] in the order in which steps run, or None without resets.
+      finish: makes the results of the driver, `(carry, ys)`, those of `unroll`.
+    """
 
     cell: Cell
     params: Params
     xs: Inputs
     carry: Carry
+    masks: tuple[Float[Array, "T ..."], Float[Array, "T ..."]] | None
     finish: Callable
-
-
-def require_cell(cell: object) -> None:
-    """Raise InputError unless `cell` is a `Cell`: an instance, not a class."""
-    if isinstance(cell, Cell):
-        return
-    if isinstance(cell, type) and issubclass(cell, Cell):
-        got = f"the class {cell.__name__}; give it a size, e.g. {cell.__name__}(64)"
-    else:
-        got = repr(cell) if isinstance(cell, str | int | float | None) else type(cell).__name__
-    raise InputError(f"expected a cell such as LSTMCell(64), got {got}.")
 
 
 def prepare(
@@ -49,13 +48,19 @@ def prepare(
     reverse: bool = False,
     key: Key[Array, ""] | None = None,
 ) -> Prepared:
-    """The arguments of `unroll` checked, the carry filled in, masks and noise around the cell.
+    """Check the arguments of `unroll`, fill in the carry, put masks and noise around the cell.
 
     Raises:
       InputError: as `unroll`.
     """
-    require_cell(cell)
-    xs = as_sequence(xs, cell.input_size(params))
+    require_cell("unroll", cell)
+    xs = as_sequence(xs)
+    check_params(cell, params, xs.shape[-1])
+    if (size := cell.input_size(params)) not in (None, xs.shape[-1]):
+        raise InputError(
+            f"xs has {xs.shape[-1]} features, the cell was made for {size}; "
+            f"give xs [T, ..., {size}] or make the cell with input_size={xs.shape[-1]}."
+        )
     places = xs.ndim - 1 - cell.spatial_axes
     if places < 1:
         raise InputError(
@@ -69,10 +74,12 @@ def prepare(
     if ends is not None and keep is not None:
         ends = ends * keep
     if ends is not None and not reverse:
-        if shape[0]:
+        if not isinstance(shape[0], int) or shape[0]:
             start = cell.start(params, xs.shape[1:-1], jax.tree.leaves(carry)[0].dtype)
             carry = hold(_spread(ends[0], cell), start, carry)
         ends = jnp.concatenate([ends[1:], jnp.zeros_like(ends[:1])])
+    if keep is not None:  # Whatever padding holds, NaN included, goes no further.
+        xs = select(_spread(keep, cell), xs, 0)
     if key is not None:
         check_key(key)
         cell, params, xs = cell.sampled(params, xs, key)
@@ -86,7 +93,11 @@ def prepare(
             cell, xs = wrap(cell), (xs, told)
     if reverse:
         xs = _flip(xs)
-    return Prepared(cell, params, xs, carry, partial(_finish, keep, reverse))
+    masks = None
+    if ends is not None:
+        masks = ends[..., 0], jnp.ones_like(ends[..., 0]) if keep is None else keep
+        masks = _flip(masks) if reverse else masks
+    return Prepared(cell, params, xs, carry, masks, partial(_finish, keep, reverse))
 
 
 def _finish(keep, reverse, carry, ys):
@@ -105,7 +116,7 @@ def _spread(mask, cell):
     return mask.reshape(*mask.shape, *(1,) * cell.spatial_axes)
 
 
-def as_sequence(xs: ArrayLike, input_size: int | None) -> Float[Array, "T ... D"]:
+def as_sequence(xs: ArrayLike, input_size: int | None = None) -> Float[Array, "T ... D"]:
     """xs as a JAX array; InputError unless it is a floating-point [T, ..., D], D = `input_size`."""
     if not isinstance(xs, jax.Array):
         xs = np.asarray(xs)
@@ -124,20 +135,20 @@ def as_sequence(xs: ArrayLike, input_size: int | None) -> Float[Array, "T ... D"
             f"xs has {xs.shape[-1]} features, the cell was made for {input_size}; "
             f"give xs [T, ..., {input_size}] or make the cell with input_size={xs.shape[-1]}."
         )
-    return jnp.asarray(xs)
+    return xs if isinstance(xs, jax.Array) else jnp.asarray(xs)
 
 
 def _starting_carry(cell, params, xs, carry):
     """The carry to start from, in the widest dtype among float32 and all that is given."""
     batch_shape = xs.shape[1:-1]
-    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves((params, xs, carry))]
-    dtype = reduce(jnp.promote_types, (leaf.dtype for leaf in leaves), jnp.float32)
+    leaves = jax.tree.leaves((params, xs, carry))
+    # Converting an array again is an operation, which `jax_debug_nans` checks.
+    leaves = [leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf) for leaf in leaves]
+    dtype = widest(jnp.float32, *(leaf.dtype for leaf in leaves))
     if not jnp.issubdtype(dtype, jnp.floating):
         raise InputError(f"params and carry must be real numbers, got some of {dtype.name}.")
     if carry is None:
-        # Empty sums are zero, and vary over a mesh as what is summed: so must a scan's carry.
-        zero = sum(leaf.ravel()[:0].sum(dtype=dtype) for leaf in leaves)
-        return jax.tree.map(lambda c: c + zero, cell.start(params, batch_shape, dtype))
+        return _varying(cell.start(params, batch_shape, dtype), xs, leaves)
     expected = jax.eval_shape(lambda: cell.initial_carry(batch_shape, dtype))
     if jax.tree.structure(carry) != jax.tree.structure(expected):
         wanted, got = type(expected).__name__, type(carry).__name__
@@ -154,7 +165,25 @@ def _starting_carry(cell, params, xs, carry):
                 f"carry{jax.tree_util.keystr(path)} must have shape {want.shape} for xs of shape "
                 f"{xs.shape}, got {jnp.shape(got)}."
             )
-    return jax.tree.map(lambda got, want: jnp.asarray(got, want.dtype), carry, expected)
+    carry = jax.tree.map(lambda got, want: jnp.asarray(got, want.dtype), carry, expected)
+    return _varying(carry, xs, leaves)
+
+
+def _varying(carry, xs, leaves):
+    """The carry as it is, but sharded and varying over a mesh as the steps will make it.
+
+    A scan requires this of its carry. Selections that never select give zeros of the kind needed.
+    """
+    if jax.sharding.get_abstract_mesh().empty and not any(map(explicitly_sharded, leaves)):
+        return carry
+    dtype = jax.tree.leaves(carry)[0].dtype
+
+    def zeros(x):
+        return jnp.where(True, jnp.zeros((), dtype), x.astype(dtype))
+
+    zero = zeros(xs[..., 0]).sum(0)[..., None]
+    zero = zero + sum((zeros(leaf).sum() for leaf in leaves), jnp.zeros((), dtype))
+    return jax.tree.map(lambda c: c + zero, carry)
 
 
 def _keep(lengths, mask, shape):
@@ -175,7 +204,7 @@ def cleared(xs: Float[Array, "T ..."], lengths, mask) -> Float[Array, "T ..."]:
     if counts is None:
         return xs
     keep = _keep(lengths, mask, xs.shape[: np.ndim(counts) + (mask is None)])
-    return jnp.where(keep.reshape(*keep.shape, *(1,) * (xs.ndim - keep.ndim)) > 0, xs, 0)
+    return select(keep.reshape(*keep.shape, *(1,) * (xs.ndim - 1 - keep.ndim)), xs, 0)
 
 
 def _as_mask(name, mask, shape):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rnn_jax.array_ops import expand, widest
 from rnn_jax.cell import Cell
 from rnn_jax.typing import Array, Carry, Float, Int, Shaped
 from rnn_jax.wrappers.base import GatedWrapper, Wrapper, wrapper_for
@@ -16,14 +17,19 @@ from rnn_jax.wrappers.base import GatedWrapper, Wrapper, wrapper_for
 
 def keep_mask(lengths: Int[Array, "..."], steps: int) -> Float[Array, "{steps} ..."]:
     """1 where step t belongs to the sequence, t < length, else 0: [T, ...]."""
-    return (jnp.arange(steps).reshape(-1, *(1,) * lengths.ndim) < lengths).astype(jnp.float32)
+    times = jnp.arange(steps, dtype=lengths.dtype).reshape(steps, *(1,) * lengths.ndim)
+    return (times < lengths[None]).astype(jnp.float32)
 
 
 def select(
     keep: Float[Array, "..."], new: Shaped[Array, "... H"], old: Shaped[Array, "... H"] | float
 ) -> Shaped[Array, "... H"]:
     """`new` where the step counts, `old` where it is padding."""
-    return jnp.where(keep[..., None] > 0, new, old)
+    keep = keep[..., None]
+    if not isinstance(old, int | float):
+        dtype = widest(new.dtype, old.dtype)
+        new, old = new.astype(dtype), old.astype(dtype)
+    return jnp.where(keep > 0, expand(new, keep), old)
 
 
 def hold(keep: Float[Array, "..."], new: Carry, old: Carry) -> Carry:
@@ -31,13 +37,8 @@ def hold(keep: Float[Array, "..."], new: Carry, old: Carry) -> Carry:
     return jax.tree.map(lambda n, o: select(keep, n, o), new, old)
 
 
-def _cleared(keep, xs):
-    """Inputs with zeros for padding: NaN there reaches neither values nor gradients."""
-    return jax.tree.map(lambda x: select(keep, x, 0), xs)
-
-
 def masked(cell: Cell) -> Cell:
-    """The cell that takes (x, keep), does what `cell` does where keep, and else changes nothing."""
+    """The cell that takes (x, keep) and keeps its carry where keep is 0, where x must be finite."""
     return wrapper_for(cell, MaskedCell, MaskedGatedCell)(cell)
 
 
@@ -47,7 +48,7 @@ class MaskedCell(Wrapper):
     def step(self, params, carry, x):
         """The inner step, undone where x is padding."""
         x, keep = x
-        new, y = self.inner.step(params, carry, _cleared(keep, x))
+        new, y = self.inner.step(params, carry, x)
         return hold(keep, new, carry), y
 
 
@@ -57,7 +58,7 @@ class MaskedGatedCell(GatedWrapper):
     def project(self, params, xs):
         """The inner projection, and the mask alongside."""
         xs, keep = xs
-        return self.inner.project(params, _cleared(keep, xs)), keep
+        return self.inner.project(params, xs), keep
 
     def update(self, params, carry, x_gates, h_gates):
         """The inner update, undone where the input is padding."""

@@ -11,10 +11,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rnn_jax.array_ops import expand
 from rnn_jax.cell import Cell
 from rnn_jax.chunks import at
 from rnn_jax.errors import InputError, RunError, check_size
 from rnn_jax.inputs import prepare
+from rnn_jax.plain import plain
 from rnn_jax.typing import Array, Bool, Carry, Float, Inputs, Int, Params
 
 
@@ -65,7 +67,7 @@ def unroll_newton(
     if len(xs):
         carry, ys, report = newton(run.cell, run.params, run.carry, run.xs, max_iterations)
     else:
-        carry, ys = jax.lax.scan(partial(run.cell.step, run.params), run.carry, run.xs)
+        carry, ys = plain(run.cell, run.params, run.carry, run.xs)
         zero = jnp.zeros(())
         report = NewtonReport(zero, zero, jnp.zeros((), jnp.int32), jnp.array(True))
     return *run.finish(carry, ys), report
@@ -121,7 +123,9 @@ def _steps(cell, params, carry, past, xs):
     def linearized(flat, x):
         value, push = jax.linearize(lambda f: after(f, x), flat)
         rows = jnp.eye(flat.shape[-1], dtype=flat.dtype)
-        turned = jax.vmap(lambda row: push(jnp.broadcast_to(row, flat.shape)), out_axes=-2)(rows)
+        # An empty sum is a zero for each example, sharded over a mesh as the carry is.
+        zeros = flat[..., :0].sum(-1, keepdims=True)
+        turned = jax.vmap(lambda row: push(expand(row, zeros) + zeros), out_axes=-2)(rows)
         return value, turned
 
     return jax.vmap(linearized)(past, xs)

@@ -15,6 +15,7 @@ from jax.lax import optimization_barrier
 
 from rnn_jax import chunked
 from rnn_jax.cell import GatedCell
+from rnn_jax.cell_checks import require_cell
 from rnn_jax.chunks import (
     add,
     at,
@@ -26,7 +27,7 @@ from rnn_jax.chunks import (
     wide_zeros,
 )
 from rnn_jax.errors import InputError, check_size
-from rnn_jax.inputs import prepare, require_cell
+from rnn_jax.inputs import prepare
 from rnn_jax.scaled import power_of_two
 from rnn_jax.typing import Array, Carry, Float, Params
 
@@ -38,7 +39,7 @@ def zero_probe(
     cell: GatedCell, steps: int, batch_shape: tuple[int, ...] = (), dtype=jnp.float32
 ) -> Carry:
     """The probe for `steps` time steps: zeros [T, *batch_shape] for each field of the carry."""
-    require_cell(cell)
+    require_cell("unroll_probed", cell)
     check_size("steps", steps, 0)
     carry = jax.eval_shape(lambda: cell.initial_carry())
     return jax.tree.map(lambda _: jnp.zeros((steps, *batch_shape), dtype), carry)
@@ -59,7 +60,7 @@ def unroll_probed(
     Raises:
       InputError: as `unroll`; a cell that is no GatedCell; a probe of other shapes.
     """
-    require_cell(cell)
+    require_cell("unroll_probed", cell)
     if not isinstance(cell, GatedCell):
         raise InputError(
             f"the probe needs a GatedCell and {type(cell).__name__} is none; "

@@ -1,5 +1,6 @@
 """Running a cell over time: `unroll`, and the plain driver that every other one must equal."""
 
+import math
 from functools import partial
 from typing import Literal, get_args
 
@@ -12,8 +13,10 @@ from rnn_jax.chunked import chunked
 from rnn_jax.chunks import at, chunk_length, in_pieces
 from rnn_jax.errors import InputError, check_size
 from rnn_jax.inputs import prepare
+from rnn_jax.masking import hold
 from rnn_jax.newton import check_converged, newton
-from rnn_jax.typing import Array, Bool, Carry, Float, Inputs, Int, Key, Params
+from rnn_jax.plain import plain
+from rnn_jax.typing import Array, Bool, Carry, Float, Int, Key, Params
 
 Driver = Literal["auto", "plain", "chunked", "associative", "newton"]
 
@@ -71,14 +74,30 @@ def unroll(
     """
     options = {"lengths": lengths, "mask": mask, "resets": resets, "reverse": reverse, "key": key}
     run = prepare(cell, params, xs, carry, **options)
-    steps = len(jax.tree.leaves(run.xs)[0])
+    steps = jax.tree.leaves(run.xs)[0].shape[0]
     driver = _check_driver(run.cell, cell, steps, driver, chunk, remat)
-    drive = partial(_drive, driver, run.cell, run.params, chunk, remat)
-    if truncate is None:
-        return run.finish(*drive(run.carry, run.xs))
-    check_size("truncate", truncate)
-    return run.finish(*_truncated(drive, run.carry, run.xs, truncate))
+    how = {"driver": driver, "chunk": chunk, "remat": remat}
+    try:
+        if truncate is None:
+            return run.finish(*_drive(run.cell, run.params, run.carry, run.xs, **how))
+        check_size("truncate", truncate)
+        if not isinstance(steps, int):
+            raise InputError(f"truncate needs a fixed number of steps, got {steps}.")
+        # Compiled as a whole, Newton's iteration could not raise an error.
+        cut = _truncated if driver == "newton" else _truncated_compiled
+        given = run.cell, run.params, run.carry, run.xs, run.masks
+        return run.finish(*cut(*given, window=min(truncate, max(steps, 1)), **how))
+    except TypeError as error:
+        if "forward-mode" not in str(error):
+            raise
+        raise InputError(
+            f"the {driver} driver has no forward-mode derivatives (jvp, jacfwd, linearize); "
+            "use driver='plain' for them."
+        ) from error
 
+
+LONGEST_CHUNK = 32
+"""The most steps that may be asked for as a chunk: compiling takes longer the more there are."""
 
 SHORT = 64
 """Steps under which the plain driver is as fast: its scan has little to hand from step to step."""
@@ -93,6 +112,8 @@ def _check_driver(cell, given, steps, driver, chunk, remat):
     """The driver to use for `cell`, made of the one `given`, if it can do what was asked."""
     if driver not in get_args(Driver):
         raise InputError(f"driver must be one of {', '.join(get_args(Driver))}; got {driver!r}.")
+    if driver == "auto" and not isinstance(steps, int):
+        driver = "plain"  # A symbolic number of steps, in an exported program, has no chunks.
     if driver == "auto":
         driver = "chunked" if remat or chunk is not None else pick_driver(cell, steps)
     name = type(given).__name__
@@ -109,14 +130,24 @@ def _check_driver(cell, given, steps, driver, chunk, remat):
         raise InputError(
             f"chunk and remat belong to the chunked driver; leave them out with {driver}."
         )
+    if driver != "plain" and not isinstance(steps, int):
+        raise InputError(
+            f"the {driver} driver needs a fixed number of steps, got {steps}; use driver='plain'."
+        )
     if chunk is not None:
         check_size("chunk", chunk)
+        if min(chunk, steps) > LONGEST_CHUNK:
+            raise InputError(
+                f"chunk must be at most {LONGEST_CHUNK}, got {chunk}: the steps of a chunk are "
+                "compiled one by one, and longer chunks are not faster."
+            )
     return driver
 
 
-def _drive(driver, cell, params, chunk, remat, carry, xs):
-    steps = len(jax.tree.leaves(xs)[0])
-    batch = jax.tree.leaves(carry)[0].size // cell.hidden_size
+def _drive(cell, params, carry, xs, *, driver, chunk, remat):
+    steps = jax.tree.leaves(xs)[0].shape[0]
+    batch = math.prod(jax.tree.leaves(carry)[0].shape[:-1])
+    batch = batch if isinstance(batch, int) else 1  # A symbolic size, in an exported program.
     if driver == "plain" or not steps or not batch:
         return plain(cell, params, carry, xs)
     if driver == "associative":
@@ -128,23 +159,41 @@ def _drive(driver, cell, params, chunk, remat, carry, xs):
     return chunked(cell, params, carry, xs, chunk or chunk_length(cell, steps, batch), remat)
 
 
-def _truncated(drive, carry, xs, window):
-    """`drive` over windows of steps; no gradient flows from one window into the one before."""
-    carry, head = drive(carry, at(xs, slice(window)))
+def _truncated(cell, params, carry, xs, masks, *, window, **how):
+    """Run windows of steps one after the other, without gradients from one into the one before.
+
+    An episode that starts with a window belongs to it: its start keeps its gradient.
+    """
+
+    def step(carry, inputs):
+        xs, fresh = inputs
+        carry = jax.lax.stop_gradient(carry)
+        if fresh is not None:
+            begin = jax.tree.leaves(carry.begin)[0]
+            start = cell.start(params, begin.shape[:-1], begin.dtype)
+            carry = carry._replace(begin=hold(fresh[0], start, carry.begin))
+        return _drive(cell, params, carry, xs, **how)
+
+    fresh = None if masks is None else _fresh(*masks)
+    carry, head = _drive(cell, params, carry, at(xs, slice(window)), **how)
     tail = at(xs, slice(window, None))
-
-    def windows(carry, xs):
-        return jax.lax.scan(lambda c, x: drive(jax.lax.stop_gradient(c), x), carry, xs)
-
-    if not len(jax.tree.leaves(tail)[0]):
+    if not jax.tree.leaves(tail)[0].shape[0]:
         return carry, head
-    carry, ys = in_pieces(windows, carry, tail, window)
+    before = None if fresh is None else fresh[window - 1 : -1]
+    carry, ys = in_pieces(partial(jax.lax.scan, step), carry, (tail, before), window)
     return carry, jnp.concatenate([head, ys])
 
 
-@partial(jax.jit, static_argnames="cell")
-def plain(
-    cell: Cell, params: Params, carry: Carry, xs: Inputs
-) -> tuple[Carry, Float[Array, "T ... O"]]:
-    """The reference driver, `jax.lax.scan` over `cell.step`; every transformation works on it."""
-    return jax.lax.scan(partial(cell.step, params), carry, xs)
+def _fresh(ends, keep):
+    """1 where the carry after a step is the untouched start of an episode, else 0: [T, ...]."""
+
+    def step(fresh, masks):
+        ends, keep = masks
+        return (fresh := jnp.maximum(ends, fresh * (1 - keep))), fresh
+
+    return jax.lax.scan(step, jnp.zeros_like(ends[0]), (ends, keep))[1]
+
+
+_truncated_compiled = partial(
+    jax.jit, static_argnames=("cell", "window", "driver", "chunk", "remat")
+)(_truncated)

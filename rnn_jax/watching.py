@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 
 from rnn_jax.auto_axes import scan
 from rnn_jax.cell import Cell, GatedCell
+from rnn_jax.cell_checks import require_cell
 from rnn_jax.errors import InputError
-from rnn_jax.inputs import prepare, require_cell
+from rnn_jax.inputs import prepare
 from rnn_jax.scan import unroll
 from rnn_jax.typing import Array, Carry, Float, Params
 from rnn_jax.wrappers.base import GatedWrapper, Wrapper, wrapper_for
@@ -24,7 +25,7 @@ def unroll_carries(
 
     `options` are those of `unroll`, drivers included; so are the errors.
     """
-    require_cell(cell)
+    require_cell("unroll_carries", cell)
     outward = wrapper_for(cell, _CarryOut, _GatedCarryOut)(cell)
     last, joined = unroll(outward, params, xs, carry, **options)
     fields, structure = jax.tree.flatten(last)
@@ -60,7 +61,7 @@ def gate_activations(
     Raises:
       InputError: as `unroll`; a cell that has no gates or does not tell their values.
     """
-    require_cell(cell)
+    require_cell("gate_activations", cell)
     if not isinstance(cell, GatedCell):
         raise InputError(f"{type(cell).__name__} is not a GatedCell: it has no gates to watch.")
     run = prepare(cell, params, xs, carry, **options)

@@ -66,8 +66,8 @@ class LeakyCell(GatedCell):
     gates = ("h",)
 
     def init(self, key, input_size):
-        zeros = jnp.zeros(self.hidden_size, jnp.float32)
-        return LeakyParams(*super().init(key, input_size), b_h=zeros, leak=zeros, gain=zeros + 1)
+        b_h, leak = (jnp.zeros(self.hidden_size, jnp.float32) for _ in range(2))
+        return LeakyParams(*super().init(key, input_size), b_h=b_h, leak=leak, gain=leak + 1)
 
     def mix(self, params, carry):
         return super().mix(params, carry) + params.b_h

@@ -5,17 +5,34 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cells import H, LinearRNNCell
-from flax import nnx
+from mistakes import (
+    CELL,
+    D_YS,
+    IMAGES,
+    KEY,
+    LINEAR,
+    PARAMS,
+    XS,
+    assert_told,
+    call,
+    classify,
+    forward_derivative,
+    init,
+    told,
+    unroll_under_jit,
+    zeros,
+)
 
 from rnn_jax import (
     HiddenCarry,
     InputError,
     LSTMCarry,
     LSTMCell,
+    MinGRUCell,
     ResetBeforeGRUCell,
     RNNCell,
-    SequenceClassifier,
     gate_activations,
+    learned_carry,
     unroll,
 )
 from rnn_jax import initializers as inits
@@ -25,73 +42,10 @@ from rnn_jax.gradient_flow import (
     adjoint_norms,
     loss_adjoint_norms,
     parameter_gradient_norms,
-    parameter_norms,
 )
 from rnn_jax.testing.oracle import B, D, T, problem
 
 pytestmark = pytest.mark.usefixtures("unchecked")
-
-CELL = LSTMCell(H)
-PARAMS = problem(CELL, dtype=np.float32).params
-XS = np.random.default_rng(0).integers(-8, 9, (T, B, D)).astype(np.float32) / 8
-D_YS = np.random.default_rng(1).integers(-8, 9, (T, B, H)).astype(np.float32) / 8
-KEY = jax.random.key(0)
-LINEAR = problem(LinearRNNCell(H), dtype=np.float32).params
-IMAGES = np.random.default_rng(2).integers(0, 256, (4, 28, 28), np.uint8)
-
-
-def zeros(*shape, dtype=np.float32):
-    return np.zeros(shape, dtype)
-
-
-def told(*words, **changes):
-    """A row: the words to tell where these arguments of an otherwise right call are others."""
-    return words, changes
-
-
-def unroll_under_jit(lengths, **others):
-    """`unroll` where the lengths are an argument of the compiled function."""
-    return jax.jit(lambda lengths: unroll(lengths=lengths, **others))(lengths)
-
-
-def init(cell, key, input_size):
-    """What `cell.init` draws."""
-    return cell.init(key, input_size)
-
-
-def classify(xs, **making):
-    """The logits of a new classifier."""
-    return SequenceClassifier(**making, rngs=nnx.Rngs(0))(xs)
-
-
-RUN = {"cell": CELL, "params": PARAMS, "xs": XS}
-RIGHT = {
-    unroll: RUN,
-    unroll_under_jit: RUN,
-    gate_activations: RUN,
-    adjoint_norms: RUN | {"d_ys": D_YS},
-    parameter_gradient_norms: RUN | {"d_ys": D_YS},
-    loss_adjoint_norms: RUN | {"loss": lambda carry, ys: ys.sum()},
-    parameter_norms: {"cell": CELL, "grads": PARAMS},
-    LSTMCell: {"hidden_size": H},
-    RNNCell: {"hidden_size": H},
-    init: {"cell": CELL, "key": KEY, "input_size": D},
-    inits.chrono_biases: {"cell": CELL, "params": PARAMS, "key": KEY, "longest": 9},
-    inits.identity_recurrence: {"cell": CELL, "params": PARAMS},
-    inits.orthogonal_recurrence: {"cell": CELL, "params": PARAMS, "key": KEY},
-    inits.scaled_recurrence: {"params": PARAMS, "gain": 2.0},
-    classify: {"xs": XS, "cell": CELL, "input_size": D, "num_classes": 3, "projection_size": 0},
-    to_sequences: {"images": IMAGES},
-    check_sequences: {"xs": zeros(3, 5, 2), "labels": [0, 1, 2], "num_classes": 3},
-    BatchOrder: {"seed": 0, "num_examples": 8, "batch_size": 4},
-    StreamOrder: {"num_windows": 3, "batch_size": 4},
-}
-
-
-def call(function, **changes):
-    """A call that is right but for the changes."""
-    return function(**RIGHT[function] | changes)
-
 
 TABLE = {
     unroll: [
@@ -127,13 +81,25 @@ TABLE = {
         told("chunk must be", "got 0", chunk=0),
         told("chunk must be", "got -1", chunk=-1),
         told("chunk must be", "got 2.5", chunk=2.5),
+        told("chunk must be at most 32", "got 64", xs=np.zeros((70, B, D), np.float32), chunk=64),
+        told("params do not fit LSTMCell", "got None", "cell.init", params=None),
+        told("params do not fit", "got LinearParams(w_x", params=MinGRUCell(H).init(KEY, D)),
+        told("params do not fit", "w_h [5, 20]", params=LSTMCell(5).init(KEY, D)),
+        told("params do not fit", "got dict", params=PARAMS._asdict()),
+        told("params do not fit LearnedCarryGatedCell", cell=learned_carry(CELL)),
+        told("got LearnedCarryParams", params=learned_carry(CELL).init(KEY, D)),
         told(
             "GatedCell",
             "ResetBeforeGRUCell",
             "'plain'",
             cell=ResetBeforeGRUCell(H),
+            params=problem(ResetBeforeGRUCell(H), dtype=np.float32).params,
             driver="chunked",
         ),
+    ],
+    forward_derivative: [
+        told("the chunked driver has no forward-mode", "driver='plain'", driver="chunked"),
+        told("the newton driver has no forward-mode", "driver='plain'", driver="newton"),
     ],
     unroll_under_jit: [
         told("whole numbers of shape (4,)", "of shape (3,)", lengths=jnp.array([1, 2, 3])),
@@ -174,8 +140,8 @@ TABLE = {
         told("one key", "key<fry>[2]", key=jax.random.split(KEY)),
     ],
     inits.chrono_biases: [
-        told("longest must be at least 3 steps", "got 2", longest=2),
-        told("longest must be at least 3 steps", "got nan", longest=np.nan),
+        told("longest must be finite and at least 3 steps", "got 2", longest=2),
+        told("longest must be finite and at least 3 steps", "got nan", longest=np.nan),
         told("sets the bias of the gate that keeps", "RNNCell names none", cell=RNNCell(H)),
         told("sets b", "choose another", "dict does not have", params=PARAMS._asdict()),
     ],
@@ -224,13 +190,6 @@ TABLE = {
         told("num_windows", "got 2.5", num_windows=2.5),
     ],
 }
-
-
-def assert_told(words, call, *arguments, **others):
-    with pytest.raises(InputError) as answer:
-        call(*arguments, **others)
-    missing = [word for word in words if word not in str(answer.value)]
-    assert not missing, str(answer.value)
 
 
 @pytest.mark.parametrize(

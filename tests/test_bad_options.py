@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cells import H
-from test_bad_inputs import KEY, RUN, XS, assert_told, call, told
+from mistakes import KEY, RUN, XS, assert_told, call, told
 
 from rnn_jax import (
     CELLS,

@@ -8,7 +8,7 @@ import jaxtyping
 import pytest
 
 import rnn_jax
-from rnn_jax.cell import dot
+from rnn_jax.array_ops import dot
 
 AS_A_USER = """
 import sys

@@ -1,12 +1,15 @@
 """Running backward in time, and gradients cut into windows."""
 
 from functools import partial
+from itertools import pairwise
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rnn_jax import ConvLSTMCell, LSTMCell, MinGRUCell, ResetBeforeGRUCell
+from rnn_jax import ConvLSTMCell, LSTMCell, MinGRUCell, ResetBeforeGRUCell, learned_carry, unroll
+from rnn_jax.masking import hold
 from rnn_jax.testing.oracle import (
     B,
     T,
@@ -85,6 +88,55 @@ def test_a_window_of_more_than_all_steps_truncates_nothing():
     given = problem(cell, features=1)
     got, want = (run_back(cell, *given, driver="chunked", truncate=n) for n in (9 * T, None))
     assert_same(got, want)
+
+
+RESETS = np.zeros((T, B), bool)
+RESETS[3] = RESETS[6, 1] = RESETS[4, 2] = RESETS[1] = True
+"""Also at the first steps of windows of 3 steps."""
+
+
+def windows_apart(cell, params, xs, carry, window, reverse, lengths):
+    """Carry and outputs of windows run one by one, each with the start of its episodes."""
+    borders = [*range(0, T, window), T]
+    spans = list(pairwise(borders))
+    if reverse:
+        spans = [(T - end, T - start) for start, end in spans]
+    keep, outputs = np.arange(T)[:, None] < lengths, {}
+    for first, end in spans:
+        rows = slice(first, end)
+        how = {"mask": jnp.asarray(keep[rows]), "resets": jnp.asarray(RESETS[rows])}
+        carry, outputs[first] = unroll(cell, params, xs[rows], carry, reverse=reverse, **how)
+        carry = jax.lax.stop_gradient(carry)
+        if reverse:  # An episode that was read to its first step is over.
+            over = keep[rows] & RESETS[rows]
+            start = cell.start(params, (B,), xs.dtype)
+            # Over, and no step of another has been read since: the first that counts is over.
+            fresh = over[np.argmax(keep[rows], axis=0), np.arange(B)]
+            carry = hold(jnp.asarray(fresh, jnp.float32), start, carry)
+    return carry, jnp.concatenate([outputs[first] for first in sorted(outputs)])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("driver", ["plain", "chunked"])
+@pytest.mark.parametrize("lengths", [[T] * B, [7, 3, 5, 6]], ids=["whole", "ragged"])
+def test_an_episode_that_starts_with_a_window_keeps_the_gradient_of_its_start(
+    driver, reverse, lengths
+):
+    cell = learned_carry(LSTMCell(2))
+    params, xs, carry, (_, d_ys) = problem(cell, features=1)
+    lengths = jnp.array(lengths)
+
+    def ours(params):
+        how = {"lengths": lengths, "resets": jnp.asarray(RESETS), "reverse": reverse}
+        return unroll(cell, params, xs, carry, truncate=3, driver=driver, **how)[1]
+
+    def apart(params):
+        return windows_apart(cell, params, xs, carry, 3, reverse, np.asarray(lengths))[1]
+
+    assert_close(*(jax.device_get(f(params)) for f in (ours, apart)))
+    got, want = (jax.device_get(jax.vjp(f, params)[1](d_ys)) for f in (ours, apart))
+    assert_close(got, want)
+    assert np.all(got[0].carry.h != 0)
 
 
 def test_windows_start_at_the_end_of_what_is_read_backward():

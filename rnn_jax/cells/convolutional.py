@@ -4,12 +4,12 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jax.nn.initializers import lecun_normal
 
+from rnn_jax.array_ops import expand, explicitly_sharded, widest
 from rnn_jax.cell import GatedParams
 from rnn_jax.cells.lstm import LSTMCell
 from rnn_jax.errors import InputError, check_size
-from rnn_jax.initializers import check_key, gate_bias
+from rnn_jax.initializers import LECUN_NORMAL, check_key, gate_bias
 from rnn_jax.typing import Array, Float
 
 
@@ -19,15 +19,19 @@ def convolve(x: Float[Array, "... D"], w: Float[Array, "*K D N"]) -> Float[Array
     There is an axis of places for each of K, one to three. Rounded to the dtype of w where that is
     narrower, and summed in float32 or wider.
     """
-    wide = jnp.promote_types(jnp.promote_types(x.dtype, w.dtype), jnp.float32)
+    if x.ndim > w.ndim and explicitly_sharded(x):
+        return jax.lax.map(lambda part: convolve(part, w), x)  # Such axes cannot be merged.
+    wide = widest(x.dtype, w.dtype, jnp.float32)
     places = "HWX"[: w.ndim - 2]
-    rows = x.astype(w.dtype).astype(wide).reshape(-1, *x.shape[1 - w.ndim :])
+    rows = x.astype(w.dtype).astype(wide)
+    if x.ndim != w.ndim:
+        rows = rows.reshape(-1, *x.shape[1 - w.ndim :])
     letters = f"N{places}C", f"{places}IO", f"N{places}C"
     strides = (1,) * len(places)
     y = jax.lax.conv_general_dilated(
         rows, w.astype(wide), strides, "SAME", dimension_numbers=letters
     )
-    return y.reshape(*x.shape[:-1], w.shape[-1])
+    return y if x.ndim == w.ndim else y.reshape(*x.shape[:-1], w.shape[-1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +71,7 @@ class ConvLSTMCell(LSTMCell):
         size, sides = self.hidden_size, (self.kernel_size,) * self.spatial_axes
         keys = jax.random.split(key)
         w_x, w_h = (
-            lecun_normal()(k, (*sides, rows, 4 * size), jnp.float32)
+            LECUN_NORMAL(k, (*sides, rows, 4 * size), jnp.float32)
             for k, rows in zip(keys, (input_size, size), strict=True)
         )
         params = GatedParams(w_x, w_h, jnp.zeros(4 * size, jnp.float32))
@@ -75,7 +79,8 @@ class ConvLSTMCell(LSTMCell):
 
     def project(self, params, xs):
         """`x * w_x + b`."""
-        return convolve(xs, params.w_x) + params.b
+        gates = convolve(xs, params.w_x)
+        return gates + expand(params.b, gates)
 
     def mix(self, params, carry):
         """`h * w_h`."""

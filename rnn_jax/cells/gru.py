@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 from jax.numpy import tanh
 
-from rnn_jax.cell import Cell, GatedCell, HiddenCarry, dot
+from rnn_jax.array_ops import dot, expand
+from rnn_jax.cell import Cell, GatedCell, HiddenCarry
 from rnn_jax.typing import Array, Float
 
 
@@ -52,7 +53,8 @@ class GRUCell(GatedCell):
 
     def mix(self, params, carry):
         """`h w_h`, with b_h added to the columns of n."""
-        return dot(carry.h, params.w_h) + jnp.pad(params.b_h, (2 * self.hidden_size, 0))
+        gates = dot(carry.h, params.w_h)
+        return gates + expand(jnp.pad(params.b_h, (2 * self.hidden_size, 0)), gates)
 
     def update(self, params, carry, x_gates, h_gates):
         """The equations above."""
@@ -86,7 +88,7 @@ class ResetBeforeGRUCell(Cell):
     def step(self, params, carry, x):
         """The equations above."""
         w_r, w_z, w_n = jnp.split(params.w_h, 3, axis=-1)
-        x_r, x_z, x_n = jnp.split(dot(x, params.w_x) + params.b, 3, axis=-1)
+        x_r, x_z, x_n = jnp.split(GatedCell.project(self, params, x), 3, axis=-1)
         r, z_logit = sigmoid(x_r + dot(carry.h, w_r)), x_z + dot(carry.h, w_z)
         n = tanh(x_n + dot(r * carry.h, w_n))
         h = sigmoid(-z_logit) * n + sigmoid(z_logit) * carry.h

@@ -6,11 +6,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid, softplus
-from jax.nn.initializers import lecun_normal
 from jax.numpy import exp, log, sqrt
 
-from rnn_jax.cell import LinearCell, dot
+from rnn_jax.array_ops import dot, expand
+from rnn_jax.cell import LinearCell
 from rnn_jax.errors import InputError
+from rnn_jax.initializers import LECUN_NORMAL
 from rnn_jax.typing import Array, Float
 
 SMALLEST = 1e-12
@@ -109,7 +110,7 @@ class RGLRUCell(LinearCell):
     def coefficients(self, params, x_gates):
         """a and sqrt(1 - a^2) i n."""
         r, i, n = self.activations(params, None, x_gates, None)
-        log_a = -8 * softplus(-params.decay) * r
+        log_a = -8 * expand(softplus(-params.decay), r) * r
         return exp(log_a), sqrt(jnp.maximum(-jnp.expm1(2 * log_a), SMALLEST)) * i * n
 
 
@@ -169,7 +170,7 @@ class LRUCell(LinearCell):
         squared = jax.random.uniform(key_nu, (size,), jnp.float32, low**2, high**2)
         theta = jax.random.uniform(key_theta, (size,), jnp.float32, 1e-3, self.largest_angle)
         w_x, b = super().init(key, input_size)
-        w_y = lecun_normal()(key_y, (2 * size, size), jnp.float32)
+        w_y = LECUN_NORMAL(key_y, (2 * size, size), jnp.float32)
         nu, gamma = log(-0.5 * log(squared)), 0.5 * jnp.log1p(-squared)
         return LRUParams(sqrt(0.5) * w_x, b, nu, log(theta), gamma, sqrt(2) * w_y)
 
@@ -177,7 +178,9 @@ class LRUCell(LinearCell):
         """lambda [H] and the scaled input."""
         nu, theta = params.nu.astype(x_gates.dtype), params.theta.astype(x_gates.dtype)
         a = exp(jax.lax.complex(-exp(nu), exp(theta)))
-        return a, exp(params.gamma) * jax.lax.complex(*self.split(x_gates))
+        gamma = exp(params.gamma.astype(x_gates.dtype))
+        re, im = (expand(gamma, part) * part for part in self.split(x_gates))
+        return a, jax.lax.complex(re, im)
 
     def state(self, carry):
         """re + i im."""

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 from jax.numpy import tanh
 
+from rnn_jax.array_ops import expand
 from rnn_jax.cells.lstm import LSTMCell
 from rnn_jax.typing import Array, Float
 
@@ -45,6 +46,6 @@ class PeepholeLSTMCell(LSTMCell):
     def activations(self, params, carry, x_gates, h_gates):
         """The values of i, f, g, o."""
         i, f, g, o = self.split(x_gates + h_gates)
-        p_i, p_f, p_o = params.p
+        p_i, p_f, p_o = (expand(p, carry.c) for p in params.p)
         i, f, g = sigmoid(i + p_i * carry.c), sigmoid(f + p_f * carry.c), tanh(g)
         return i, f, g, sigmoid(o + p_o * (f * carry.c + i * g))

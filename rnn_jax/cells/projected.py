@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.nn.initializers import lecun_normal
 
-from rnn_jax.cell import dot
+from rnn_jax.array_ops import dot
 from rnn_jax.cells.lstm import LSTMCell
 from rnn_jax.errors import check_size
-from rnn_jax.initializers import per_gate
+from rnn_jax.initializers import LECUN_NORMAL, per_gate
 from rnn_jax.typing import Array, Float
 
 
@@ -56,8 +55,8 @@ class ProjectedLSTMCell(LSTMCell):
         """As an LSTM, with w_h and w_p LeCun normal."""
         key, key_h, key_p = jax.random.split(key, 3)
         w_x, _, b = super().init(key, input_size)
-        w_h = per_gate(lecun_normal(), key_h, self.output_size, self.hidden_size, 4)
-        w_p = lecun_normal()(key_p, (self.hidden_size, self.output_size), jnp.float32)
+        w_h = per_gate(LECUN_NORMAL, key_h, self.output_size, self.hidden_size, 4)
+        w_p = LECUN_NORMAL(key_p, (self.hidden_size, self.output_size), jnp.float32)
         return ProjectedLSTMParams(w_x, w_h, b, w_p)
 
     def mix(self, params, carry):

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from rnn_jax.cell import Cell, GatedCell, dot
+from rnn_jax.array_ops import dot
+from rnn_jax.cell import Cell, GatedCell
 from rnn_jax.cell_checks import require_cell
 from rnn_jax.errors import InputError, check_size
 from rnn_jax.folding import fold as folded

@@ -119,7 +119,7 @@ def an_equal_cell_and_new_values_compile_nothing(case):
 
 @CLAIMS.add
 def bfloat16_weights_give_float32_values_close_to_the_exact_ones(case):
-    """Multiply with `rnn_jax.cell.dot`; name the dtype of every constant."""
+    """Multiply with `rnn_jax.array_ops.dot`; name the dtype of every constant."""
     params, xs, carry, _ = case.problem(steps=FEW)
     narrow = as_type(jnp.bfloat16, params)
     exact = loop(case.cell, as_type(np.float64, narrow), xs, carry)
@@ -130,7 +130,7 @@ def bfloat16_weights_give_float32_values_close_to_the_exact_ones(case):
 
 @CLAIMS.add
 def bfloat16_throughout_still_carries_float32(case):
-    """`rnn_jax.cell.dot` sums in float32 or wider; a carry keeps its dtype."""
+    """`rnn_jax.array_ops.dot` sums in float32 or wider; a carry keeps its dtype."""
     params, xs, carry, _ = case.problem(dtype=jnp.bfloat16)
     unrolled = partial(unroll, case.cell, **DRIVERS[case.driver])
     assert_types(jnp.float32, jax.eval_shape(unrolled, params, xs, carry), "the result")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 
+from rnn_jax.array_ops import expand
 from rnn_jax.cell import Cell, GatedCell
 from rnn_jax.cell_checks import has_param, require_cell
 from rnn_jax.errors import InputError
@@ -113,7 +114,7 @@ class _Dropped:
     def _thinned(self, params, xs):
         if not isinstance(params, DropoutParams):
             return xs
-        return on_first_leaf(lambda x: x * params.inputs, xs)
+        return on_first_leaf(lambda x: x * expand(params.inputs, x), xs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +143,7 @@ class DropoutGatedCell(_Dropped, GatedWrapper):
     def mix(self, params, carry):
         """The inner mix of what is left of the first field."""
         if isinstance(params, DropoutParams):
-            carry = on_first_leaf(lambda h: h * params.state, carry)
+            carry = on_first_leaf(lambda h: h * expand(params.state, h), carry)
         return super().mix(params, carry)
 
 

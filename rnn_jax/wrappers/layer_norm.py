@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax.lax import rsqrt
 
+from rnn_jax.array_ops import expand
 from rnn_jax.cell import GatedCell
 from rnn_jax.cell_checks import require_cell
 from rnn_jax.typing import Array, Float, Params
@@ -47,10 +48,14 @@ class LayerNormCell(GatedWrapper):
     def init(self, key, input_size):
         """The inner parameters; scales 1; the inner bias as the shift."""
         inner = self.inner.init(key, input_size)
-        ones = jnp.ones(len(self.gates) * self.hidden_size, jnp.float32)
+        # Two arrays of ones: a buffer that appears twice cannot be donated.
+        x_scale, h_scale = (
+            jnp.ones(len(self.gates) * self.hidden_size, jnp.float32) for _ in range(2)
+        )
         if getattr(inner, "b", None) is None:
-            return LayerNormParams(inner, ones, ones, jnp.zeros_like(ones))
-        return LayerNormParams(inner._replace(b=jnp.zeros_like(inner.b)), ones, ones, inner.b)
+            return LayerNormParams(inner, x_scale, h_scale, jnp.zeros_like(x_scale))
+        inner, shift = inner._replace(b=jnp.zeros_like(inner.b)), inner.b
+        return LayerNormParams(inner, x_scale, h_scale, shift)
 
     def inner_params(self, params):
         """The inner cell's parameters."""
@@ -74,11 +79,14 @@ class LayerNormCell(GatedWrapper):
 
     def _normed(self, params, x_gates, h_gates):
         if h_gates.shape[-1]:
-            h_gates = params.h_scale * self._norm(h_gates)
+            h_gates = expand(params.h_scale, h_gates) * self._norm(h_gates)
         return self._normed_x(params, x_gates), h_gates
 
     def _normed_x(self, params, x_gates):
-        return on_first_leaf(lambda x: params.x_scale * self._norm(x) + params.shift, x_gates)
+        def normed(x):
+            return expand(params.x_scale, x) * self._norm(x) + expand(params.shift, x)
+
+        return on_first_leaf(normed, x_gates)
 
     def _norm(self, gates):
         a = gates.reshape(*gates.shape[:-1], len(self.gates), self.hidden_size)

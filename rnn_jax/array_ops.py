@@ -1,0 +1,46 @@
+"""Operations on arrays that cells share: products, and broadcasts that strict settings accept."""
+
+from functools import reduce
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.typing import Array, Float, Shaped
+
+
+def dot(x: Float[Array, "... N"], w: Float[Array, "N M"]) -> Float[Array, "... M"]:
+    """`x @ w`, multiplied in the dtype of the weights and summed in float32 or wider.
+
+    With bfloat16 weights the product is a bfloat16 product while gates and carry stay float32.
+    """
+    wide = widest(w.dtype, jnp.float32)
+    rows, columns = x.astype(w.dtype), w.shape[1]
+    if x.ndim != 2 and not explicitly_sharded(x):
+        # As one matrix: with more leading axes XLA computes the gradient of w at half speed. Axes
+        # that are sharded explicitly cannot be merged.
+        rows = rows.reshape(-1, w.shape[0])
+    if w.shape[0] == 1:
+        # A product over one feature becomes a multiplication that XLA's CPU compiler repeats inside
+        # the gates, where it keeps their loop from vectorising; over two it stays a product.
+        rows = jnp.pad(rows, ((0, 0),) * (rows.ndim - 1) + ((0, 1),))
+        w = jnp.pad(w, ((0, 1), (0, 0)))
+    product = jnp.matmul(rows, w, preferred_element_type=wide)
+    product = product.astype(widest(wide, x.dtype))
+    return product if rows.ndim == x.ndim else product.reshape(*x.shape[:-1], columns)
+
+
+def widest(*dtypes) -> jnp.dtype:
+    """The dtype that holds all of `dtypes`, also where JAX is set to promote none implicitly."""
+    with jax.numpy_dtype_promotion("standard"):
+        return reduce(jnp.promote_types, dtypes)
+
+
+def expand(vector: Shaped[Array, "*N"], like: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
+    """`vector` with leading axes of size 1, as many as it has fewer than `like`."""
+    missing = tuple(range(like.ndim - vector.ndim))
+    return jnp.expand_dims(vector, missing) if missing else vector
+
+
+def explicitly_sharded(x: Shaped[Array, "..."]) -> bool:
+    """Whether an axis of `x` is split over an explicit axis of a mesh."""
+    return any(axis is not None for axis in jax.typeof(x).sharding.spec)

@@ -1,0 +1,102 @@
+"""Calls that are right, rows that change an argument, and the words that answer a mistake."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cells import H, LinearRNNCell
+from flax import nnx
+
+from rnn_jax import (
+    InputError,
+    LSTMCell,
+    RNNCell,
+    SequenceClassifier,
+    gate_activations,
+    unroll,
+)
+from rnn_jax import initializers as inits
+from rnn_jax.batches import BatchOrder, StreamOrder
+from rnn_jax.data import check_sequences, to_sequences
+from rnn_jax.gradient_flow import (
+    adjoint_norms,
+    loss_adjoint_norms,
+    parameter_gradient_norms,
+    parameter_norms,
+)
+from rnn_jax.testing.oracle import B, D, T, problem
+
+CELL = LSTMCell(H)
+PARAMS = problem(CELL, dtype=np.float32).params
+XS = np.random.default_rng(0).integers(-8, 9, (T, B, D)).astype(np.float32) / 8
+D_YS = np.random.default_rng(1).integers(-8, 9, (T, B, H)).astype(np.float32) / 8
+KEY = jax.random.key(0)
+LINEAR = problem(LinearRNNCell(H), dtype=np.float32).params
+IMAGES = np.random.default_rng(2).integers(0, 256, (4, 28, 28), np.uint8)
+
+
+def zeros(*shape, dtype=np.float32):
+    return np.zeros(shape, dtype)
+
+
+def told(*words, **changes):
+    """A row: the words to tell where these arguments of an otherwise right call are others."""
+    return words, changes
+
+
+def forward_derivative(**given):
+    """The derivative of `unroll` along a direction in xs."""
+    given["xs"] = jnp.asarray(given["xs"])
+    return jax.jvp(lambda xs: unroll(**(given | {"xs": xs})), (given["xs"],), (given["xs"],))
+
+
+def unroll_under_jit(lengths, **others):
+    """`unroll` where the lengths are an argument of the compiled function."""
+    return jax.jit(lambda lengths: unroll(lengths=lengths, **others))(lengths)
+
+
+def init(cell, key, input_size):
+    """What `cell.init` draws."""
+    return cell.init(key, input_size)
+
+
+def classify(xs, **making):
+    """The logits of a new classifier."""
+    return SequenceClassifier(**making, rngs=nnx.Rngs(0))(xs)
+
+
+RUN = {"cell": CELL, "params": PARAMS, "xs": XS}
+RIGHT = {
+    unroll: RUN,
+    unroll_under_jit: RUN,
+    forward_derivative: RUN,
+    gate_activations: RUN,
+    adjoint_norms: RUN | {"d_ys": D_YS},
+    parameter_gradient_norms: RUN | {"d_ys": D_YS},
+    loss_adjoint_norms: RUN | {"loss": lambda carry, ys: ys.sum()},
+    parameter_norms: {"cell": CELL, "grads": PARAMS},
+    LSTMCell: {"hidden_size": H},
+    RNNCell: {"hidden_size": H},
+    init: {"cell": CELL, "key": KEY, "input_size": D},
+    inits.chrono_biases: {"cell": CELL, "params": PARAMS, "key": KEY, "longest": 9},
+    inits.identity_recurrence: {"cell": CELL, "params": PARAMS},
+    inits.orthogonal_recurrence: {"cell": CELL, "params": PARAMS, "key": KEY},
+    inits.scaled_recurrence: {"params": PARAMS, "gain": 2.0},
+    classify: {"xs": XS, "cell": CELL, "input_size": D, "num_classes": 3, "projection_size": 0},
+    to_sequences: {"images": IMAGES},
+    check_sequences: {"xs": zeros(3, 5, 2), "labels": [0, 1, 2], "num_classes": 3},
+    BatchOrder: {"seed": 0, "num_examples": 8, "batch_size": 4},
+    StreamOrder: {"num_windows": 3, "batch_size": 4},
+}
+
+
+def call(function, **changes):
+    """A call that is right but for the changes."""
+    return function(**RIGHT[function] | changes)
+
+
+def assert_told(words, call, *arguments, **others):
+    with pytest.raises(InputError) as answer:
+        call(*arguments, **others)
+    missing = [word for word in words if word not in str(answer.value)]
+    assert not missing, str(answer.value)
