@@ -3,6 +3,7 @@
 import dataclasses
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,9 +56,14 @@ def main(config: Config) -> None:
     path = local_path(config.out_dir) / ROWS
     if not config.replot:
         _measure(config, path)
-    print("| condition | right | no digit | ms a picture |", "|---|---|---|---|", sep="\n")
-    for row in read_rows(path):
-        print("| {condition} | {accuracy:.1%} | {no_digit} | {read_ms:.0f} |".format(**row))
+    print("\n".join(summary(read_rows(path))))
+
+
+def summary(rows: Sequence[Mapping]) -> list[str]:
+    """The lines of a Markdown table, one row for each condition."""
+    line = "| {condition} | {accuracy:.1%} | {no_digit} | {read_ms:.0f} |"
+    head = ["| condition | right | no digit found | ms per picture |", "|---|---:|---:|---:|"]
+    return head + [line.format(**row) for row in rows]
 
 
 def _measure(config, path):

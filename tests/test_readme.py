@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "experiments"))
 
 import features  # noqa: E402
 import flow_report  # noqa: E402
+import photographs  # noqa: E402
 import reliability  # noqa: E402
 import report  # noqa: E402
 import summarise  # noqa: E402
@@ -103,6 +104,8 @@ def test_the_tables_of_the_benchmarks_are_those_of_the_committed_rows():
             lines = flow_report.summary(rows)
         elif "trial" in rows[0]:
             lines = reliability.summary(rows)
+        elif "condition" in rows[0]:
+            lines = photographs.summary(rows)
         elif "feature" in rows[0]:
             lines = features.summary(rows)
         elif "job" in rows[0]:
