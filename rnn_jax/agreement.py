@@ -51,6 +51,12 @@ def check_folder(path: Path) -> None:
     _check_same(facts, RunError, "give --out-dir a folder that all processes share")
 
 
+def check_restored(step: int) -> None:
+    """Raise RunError, in every process, unless all continue from the checkpoint of one step."""
+    facts = {"step of the checkpoint restored": str(step)}
+    _check_same(facts, RunError, "make every checkpoint readable for all processes")
+
+
 def _check_same(facts, error, remedy):
     if jax.process_count() == 1:
         return

@@ -9,7 +9,7 @@ import optax
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from rnn_jax import metrics, records
+from rnn_jax import agreement, metrics, records
 from rnn_jax.bad_steps import why_bad
 from rnn_jax.batches import Order
 from rnn_jax.best import check_metric
@@ -86,6 +86,7 @@ class Loop:
         """
         restored = self.checkpoints.restore(state) if self.config.resume else None
         done = restored.step if restored else 0
+        agreement.check_restored(done)
         if restored is None:
             if self.config.resume:
                 metrics.check_not_begun(self.out)
