@@ -10,7 +10,7 @@ import orbax.checkpoint as ocp
 import pytest
 from cells import H
 from flax import nnx
-from test_bad_inputs import (
+from mistakes import (
     CELL,
     D_YS,
     IMAGES,
