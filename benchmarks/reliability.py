@@ -19,15 +19,16 @@ from rnn_jax.rows import facts
 
 ROWS = "reliability.jsonl"
 Trial = Literal[
-    *("kill", "flip", "truncate", "disk-full", "sigterm", "sigint", "dead-peer"),
+    *("kill", "flip", "truncate", "disk-full", "sigterm", "sigint", "sighup", "dead-peer"),
     *("odd-folder", "io-error", "not-a-folder", "kill-saving"),
     *("together", "resumed-twice", "misnamed", "lost-checkpoints", "damaged-rows"),
-    "damaged-config",
+    *("damaged-config", "broken-output", "disagree", "interrupt-compiling"),
 ]
-COUNTS = {"disk-full": 3, "sigterm": 5, "sigint": 5, "dead-peer": 3}
-COUNTS |= {"odd-folder": 5, "io-error": 5, "not-a-folder": 3, "kill-saving": 10}
-COUNTS |= {"together": 3, "resumed-twice": 3, "misnamed": 2, "lost-checkpoints": 2}
-COUNTS |= {"damaged-rows": 10, "damaged-config": 4}
+COUNTS = {"disk-full": 2, "sigterm": 2, "sigint": 2, "sighup": 2, "dead-peer": 2}
+COUNTS |= {"odd-folder": 3, "io-error": 2, "not-a-folder": 3, "kill-saving": 2}
+COUNTS |= {"together": 2, "resumed-twice": 2, "misnamed": 2, "lost-checkpoints": 2}
+COUNTS |= {"damaged-rows": 5, "damaged-config": 2}
+COUNTS |= {"broken-output": 2, "disagree": 3, "interrupt-compiling": 2}
 """How often to run the trials that have no flag of their own."""
 TESTS = {
     "kill": "killed at a random moment",
@@ -36,6 +37,7 @@ TESTS = {
     "disk-full": "disk full",
     "sigterm": "SIGTERM",
     "sigint": "SIGINT",
+    "sighup": "SIGHUP",
     "dead-peer": "one process of two killed",
     "odd-folder": "brackets, wildcards, spaces and other characters in the path",
     "io-error": "a file of a checkpoint that cannot be read",
@@ -47,6 +49,9 @@ TESTS = {
     "lost-checkpoints": "checkpoints taken away and put back",
     "damaged-rows": "rows damaged and put back",
     "damaged-config": "config.json damaged or deleted",
+    "broken-output": "output broken or closed at SIGINT",
+    "disagree": "processes that disagree or do not meet",
+    "interrupt-compiling": "SIGINT before the first step",
 }
 
 
@@ -59,11 +64,11 @@ class Config:
     with wrong numbers, without a word how to go on, or with a stack trace.
     """
 
-    kills: int = 50
+    kills: int = 12
     """Runs to kill at a random moment of training, of an LSTM, a GRU and a simple RNN in turn."""
-    flips: int = 100
+    flips: int = 50
     """Checkpoints to flip a random bit in, uniform over the files."""
-    truncations: int = 20
+    truncations: int = 12
     """Checkpoints to cut off or delete a file of."""
     trials: tuple[Trial, ...] = get_args(Trial)
     """What to do to them."""
@@ -106,6 +111,8 @@ def _try_all(config, path, found):
 
     # A shell ignores SIGINT in its background jobs, and what is ignored is inherited.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # Under nohup.
+        signal.signal(signal.SIGHUP, lambda *_: None)  # Not inherited, unlike SIG_IGN.
     asked = {"kill": config.kills, "flip": config.flips, "truncate": config.truncations} | COUNTS
     todo = [(name, number) for name in config.trials for number in range(asked[name])]
     rows = []

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,15 +70,33 @@ class Lab:
         self.work = work
         self._started, self._references, self._half = [], {}, None
 
-    def launch(self, out: Path, cell: str, *options: str, processes: int = 1) -> list:
-        """Start training in `out`, by one process or by several together."""
+    def launch(
+        self,
+        out: Path,
+        cell: str,
+        *options: str,
+        processes: int = 1,
+        own: Sequence[Sequence[str]] = (),
+        start: Callable = subprocess.Popen,
+    ) -> list:
+        """Start training in `out`, by one process or by several together.
+
+        Args:
+          out: the folder of the run.
+          cell: name of the cell.
+          options: further options of the command.
+          processes: number of processes.
+          own: further options of each process.
+          start: starts a process; takes the arguments of `subprocess.Popen`.
+        """
         command = [sys.executable, SCRIPT, *JOB, "--cell", cell, "--out-dir", out, *options]
         if processes > 1:
-            command += ["--coordinator", f"127.0.0.1:{_free_port()}"]
+            command += ["--coordinator", f"127.0.0.1:{free_port()}"]
             command += ["--devices", str(processes), "--num-processes", str(processes)]
         pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
         ids = [["--process-id", str(k)] if processes > 1 else [] for k in range(processes)]
-        started = [subprocess.Popen([*command, *number], **pipes) for number in ids]
+        own = own or [()] * processes
+        started = [start([*command, *ids[k], *own[k]], **pipes) for k in range(processes)]
         self._started += started
         return started
 
@@ -93,6 +112,7 @@ class Lab:
             process.kill()
             _, errors = process.communicate()
             raise Lost(f"it still ran after {seconds} s: {brief(errors)}") from expired
+        errors = errors or ""  # None if a trial sends standard error elsewhere.
         check("Traceback" not in errors, f"it ended with a stack trace: {brief(errors)}")
         ended = process.returncode
         check(
@@ -100,22 +120,34 @@ class Lab:
         )
         return errors
 
-    def cut(self, out, cell, number, after, too_late, *, processes=1, target=0) -> tuple:
-        """Train in `out`, and send a signal to one process `after` its first checkpoint began.
+    def cut(
+        self, out, cell, number, after, too_late, *options, target=0, begun=None, **launch
+    ) -> tuple:
+        """Train in `out`, and send a signal to one process, by default during training.
 
-        Where the path `too_late` exists by then, all is done again with half of the seconds.
+        Args:
+          out: the folder of the run.
+          cell: name of the cell.
+          number: the signal.
+          after: seconds from `begun` to the signal.
+          too_late: if this path exists after the signal, repeat with half of the seconds; or None.
+          options: further options of the command.
+          target: index of the process that receives the signal.
+          begun: says whether to start waiting; by default, whether the first checkpoint has begun.
+          launch: keyword arguments of `launch`.
 
         Returns:
-          the processes, of which the one has ended, and the seconds waited at last.
+          the processes, of which the target has ended, and the seconds of the last attempt.
         """
+        begun = begun or (out / CHECKPOINTS).exists
         while True:
-            started = self.launch(out, cell, processes=processes)
+            started = self.launch(out, cell, *options, **launch)
             deadline = time.perf_counter() + SECONDS
-            while not (out / CHECKPOINTS).exists():
+            while not begun():
                 for process in started:
                     ended = process.poll()
                     check(ended is None, f"it ended before it trained, with exit code {ended}")
-                check(time.perf_counter() < deadline, f"it saves nothing for {SECONDS} s")
+                check(time.perf_counter() < deadline, f"it does not begin within {SECONDS} s")
                 time.sleep(0.01)
             time.sleep(after)
             started[target].send_signal(number)
@@ -123,11 +155,12 @@ class Lab:
                 started[target].wait(SECONDS)
             except subprocess.TimeoutExpired as expired:
                 raise Lost(f"it still ran {SECONDS} s after {number.name}") from expired
-            if not too_late.exists():
+            if too_late is None or not too_late.exists():
                 return started, after
             for process in started:
                 process.kill()
                 process.communicate()
+            check(after > 0.001, f"{number.name} did not end it")
             shutil.rmtree(out)
             after /= 2
 
@@ -179,6 +212,7 @@ class Lab:
         return self._half
 
     def __enter__(self) -> "Lab":
+        self.work.mkdir(parents=True, exist_ok=True)
         return self
 
     def __exit__(self, *_):
@@ -201,7 +235,8 @@ def _outcome(out):
     return Reference(step, seconds, checkpoint_leaves(out, step), rows)
 
 
-def _free_port():
+def free_port() -> int:
+    """Return a TCP port of the loopback interface that is free now."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]

@@ -21,6 +21,7 @@ from reliability_folders import (
     resumed_twice,
     together,
 )
+from reliability_processes import broken_output, disagree, interrupt_compiling
 from reliability_runs import Lab, Lost, brief, check, checkpoint_leaves
 from reliability_storage import io_error, kill_saving, not_a_folder, odd_folder
 
@@ -182,6 +183,7 @@ TRIALS = {
     "disk-full": disk_full,
     "sigterm": functools.partial(stop, signal.SIGTERM),
     "sigint": functools.partial(stop, signal.SIGINT),
+    "sighup": functools.partial(stop, signal.SIGHUP),
     "dead-peer": dead_peer,
     "odd-folder": odd_folder,
     "io-error": io_error,
@@ -193,5 +195,8 @@ TRIALS = {
     "lost-checkpoints": lost_checkpoints,
     "damaged-rows": damaged_rows,
     "damaged-config": damaged_config,
+    "broken-output": broken_output,
+    "disagree": disagree,
+    "interrupt-compiling": interrupt_compiling,
 }
 """Each does one trial and says what was done, or raises Lost."""
