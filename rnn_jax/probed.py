@@ -132,7 +132,8 @@ def _backward(cell, residuals, cotangents):
         d_xs = None if wants_d_xs is None else d_xs
         return (d_carry, exponent, add(d_params, d_chunk)), (d_xs, stack(norms))
 
-    exponent = jnp.zeros(d_carry[0].shape[:-1], jnp.int32)
+    # A selection that never selects: zeros that vary over a mesh as the gradient does.
+    exponent = jnp.where(True, 0, d_carry[0][..., 0]).astype(jnp.int32)
     state = d_carry, exponent, wide_zeros(params)
     (d_carry, exponent, d_params), (d_xs, norms) = jax.lax.scan(
         body, state, (xs, borders, carries, d_ys), reverse=True

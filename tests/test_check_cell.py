@@ -42,11 +42,6 @@ class EqualToNoOther(RNNCell):
     options: Any = None
 
 
-@dataclasses.dataclass(frozen=True, unsafe_hash=True)
-class Hashless(RNNCell):
-    options: Any = None
-
-
 class MixesTheBatch(RNNCell):
     def update(self, params, carry, x_gates, h_gates):
         h = jnp.tanh(x_gates + h_gates)
@@ -100,7 +95,6 @@ BROKEN = [
     Broken(
         EqualToNoOther(2, options=Options()), ("plain",), ("frozen hashable value", "not equal")
     ),
-    Broken(Hashless(2, options=[]), ("plain",), ("frozen hashable value", "unhashable")),
     Broken(
         MixesTheBatch(2),
         ("plain",),
