@@ -78,15 +78,15 @@ def unroll(
     driver = _check_driver(run.cell, cell, steps, driver, chunk, remat)
     how = {"driver": driver, "chunk": chunk, "remat": remat}
     try:
+        given = run.cell, run.params, run.carry, run.xs
         if truncate is None:
-            return run.finish(*_drive(run.cell, run.params, run.carry, run.xs, **how))
-        check_size("truncate", truncate)
-        if not isinstance(steps, int):
-            raise InputError(f"truncate needs a fixed number of steps, got {steps}.")
-        # Compiled as a whole, Newton's iteration could not raise an error.
-        cut = _truncated if driver == "newton" else _truncated_compiled
-        given = run.cell, run.params, run.carry, run.xs, run.masks
-        return run.finish(*cut(*given, window=min(truncate, max(steps, 1)), **how))
+            carry, ys, report = _drive(*given, **how)
+        else:
+            check_size("truncate", truncate)
+            if not isinstance(steps, int):
+                raise InputError(f"truncate needs a fixed number of steps, got {steps}.")
+            window = min(truncate, max(steps, 1))
+            carry, ys, report = _truncated(*given, run.masks, window=window, **how)
     except TypeError as error:
         if "forward-mode" not in str(error):
             raise
@@ -94,6 +94,9 @@ def unroll(
             f"the {driver} driver has no forward-mode derivatives (jvp, jacfwd, linearize); "
             "use driver='plain' for them."
         ) from error
+    if report is not None:
+        check_converged(report)
+    return run.finish(carry, ys)
 
 
 LONGEST_CHUNK = 32
@@ -145,43 +148,53 @@ def _check_driver(cell, given, steps, driver, chunk, remat):
 
 
 def _drive(cell, params, carry, xs, *, driver, chunk, remat):
+    """The final carry, the outputs and, from "newton" alone, a `NewtonReport`."""
     steps = jax.tree.leaves(xs)[0].shape[0]
     batch = math.prod(jax.tree.leaves(carry)[0].shape[:-1])
     batch = batch if isinstance(batch, int) else 1  # A symbolic size, in an exported program.
     if driver == "plain" or not steps or not batch:
-        return plain(cell, params, carry, xs)
+        return *plain(cell, params, carry, xs), None
     if driver == "associative":
-        return associative(cell, params, carry, xs)
+        return *associative(cell, params, carry, xs), None
     if driver == "newton":
-        carry, ys, report = newton(cell, params, carry, xs)
-        check_converged(report)
-        return carry, ys
-    return chunked(cell, params, carry, xs, chunk or chunk_length(cell, steps, batch), remat)
+        return newton(cell, params, carry, xs)
+    chunk = chunk or chunk_length(cell, steps, batch)
+    return *chunked(cell, params, carry, xs, chunk, remat), None
 
 
+@partial(jax.jit, static_argnames=("cell", "window", "driver", "chunk", "remat"))
 def _truncated(cell, params, carry, xs, masks, *, window, **how):
     """Run windows of steps one after the other, without gradients from one into the one before.
 
-    An episode that starts with a window belongs to it: its start keeps its gradient.
+    An episode that starts with a window belongs to it: its start keeps its gradient. The report is
+    that of the first window that did not converge, or of the last window.
     """
 
-    def step(carry, inputs):
-        xs, fresh = inputs
+    def step(state, inputs):
+        (carry, report), (xs, fresh) = state, inputs
         carry = jax.lax.stop_gradient(carry)
         if fresh is not None:
             begin = jax.tree.leaves(carry.begin)[0]
             start = cell.start(params, begin.shape[:-1], begin.dtype)
             carry = carry._replace(begin=hold(fresh[0], start, carry.begin))
-        return _drive(cell, params, carry, xs, **how)
+        carry, ys, new = _drive(cell, params, carry, xs, **how)
+        return (carry, _first_failure(report, new)), ys
 
     fresh = None if masks is None else _fresh(*masks)
-    carry, head = _drive(cell, params, carry, at(xs, slice(window)), **how)
+    carry, head, report = _drive(cell, params, carry, at(xs, slice(window)), **how)
     tail = at(xs, slice(window, None))
     if not jax.tree.leaves(tail)[0].shape[0]:
-        return carry, head
+        return carry, head, report
     before = None if fresh is None else fresh[window - 1 : -1]
-    carry, ys = in_pieces(partial(jax.lax.scan, step), carry, (tail, before), window)
-    return carry, jnp.concatenate([head, ys])
+    # The report with itself, so that all of it varies over a mesh as in the carry of the scan.
+    state = carry, _first_failure(report, report)
+    (carry, report), ys = in_pieces(partial(jax.lax.scan, step), state, (tail, before), window)
+    return carry, jnp.concatenate([head, ys]), report
+
+
+def _first_failure(report, new):
+    """The `NewtonReport` given unless it converged, else `new`; None for drivers without one."""
+    return jax.tree.map(lambda old, new: jnp.where(report.converged, new, old), report, new)
 
 
 def _fresh(ends, keep):
@@ -192,8 +205,3 @@ def _fresh(ends, keep):
         return (fresh := jnp.maximum(ends, fresh * (1 - keep))), fresh
 
     return jax.lax.scan(step, jnp.zeros_like(ends[0]), (ends, keep))[1]
-
-
-_truncated_compiled = partial(
-    jax.jit, static_argnames=("cell", "window", "driver", "chunk", "remat")
-)(_truncated)

@@ -10,7 +10,8 @@ import pytest
 from cells import LinearRNNCell
 
 from rnn_jax import HiddenCarry, InputError, LSTMCell, MinimalGatedCell, ResetBeforeGRUCell, RNNCell
-from rnn_jax.array_ops import dot
+from rnn_jax.cell import dot
+from rnn_jax.cells.lstm import LSTMCarry
 from rnn_jax.testing import CHECKS, OF_A_CELL, ContractError, check_cell
 from rnn_jax.testing.oracle import assert_close, assert_same, drivers_for
 
@@ -33,6 +34,27 @@ class WideParams(RNNCell):
         return params._replace(b=jnp.zeros(self.hidden_size, jnp.float64))
 
 
+class OneBuffer(LSTMCell):
+    def initial_carry(self, batch_shape=(), dtype=jnp.float32):
+        zeros = jnp.zeros((*batch_shape, self.hidden_size), dtype)
+        return LSTMCarry(zeros, zeros)
+
+
+class ConstantBias(RNNCell):
+    """Every call of `init` returns the same array."""
+
+    def init(self, key, input_size):
+        return super().init(key, input_size)._replace(b=BIAS)
+
+
+BIAS = jnp.zeros(2, jnp.float32)
+
+
+class CompilesItsInit(RNNCell):
+    def init(self, key, input_size):
+        return jax.jit(lambda: super(CompilesItsInit, self).init(key, input_size))()
+
+
 class Options:
     """Compared by what it is, not by what it holds."""
 
@@ -40,6 +62,10 @@ class Options:
 @dataclasses.dataclass(frozen=True)
 class EqualToNoOther(RNNCell):
     options: Any = None
+
+
+class Hashless(RNNCell):
+    __hash__ = None
 
 
 class MixesTheBatch(RNNCell):
@@ -92,9 +118,15 @@ BROKEN = [
     Broken(PlainCarry(2), ("plain",), ("initial carry is a named tuple", "is a tuple")),
     Broken(Float32Carry(2), ("plain",), ("initial carry", "expected bfloat16")),
     Broken(WideParams(2), ("plain",), ("params are float32", "float32 and float64")),
+    Broken(OneBuffer(2), ("plain",), ("handed out twice", "carry.c shares the buffer of carry.h")),
+    Broken(
+        ConstantBias(2), ("plain",), ("handed out twice", "params.b shares the buffer of params.b")
+    ),
+    Broken(CompilesItsInit(2), ("plain",), ("a second init", "1 compilations")),
     Broken(
         EqualToNoOther(2, options=Options()), ("plain",), ("frozen hashable value", "not equal")
     ),
+    Broken(Hashless(2), ("plain",), ("frozen hashable value", "unhashable")),
     Broken(
         MixesTheBatch(2),
         ("plain",),

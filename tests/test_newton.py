@@ -106,6 +106,18 @@ def test_overflow_in_the_linearized_recurrence_is_not_taken_for_convergence():
         unroll(cell, *given, driver="newton")
 
 
+@pytest.mark.parametrize("after", [0, 30, 100])
+def test_a_truncated_run_that_does_not_converge_after_its_first_window_is_an_error(after):
+    cell = RNNCell(1, activation="relu")
+    params = cell.init(jax.random.key(0), 1)
+    params = params._replace(w_x=jnp.ones((1, 1)), w_h=jnp.full((1, 1), 3.0))
+    calm, growing = jnp.zeros((100, 1, 1)), jnp.ones((100, 1, 1))
+    options = {"driver": "newton", "truncate": 100}
+    unroll(cell, params, jnp.concatenate([calm, calm]), **options)
+    with pytest.raises(RunError, match="did not converge"):
+        unroll(cell, params, jnp.concatenate([calm, growing, calm[:after]]), **options)
+
+
 @pytest.mark.parametrize("gain, steps", [(0.5, 200), (1.0, 100), (1.5, 30), (1.5, 100)])
 def test_states_that_count_as_converged_are_those_of_exact_arithmetic(gain, steps, float64):
     cell, params, xs = chaotic(gain, steps)

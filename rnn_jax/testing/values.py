@@ -5,8 +5,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from rnn_jax.numerics import named
 from rnn_jax.testing.case import Claims, assert_named_tuple, assert_types, made_anew
-from rnn_jax.testing.oracle import B, ensure, places
+from rnn_jax.testing.oracle import B, compilations, ensure, places
 
 CLAIMS = Claims()
 
@@ -51,3 +52,29 @@ def a_cell_is_a_frozen_hashable_value(case):
     except AttributeError:
         return
     raise AssertionError("a field can be assigned to")
+
+
+@CLAIMS.add
+def no_buffer_is_handed_out_twice(case):
+    """Parameters and carry can be donated: make a new array for every field, in every call."""
+    cell, batch, owners = case.cell, (B, *places(case.cell)), {}
+    made = [
+        {"params": cell.init(jax.random.key(0), case.features), "carry": cell.initial_carry(batch)}
+        for _ in range(2)
+    ]
+    for call in made:
+        for name, leaf in named(call).items():
+            if isinstance(leaf, jax.Array) and leaf.size:
+                buffer = leaf.addressable_data(0).unsafe_buffer_pointer()
+                ensure(buffer not in owners, f"{name} shares the buffer of {owners.get(buffer)}")
+                owners[buffer] = name
+
+
+@CLAIMS.add
+def a_second_init_with_another_key_compiles_nothing(case):
+    """Call no function that is made inside `init`: `jax.jit` and loops compile each new one."""
+    keys = [jax.random.key(seed) for seed in range(2)]
+    case.cell.init(keys[0], case.features)
+    with compilations() as seen:
+        made_anew(case.cell).init(keys[1], case.features)
+    ensure(not seen, f"{len(seen)} compilations")

@@ -1,0 +1,84 @@
+"""A second eager call with an equal cell and new values of the same shapes compiles nothing."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rnn_jax import LSTMCell, MinGRUCell, ResetBeforeGRUCell, dropout, learned_carry, unroll
+from rnn_jax.testing.oracle import DRIVERS, B, T, drivers_for, problem
+
+MAKERS = {
+    "lstm": lambda: LSTMCell(3),
+    "gru_reset_before": lambda: ResetBeforeGRUCell(3),
+    "mingru": lambda: MinGRUCell(3),
+    "wrapped": lambda: learned_carry(dropout(LSTMCell(3), inputs=0.2, state=0.2)),
+}
+
+OPTIONS = {
+    "none": (),
+    "lengths": ("lengths",),
+    "mask": ("mask",),
+    "resets": ("resets",),
+    "reverse": ("reverse", "mask", "resets"),
+    "key": ("key",),
+    "truncate": ("truncate",),
+    "truncate_resets": ("truncate", "resets"),
+}
+
+
+def options(names, seed):
+    """The options of `unroll` by name, with other values for another seed."""
+    rng = np.random.default_rng(seed)
+    values = {
+        "lengths": jnp.asarray(rng.integers(0, T + 1, B)),
+        "mask": jnp.asarray(rng.random((T, B)) < 0.7),
+        "resets": jnp.asarray(rng.random((T, B)) < 0.3),
+        "reverse": True,
+        "key": jax.random.key(seed),
+        "truncate": 3,
+    }
+    return {name: values[name] for name in names}
+
+
+def drivers(name):
+    """The drivers that the cell can take; Newton's iteration, the slowest, for the LSTM only."""
+    return ("auto", *drivers_for(MAKERS[name]()), *(["newton"] if name == "lstm" else []))
+
+
+def takes(driver, names):
+    """Whether `driver` takes these options: with episodes no cell is linear."""
+    return driver != "associative" or "resets" not in names
+
+
+CASES = [
+    pytest.param(name, driver, names, id=f"{name}-{driver}-{words}")
+    for name in MAKERS
+    for driver in drivers(name)
+    for words, names in OPTIONS.items()
+    if takes(driver, names)
+]
+
+
+def loss(given, cell, options):
+    """One function object for every call, as in a training script."""
+    carry, ys = unroll(cell, *given, **options)
+    return jnp.sum(ys**2) + sum(jnp.sum(leaf) for leaf in jax.tree.leaves(carry))
+
+
+gradient = jax.grad(loss)
+
+
+@pytest.mark.parametrize("name, driver, names", CASES)
+def test_a_second_unroll_and_its_gradient_compile_nothing(name, driver, names, compilations):
+    def call(seed):
+        cell = MAKERS[name]()
+        *given, _ = problem(cell, dtype=jnp.float32, seed=seed)
+        told = {**DRIVERS[driver], **options(names, seed)}
+        before = len(compilations)
+        unroll(cell, *given, **told)
+        gradient(given, cell, told)
+        return len(compilations) - before
+
+    call(0)
+    assert call(1) == 0
