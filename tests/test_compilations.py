@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cells import every_cell
 
 from rnn_jax import LSTMCell, MinGRUCell, ResetBeforeGRUCell, dropout, learned_carry, unroll
-from rnn_jax.testing.oracle import DRIVERS, B, T, drivers_for, problem
+from rnn_jax.testing.case import made_anew
+from rnn_jax.testing.oracle import DRIVERS, B, D, T, drivers_for, problem
 
 MAKERS = {
     "lstm": lambda: LSTMCell(3),
@@ -43,7 +45,7 @@ def options(names, seed):
 
 def drivers(name):
     """The drivers that the cell can take; Newton's iteration, the slowest, for the LSTM only."""
-    return ("auto", *drivers_for(MAKERS[name]()), *(["newton"] if name == "lstm" else []))
+    return (*drivers_for(MAKERS[name]()), *(["newton"] if name == "lstm" else []))
 
 
 def takes(driver, names):
@@ -82,3 +84,12 @@ def test_a_second_unroll_and_its_gradient_compile_nothing(name, driver, names, c
 
     call(0)
     assert call(1) == 0
+
+
+@every_cell
+def test_a_second_init_with_another_key_compiles_nothing(cell, compilations):
+    first, second = jax.random.key(0), jax.random.key(1)
+    cell.init(first, D)
+    before = len(compilations)
+    made_anew(cell).init(second, D)
+    assert len(compilations) == before
