@@ -20,8 +20,13 @@ REQUIRED = {
 """The parts that a subclass of each base must provide."""
 
 
-def require_cell(caller: str, cell: object, *, gated: bool = False) -> None:
-    """Raise InputError unless `cell` is a complete `Cell`, and a `GatedCell` if `gated`."""
+def require_cell(
+    caller: str, cell: object, *, gated: bool = False, has_params: bool = False
+) -> None:
+    """Raise InputError unless `cell` is a complete `Cell`, and a `GatedCell` if `gated`.
+
+    A cell that `has_params` already needs no `init`.
+    """
     kind = "a GatedCell" if gated else "a cell"
     if isinstance(cell, type) and issubclass(cell, Cell):
         name = cell.__name__
@@ -31,10 +36,10 @@ def require_cell(caller: str, cell: object, *, gated: bool = False) -> None:
         raise InputError(f"{caller} needs {kind} such as LSTMCell(hidden_size=64), got {got}.")
     if gated and not isinstance(cell, GatedCell):
         raise InputError(f"{caller} needs a GatedCell, {type(cell).__name__} is none.")
-    check_complete(cell)
+    check_complete(cell, has_params)
 
 
-def check_complete(cell: Cell) -> None:
+def check_complete(cell: Cell, has_params: bool = False) -> None:
     """Raise InputError, naming the parts, unless the class of `cell` provides all of `REQUIRED`."""
     kind = type(cell)
     missing = [
@@ -42,7 +47,8 @@ def check_complete(cell: Cell) -> None:
         for base, names in REQUIRED.items()
         if isinstance(cell, base)
         for name in names
-        if inspect.getattr_static(kind, name, None) is vars(base).get(name)
+        if not (has_params and name == "init")
+        and inspect.getattr_static(kind, name, None) is vars(base).get(name)
     ]
     if missing:
         raise InputError(

@@ -100,7 +100,7 @@ def parameter_norms(cell: Cell, grads: Params) -> dict[str, Float[Array, ""]]:
 
     An array whose last axis is G*H is also taken apart by gate: `w_h`, then `w_h.i`, `w_h.f`, ...
     """
-    require_cell("adjoint_norms", cell)
+    require_cell("adjoint_norms", cell, has_params=True)
     return _norms_by_name(cell, grads, jax.tree.map(lambda _: np.int32(0), grads))
 
 

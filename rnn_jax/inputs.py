@@ -53,7 +53,7 @@ def prepare(
     Raises:
       InputError: as `unroll`.
     """
-    require_cell("unroll", cell)
+    require_cell("unroll", cell, has_params=True)
     xs = as_sequence(xs)
     check_params(cell, params, xs.shape[-1])
     if (size := cell.input_size(params)) not in (None, xs.shape[-1]):

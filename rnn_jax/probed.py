@@ -39,7 +39,7 @@ def zero_probe(
     cell: GatedCell, steps: int, batch_shape: tuple[int, ...] = (), dtype=jnp.float32
 ) -> Carry:
     """The probe for `steps` time steps: zeros [T, *batch_shape] for each field of the carry."""
-    require_cell("unroll_probed", cell)
+    require_cell("unroll_probed", cell, has_params=True)
     check_size("steps", steps, 0)
     carry = jax.eval_shape(lambda: cell.initial_carry())
     return jax.tree.map(lambda _: jnp.zeros((steps, *batch_shape), dtype), carry)
@@ -60,7 +60,7 @@ def unroll_probed(
     Raises:
       InputError: as `unroll`; a cell that is no GatedCell; a probe of other shapes.
     """
-    require_cell("unroll_probed", cell)
+    require_cell("unroll_probed", cell, has_params=True)
     if not isinstance(cell, GatedCell):
         raise InputError(
             f"the probe needs a GatedCell and {type(cell).__name__} is none; "

@@ -25,7 +25,7 @@ def unroll_carries(
 
     `options` are those of `unroll`, drivers included; so are the errors.
     """
-    require_cell("unroll_carries", cell)
+    require_cell("unroll_carries", cell, has_params=True)
     outward = wrapper_for(cell, _CarryOut, _GatedCarryOut)(cell)
     last, joined = unroll(outward, params, xs, carry, **options)
     fields, structure = jax.tree.flatten(last)
@@ -61,7 +61,7 @@ def gate_activations(
     Raises:
       InputError: as `unroll`; a cell that has no gates or does not tell their values.
     """
-    require_cell("gate_activations", cell)
+    require_cell("gate_activations", cell, has_params=True)
     if not isinstance(cell, GatedCell):
         raise InputError(f"{type(cell).__name__} is not a GatedCell: it has no gates to watch.")
     run = prepare(cell, params, xs, carry, **options)

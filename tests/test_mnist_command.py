@@ -28,7 +28,7 @@ def start(tmp_path, *arguments, **options):
     "arguments, words",
     [
         (["--hidden-size", "0"], "--hidden-size must be at least 1, got 0."),
-        (["--out-dir", "/dev/null/run"], "the folder /dev/null/run cannot be written"),
+        (["--out-dir", "/dev/null/run"], "the folder '/dev/null/run' cannot be written"),
         (["--dataset", "mnits"], "mnist"),
         (["--devices", "3"], "a batch of 128 does not divide over 3 devices"),
         (["--cell", "lstn"], "cell must be one of lstm, gru"),

@@ -52,9 +52,10 @@ def test_parameters_have_the_names_of_the_cells():
 
 
 @every_cell
-def test_both_readouts_agree_exactly_without_padding(cell):
+def test_both_readouts_agree_to_rounding_without_padding(cell):
     by_carry, by_outputs = (classifier(cell, readout=r)(sequences()) for r in ("carry", "outputs"))
-    np.testing.assert_array_equal(by_carry, by_outputs)
+    # A readout with a product of its own, as of an LRU, may round otherwise for other shapes.
+    np.testing.assert_allclose(by_carry, by_outputs, rtol=1e-5, atol=1e-6)
 
 
 def test_with_padding_the_carry_is_that_of_each_sequences_end():

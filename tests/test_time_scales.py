@@ -132,7 +132,7 @@ def test_an_initializer_that_does_not_fit_the_cell_says_so():
         gate_bias(cell, params, "f", 1.0)
     with pytest.raises(InputError, match=r"chrono sets the bias of the gate .* RNNCell names none"):
         chrono_biases(cell, params, KEY, longest=10)
-    with pytest.raises(InputError, match="longest must be at least 3 steps, got 2"):
+    with pytest.raises(InputError, match="longest must be finite and at least 3 steps, got 2"):
         chrono_biases(cell, params, KEY, longest=2)
     with pytest.raises(InputError, match="sets w_h, which HiddenCarry does not have"):
         scaled_recurrence(cell.initial_carry(), 2.0)

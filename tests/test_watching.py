@@ -9,6 +9,7 @@ from apart import MASK, RESETS
 from rnn_jax import (
     ConvLSTMCell,
     GatedCell,
+    HiddenCarry,
     LSTMCell,
     MinGRUCell,
     ResetBeforeGRUCell,
@@ -29,6 +30,9 @@ class GatesUntold(GatedCell):
     """A cell that does not say what its gates are."""
 
     gates = ("f",)
+
+    def update(self, params, carry, x_gates, h_gates):
+        return HiddenCarry(h=x_gates + h_gates)
 
 
 @each_way

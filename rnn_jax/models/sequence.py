@@ -33,8 +33,8 @@ class SequenceClassifier(nnx.Module):
       projection_size: the width of the linear layer before the cell; 0 leaves it out.
       readout: the input of the output layer: "carry", the output that the final carry holds, or
         "outputs", the output of the last step that counts, zeros for a sequence in which none does.
-        They are the same array if every sequence has a step that counts. If none counts, "carry"
-        reads the carry that the sequence starts from.
+        They are equal up to rounding if every sequence has a step that counts. If none counts,
+        "carry" reads the carry that the sequence starts from.
       fold: let the input layer and the cell's input weights be multiplied with each other where
         that saves work; parameters and gradients are the same, see `rnn_jax.folding`.
       rngs: the source of the parameters' keys, e.g. `nnx.Rngs(0)`.
