@@ -2,14 +2,13 @@
 
 import numbers
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
 
 from rnn_jax.cell import Cell
 from rnn_jax.errors import InputError
-from rnn_jax.scan import Driver
 
 
 def as_layers(layers: object) -> list:
@@ -62,9 +61,3 @@ def floating_dtype(dtype: Any) -> Any:
     if not jnp.issubdtype(dtype, jnp.floating):
         raise InputError(f"dtype must be a floating-point one, got {dtype.name}.")
     return dtype
-
-
-def check_driver(driver: object) -> None:
-    """Raise InputError unless `driver` is one that `unroll` takes."""
-    if driver not in get_args(Driver):
-        raise InputError(f"driver must be one of {', '.join(get_args(Driver))}; got {driver!r}.")

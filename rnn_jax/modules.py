@@ -13,8 +13,8 @@ from rnn_jax.cell_checks import check_memory, require_cell
 from rnn_jax.errors import InputError, check_size
 from rnn_jax.initializers import initialize
 from rnn_jax.inputs import cleared
-from rnn_jax.layer_checks import as_layers, check_driver, check_rngs, floating_dtype
-from rnn_jax.scan import Driver, unroll
+from rnn_jax.layer_checks import as_layers, check_rngs, floating_dtype
+from rnn_jax.scan import Driver, check_driver, unroll
 from rnn_jax.typing import Array, Carry, Float, Key, Params
 from rnn_jax.watching import gate_activations
 from rnn_jax.wrappers.dropout import check_rates, dropout_mask

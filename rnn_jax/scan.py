@@ -111,10 +111,15 @@ def pick_driver(cell: Cell, steps: int) -> Driver:
     return "chunked" if isinstance(cell, GatedCell) and steps >= SHORT else "plain"
 
 
-def _check_driver(cell, given, steps, driver, chunk, remat):
-    """The driver to use for `cell`, made of the one `given`, if it can do what was asked."""
+def check_driver(driver: object) -> None:
+    """Raise InputError unless `driver` is one that `unroll` takes."""
     if driver not in get_args(Driver):
         raise InputError(f"driver must be one of {', '.join(get_args(Driver))}; got {driver!r}.")
+
+
+def _check_driver(cell, given, steps, driver, chunk, remat):
+    """The driver to use for `cell`, made of the one `given`, if it can do what was asked."""
+    check_driver(driver)
     if driver == "auto" and not isinstance(steps, int):
         driver = "plain"  # A symbolic number of steps, in an exported program, has no chunks.
     if driver == "auto":
