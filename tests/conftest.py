@@ -1,8 +1,10 @@
 """What every test shares: checked shapes, eight devices, float64 and a count of compilations."""
 
+import gc
 import os
 import signal
 import tempfile
+from pathlib import Path
 
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     # One for all workers and all that they start, and gone with the first process of the tests.
@@ -38,6 +40,20 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("rnn_jax")
+
+
+MAPS = Path("/proc/self/maps")
+MOST_MAPS = 20_000
+"""Linux allows a process 65,530 memory maps, and every compiled function takes some."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory_maps():
+    """Drop compiled functions after a module, before the process runs out of memory maps."""
+    yield
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
