@@ -8,11 +8,10 @@ from pathlib import Path
 from options import check_cells, check_sizes
 from timing import interleave, spread, turn
 
-from rnn_jax.cli import check_at_least, check_at_most, run
 from rnn_jax.errors import InputError
-from rnn_jax.files import append_rows
-from rnn_jax.paths import local_path
-from rnn_jax.rows import facts, read_rows
+from rnn_jax.files import append_rows, local_path
+from rnn_jax.training.commands.cli import check_at_least, check_at_most, run
+from rnn_jax.training.runs.jsonl import facts, read_rows
 
 ROWS = "features.jsonl"
 BARE, INPUTS = "bare layer", "bare layer, gradient by inputs too"
@@ -48,7 +47,7 @@ def main(config: Config) -> None:
     config = dataclasses.replace(config, out_dir=local_path(config.out_dir))
     if not config.replot:
         _check(config)
-        from rnn_jax.rundir import exclusive
+        from rnn_jax.training.runs.run_dir import exclusive
 
         with exclusive(config.out_dir) as out:
             out.move_aside()
@@ -71,7 +70,7 @@ def _check(config):
 def _measure(config, name):
     import jax
 
-    from rnn_jax.lookup import find_cell
+    from rnn_jax.cells.registry import find_cell
 
     calls = {
         feature: partial(turn, lambda train=train: jax.block_until_ready(train()))
@@ -108,7 +107,16 @@ def _passes(config, cell):
     import jax.numpy as jnp
     from flax import nnx
 
-    from rnn_jax import RNN, Bidirectional, Stacked, wrappers
+    from rnn_jax import (
+        RNN,
+        Bidirectional,
+        Stacked,
+        drop_connect,
+        dropout,
+        layer_norm,
+        learned_carry,
+        zoneout,
+    )
 
     key = jax.random.key(0)
     T, B, size = config.steps, config.batch_size, config.size
@@ -145,11 +153,11 @@ def _passes(config, cell):
         "two layers, bidirectional, lengths": gradient(
             partial(Bidirectional, cell, size), lengths=lengths
         ),
-        "dropout": gradient(partial(RNN, wrappers.dropout(cell, 0.2, 0.2), size), key=key),
-        "DropConnect": gradient(partial(RNN, wrappers.drop_connect(cell, 0.2), size), key=key),
-        "zoneout": gradient(partial(RNN, wrappers.zoneout(cell, 0.1), size), key=key),
-        "layer normalisation": gradient(partial(RNN, wrappers.layer_norm(cell), size)),
-        "learned carry": gradient(partial(RNN, wrappers.learned_carry(cell), size)),
+        "dropout": gradient(partial(RNN, dropout(cell, 0.2, 0.2), size), key=key),
+        "DropConnect": gradient(partial(RNN, drop_connect(cell, 0.2), size), key=key),
+        "zoneout": gradient(partial(RNN, zoneout(cell, 0.1), size), key=key),
+        "layer normalisation": gradient(partial(RNN, layer_norm(cell), size)),
+        "learned carry": gradient(partial(RNN, learned_carry(cell), size)),
     }
 
 

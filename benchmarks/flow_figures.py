@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from direct_labels import label_ends
 from flow_gates import gates
-from flow_looks import Looks, band
 from flow_report import Line, lines, title
-from line_ends import label_ends
+from flow_styles import Looks, band
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator
 
-from rnn_jax.figures import style
+from rnn_jax.plotting import style
 
 SMALL_PANELS = 3
 

@@ -4,13 +4,13 @@ import textwrap
 from collections.abc import Sequence
 
 import numpy as np
-from flow_looks import Looks
+from direct_labels import LABEL
 from flow_report import Line
-from line_ends import LABEL
+from flow_styles import Looks
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from rnn_jax.figures import style
+from rnn_jax.plotting import style
 
 
 def gates(drawn: Sequence[Line], looks: Looks, what: str) -> Figure | None:

@@ -9,19 +9,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flow_nets import Net, Subject
+from flow_subjects import Net, Subject
 from timing import interleave, spread, turn
 
-from rnn_jax import gradient_flow
-from rnn_jax.array_ops import dot
-from rnn_jax.cell import Cell, GatedCell
-from rnn_jax.lyapunov import lyapunov_spectrum
-from rnn_jax.probed import unroll_probed, zero_probe
-from rnn_jax.scan import unroll
-from rnn_jax.tasks import last_steps_loss
-from rnn_jax.time_scales import gate_statistics, half_life, time_constant
+from rnn_jax.analysis import gradient_flow
+from rnn_jax.analysis.adjoint_probe import unroll_probed, zero_probe
+from rnn_jax.analysis.lyapunov import lyapunov_spectrum
+from rnn_jax.analysis.recording import gate_activations, has_activations
+from rnn_jax.analysis.time_scales import gate_statistics, half_life, time_constant
+from rnn_jax.cells.array_ops import dot
+from rnn_jax.cells.base import Cell, GatedCell
+from rnn_jax.datasets.memory_tasks import last_steps_loss
+from rnn_jax.drivers.unroll import unroll
 from rnn_jax.typing import Array, Float, Shaped
-from rnn_jax.watching import gate_activations, has_activations
 
 OPTIMIZER = optax.adam(1e-3)
 WATCHED = 4

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from rnn_jax.time_scales import HalfLife
+from rnn_jax.analysis.time_scales import HalfLife
 
 COLUMNS = (
     *("T", "ms a step", "with probe", "tokens/s", "log ‖∂L/∂θ‖", "log ‖∂L/∂h‖ T → 1"),

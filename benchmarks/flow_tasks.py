@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnn_jax import data, tasks
+from rnn_jax.datasets import image_data, memory_tasks
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Key
 
@@ -16,7 +16,7 @@ BUNDLED = Path(__file__).parent.parent / "experiments" / "mnist_files"
 NOISE_FEATURES = 28
 
 
-def load_task(name: TaskName, data_dir: Path | None = None) -> tasks.Task:
+def load_task(name: TaskName, data_dir: Path | None = None) -> memory_tasks.Task:
     """The task of this name; for MNIST the images are loaded.
 
     Raises:
@@ -29,21 +29,23 @@ def load_task(name: TaskName, data_dir: Path | None = None) -> tasks.Task:
     return TASKS[name]
 
 
-def noise(key: Key[Array, ""], T: int) -> tasks.Batch:
+def noise(key: Key[Array, ""], T: int) -> memory_tasks.Batch:
     """White noise of 28 features; one number, normal too, is wanted at the end."""
     xs, target = jax.random.split(key)
-    return tasks.Batch(
+    return memory_tasks.Batch(
         jax.random.normal(xs, (T, NOISE_FEATURES)), jax.random.normal(target, (1, 1))
     )
 
 
-TASKS = tasks.TASKS | {"noise": tasks.Task(NOISE_FEATURES, 1, 1, tasks.batched(noise))}
+TASKS = memory_tasks.TASKS | {
+    "noise": memory_tasks.Task(NOISE_FEATURES, 1, 1, memory_tasks.batched(noise))
+}
 
 
 def _mnist_task(order, data_dir):
     """Images one after the other, T steps in all; what the first one showed is asked at the end."""
-    images = data.load_images("mnist", data_dir, bundled=BUNDLED)
-    xs = data.to_sequences(images.train_images, order)
+    images = image_data.load_images("mnist", data_dir, bundled=BUNDLED)
+    xs = image_data.to_sequences(images.train_images, order)
     count, steps, features = xs.shape
 
     def choose(key, T):
@@ -52,8 +54,8 @@ def _mnist_task(order, data_dir):
     def draw(keys, T):
         chosen = np.asarray(jax.vmap(choose, (0, None))(keys, T))
         read = xs[chosen].reshape(len(keys), -1, features)[:, :T]
-        return tasks.Batch(
+        return memory_tasks.Batch(
             jnp.asarray(np.moveaxis(read, 1, 0)), jnp.asarray(images.train_labels[chosen[:, :1]].T)
         )
 
-    return tasks.Task(features, images.num_classes, steps, draw)
+    return memory_tasks.Task(features, images.num_classes, steps, draw)

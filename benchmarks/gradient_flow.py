@@ -8,11 +8,10 @@ from typing import Literal
 from tqdm import tqdm
 from worker import JAX_PLATFORMS
 
-from rnn_jax.cli import check_at_least, run
 from rnn_jax.errors import InputError
-from rnn_jax.files import append_rows
-from rnn_jax.paths import local_path
-from rnn_jax.rows import facts, resume_rows
+from rnn_jax.files import append_rows, local_path
+from rnn_jax.training.commands.cli import check_at_least, run
+from rnn_jax.training.runs.jsonl import facts, resume_rows
 
 ROWS = "gradient_flow.jsonl"
 DRAWN_ONLY = ("cells", "cell", "lengths", "hidden_size", "init", "task")
@@ -70,7 +69,7 @@ def main(config: Config) -> None:
         return
     _check(config)
     networks = _start(config)
-    from rnn_jax.rundir import exclusive
+    from rnn_jax.training.runs.run_dir import exclusive
 
     with exclusive(config.out_dir) as out:
         _measure(config, networks, out)
@@ -154,7 +153,7 @@ def _measure(config, networks, out):
 
 
 def _networks(config):
-    from flow_nets import Drawn, Trained
+    from flow_subjects import Drawn, Trained
     from flow_tasks import load_task
 
     if config.from_run:

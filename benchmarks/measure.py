@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 from peers.problem import GATES, Problem, Sizes, difference
-from team import Implementation, Team
+from processes import Implementation, Team
 from timing import interleave, spread
 from worker import Absent
 
 from rnn_jax import LSTMCell
+from rnn_jax.drivers.unroll import pick_driver
 from rnn_jax.errors import InputError
-from rnn_jax.scan import pick_driver
 
 MATMUL_SIZE = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
 JOB_TURN = 50

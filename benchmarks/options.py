@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnn_jax.errors import InputError
-from rnn_jax.paths import local_path, printable
+from rnn_jax.files import local_path, printable
 
 MOST = 2**31 - 1
 """The largest size of an axis."""
@@ -44,7 +44,7 @@ def _memory() -> float:
 def check_cells(cells: Sequence[str], hidden_size: int, drivers: Sequence[str] = ()) -> None:
     """Raise InputError unless every cell can be made and is run by one of the drivers, if any."""
     from rnn_jax import LinearCell
-    from rnn_jax.lookup import find_cell
+    from rnn_jax.cells.registry import find_cell
 
     for name in cells:
         cell = find_cell(name, hidden_size)

@@ -10,11 +10,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tyro.conf import Positional
 
-from rnn_jax.cli import check_at_least, run
 from rnn_jax.errors import InputError
-from rnn_jax.files import append_rows
-from rnn_jax.paths import local_path
-from rnn_jax.rows import facts, read_rows
+from rnn_jax.files import append_rows, local_path
+from rnn_jax.training.commands.cli import check_at_least, run
+from rnn_jax.training.runs.jsonl import facts, read_rows
 
 ROWS = "rows.jsonl"
 BUNDLED = Path(__file__).parent.parent / "experiments" / "mnist_files"
@@ -68,8 +67,8 @@ def summary(rows: Sequence[Mapping]) -> list[str]:
 
 def _measure(config, path):
     from rnn_jax import load_image_classifier
-    from rnn_jax.idx import read_idx
-    from rnn_jax.rundir import exclusive
+    from rnn_jax.datasets.idx import read_idx
+    from rnn_jax.training.runs.run_dir import exclusive
 
     unknown = set(config.conditions) - set(CONDITIONS)
     if unknown:
@@ -96,7 +95,7 @@ def _measure(config, path):
 
 def _read_all(name, images, seed):
     """Return what `read_images` makes of the photographs: blank where it finds no digit."""
-    from rnn_jax.handwriting import read_images
+    from rnn_jax.datasets.digit_photos import read_images
 
     random, seconds, missed = np.random.default_rng(seed), 0.0, 0
     found = np.zeros_like(images)

@@ -12,10 +12,10 @@ from typing import Literal, get_args
 
 from tqdm import tqdm
 
-from rnn_jax.cli import check_at_least, run
 from rnn_jax.errors import InputError, RunError
 from rnn_jax.files import append_rows
-from rnn_jax.rows import facts
+from rnn_jax.training.commands.cli import check_at_least, run
+from rnn_jax.training.runs.jsonl import facts
 
 ROWS = "reliability.jsonl"
 Trial = Literal[
@@ -81,7 +81,7 @@ class Config:
 def main(config: Config) -> None:
     """Do all trials, write a row for each and a summary; RunError if anything is lost."""
     check_at_least(config, kills=0, flips=0, truncations=0)
-    from rnn_jax.rundir import exclusive
+    from rnn_jax.training.runs.run_dir import exclusive
 
     with exclusive(config.out_dir) as out:
         if (out.path / ROWS).exists():

@@ -6,8 +6,8 @@ from random import Random
 
 from reliability_runs import Lab, Lost, brief, check
 
-from rnn_jax.metrics import METRICS
-from rnn_jax.runs import CHECKPOINTS
+from rnn_jax.training.runs.metrics import METRICS
+from rnn_jax.training.runs.saved_runs import CHECKPOINTS
 
 CONFIG = "config.json"
 

@@ -7,10 +7,10 @@ from random import Random
 
 from reliability_runs import Lab, brief, check, free_port
 
-from rnn_jax.checkpoint import Checkpoints
-from rnn_jax.metrics import METRICS
-from rnn_jax.rows import read_rows
-from rnn_jax.runs import CHECKPOINTS
+from rnn_jax.training.runs.checkpoint import Checkpoints
+from rnn_jax.training.runs.jsonl import read_rows
+from rnn_jax.training.runs.metrics import METRICS
+from rnn_jax.training.runs.saved_runs import CHECKPOINTS
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 MEETING_SECONDS = 60

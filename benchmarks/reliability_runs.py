@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rnn_jax.checkpoint import Checkpoints
-from rnn_jax.checkpoint_files import CONTENTS
-from rnn_jax.runs import CHECKPOINTS
-from rnn_jax.sealed import read_sealed
+from rnn_jax.files import read_sealed
+from rnn_jax.training.runs.checkpoint import Checkpoints
+from rnn_jax.training.runs.checkpoint_files import CONTENTS
+from rnn_jax.training.runs.saved_runs import CHECKPOINTS
 
 SCRIPT = Path(__file__).parents[1] / "experiments" / "mnist_lstm.py"
 JOB = (

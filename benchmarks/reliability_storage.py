@@ -7,9 +7,9 @@ from random import Random
 
 from reliability_runs import SECONDS, Lab, check
 
-from rnn_jax.checkpoint import Checkpoints
-from rnn_jax.checkpoint_files import CONTENTS
-from rnn_jax.runs import CHECKPOINTS
+from rnn_jax.training.runs.checkpoint import Checkpoints
+from rnn_jax.training.runs.checkpoint_files import CONTENTS
+from rnn_jax.training.runs.saved_runs import CHECKPOINTS
 
 FOLDERS = ("lstm[lr=0.1]", "a*b?c", "{x,y} 50%25#", "ä漢\\", "deep/[0-9]/run")
 """Names that a library may take for a pattern, an escape or a URL."""

@@ -25,10 +25,10 @@ from reliability_processes import broken_output, disagree, interrupt_compiling
 from reliability_runs import Lab, Lost, brief, check, checkpoint_leaves
 from reliability_storage import io_error, kill_saving, not_a_folder, odd_folder
 
-from rnn_jax.checkpoint import Checkpoints, DamageWarning
-from rnn_jax.checkpoint_files import described
 from rnn_jax.errors import InputError
-from rnn_jax.runs import CHECKPOINTS
+from rnn_jax.training.runs.checkpoint import Checkpoints, DamageWarning
+from rnn_jax.training.runs.checkpoint_files import described
+from rnn_jax.training.runs.saved_runs import CHECKPOINTS
 
 CELLS = ("lstm", "gru", "rnn")
 RESUMED = 10

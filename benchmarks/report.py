@@ -4,13 +4,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from line_ends import label_ends
+from direct_labels import label_ends
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from rnn_jax.figures import style
+from rnn_jax.plotting import style
 
 POINT = ("cell", "pass", "T", "B", "D", "H")
 OURS, PLAIN, TORCH = "rnn_jax", "rnn_jax plain", "PyTorch"

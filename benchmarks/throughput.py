@@ -9,13 +9,12 @@ from measure import measure_job, measure_layer
 from options import check_cells, check_sizes, interpreter, writable_folder
 from peers import PEERS
 from peers.problem import Problem, Sizes
-from team import Team
+from processes import Team
 
-from rnn_jax.cli import check_at_least, check_at_most, run
 from rnn_jax.errors import InputError
-from rnn_jax.files import append_rows
-from rnn_jax.paths import local_path
-from rnn_jax.rows import read_rows
+from rnn_jax.files import append_rows, local_path
+from rnn_jax.training.commands.cli import check_at_least, check_at_most, run
+from rnn_jax.training.runs.jsonl import read_rows
 
 ROWS, JOB_ROWS, FIGURE = "throughput.jsonl", "mnist_job.jsonl", "throughput.png"
 SIZE_FLAGS = "--lengths", "--batch-size", "--input-size", "--hidden-size"
@@ -78,7 +77,7 @@ def main(config: Config) -> None:
     profile = config.profile and writable_folder("--profile", config.profile)
     import report
 
-    from rnn_jax.rundir import exclusive
+    from rnn_jax.training.runs.run_dir import exclusive
 
     with (
         exclusive(config.out_dir) as out,
@@ -161,7 +160,7 @@ def _pythons(config) -> dict[str, str]:
 def _job_data(config, scratch):
     import numpy as np
 
-    from rnn_jax.data import load_images
+    from rnn_jax.datasets.image_data import load_images
 
     images = load_images("mnist", config.data_dir, bundled=BUNDLED)
     path = scratch / "images.npz"

@@ -126,11 +126,11 @@ class Server:
     def start(self, name, devices):
         """Import the library; its version, and how many devices it has."""
         if name == "rnn_jax":
-            from rnn_jax import mesh
-            from rnn_jax.rows import facts
+            from rnn_jax.training.devices import sharding
+            from rnn_jax.training.runs.jsonl import facts
 
             if devices != 1:
-                mesh.start_devices(devices)
+                sharding.start_devices(devices)
             import jax
 
             self.module = importlib.import_module("peers.ours")

@@ -4,9 +4,9 @@ import dataclasses
 import functools
 from pathlib import Path
 
-from rnn_jax.cli import check_at_least, check_at_most, check_finite, run
-from rnn_jax.config import TrainConfig
-from rnn_jax.paths import local_path, printable
+from rnn_jax.files import local_path, printable
+from rnn_jax.training.commands.cli import check_at_least, check_at_most, check_finite, run
+from rnn_jax.training.commands.config import TrainConfig
 
 HELD_OUT = 0.1
 """The share of the text, at its end, that is not trained on."""
@@ -61,7 +61,7 @@ class Config(TrainConfig):
 def main(config: Config) -> dict:
     """Train, evaluate on the held-out text, write results and a sample; return the summary."""
     config.check()
-    from rnn_jax.experiment import conduct, opened
+    from rnn_jax.training.experiment import conduct, opened
 
     with opened(config) as (config, devices, out):
         summary = conduct(config, prepare(config), devices, out)
@@ -73,12 +73,12 @@ def main(config: Config) -> dict:
 
 def prepare(config: Config):
     """The experiment that the flags describe."""
-    from rnn_jax import text
-    from rnn_jax.batches import StreamOrder
-    from rnn_jax.experiment import Experiment
-    from rnn_jax.lookup import find_cell
-    from rnn_jax.models import language
-    from rnn_jax.models.settings import build_sequence_model
+    from rnn_jax.cells.registry import find_cell
+    from rnn_jax.datasets import text
+    from rnn_jax.models import char_lm
+    from rnn_jax.models.factory import build_sequence_model
+    from rnn_jax.training.batches import StreamOrder
+    from rnn_jax.training.experiment import Experiment
 
     ids, vocabulary, digest = text.load_text(config.text)
     text.encode(config.prompt, vocabulary)
@@ -91,12 +91,12 @@ def prepare(config: Config):
         build=build_sequence_model,
         facts={"text_sha256": digest, **sizes, "vocabulary": vocabulary},
         source=f"{name}, {len(ids):,} characters, SHA-256 {digest}",
-        loss=language.next_character_loss,
+        loss=char_lm.next_character_loss,
         data=data,
         order=StreamOrder(len(data[0]) // config.batch_size, config.batch_size),
         counts={"characters": config.window},
         memory=find_cell(config.cell, config.hidden_size).initial_carry((config.batch_size,)),
-        predict=language.surprise,
+        predict=char_lm.surprise,
         test_data=(text.shifted(held_out[None]), held_out[None]),
         evaluate=functools.partial(_evaluate, held_out),
         verdict="{test_bits:.3f} bits per character of the held-out text, whose unigram entropy is "
@@ -110,21 +110,21 @@ def write(run_dir: Path, config: Config) -> str:
     import jax
 
     from rnn_jax import load_run
-    from rnn_jax.models import language
-    from rnn_jax.models.settings import build_sequence_model
-    from rnn_jax.text import encode
+    from rnn_jax.datasets.text import encode
+    from rnn_jax.models import char_lm
+    from rnn_jax.models.factory import build_sequence_model
 
     # The cell is the one of the command line.
     model, settings = load_run(
         run_dir, build_sequence_model, experiment="char_lm", trust_modules=True
     )
     key, prompt = jax.random.key(config.seed), encode(config.prompt, settings["vocabulary"])
-    ids = language.write_on(model, key, prompt, config.sample_length, config.temperature)
+    ids = char_lm.write_on(model, key, prompt, config.sample_length, config.temperature)
     return config.prompt + "".join(settings["vocabulary"][i] for i in ids.tolist())
 
 
 def _evaluate(held_out, bits):
-    from rnn_jax.text import bigram_bits, unigram_bits
+    from rnn_jax.datasets.text import bigram_bits, unigram_bits
 
     return {
         "test_bits": float(bits.mean(dtype=float)),
@@ -135,7 +135,7 @@ def _evaluate(held_out, bits):
 
 
 def _draw(name, held_out, vocabulary, result):
-    from rnn_jax.figures.text import bits_figure, surprise_figure
+    from rnn_jax.plotting.text import bits_figure, surprise_figure
 
     summary = result.summary
     title = f"{summary['cell'].upper()}-{summary['hidden_size']} on {name}, seed {summary['seed']}"

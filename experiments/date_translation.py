@@ -4,8 +4,8 @@ import dataclasses
 import functools
 from pathlib import Path
 
-from rnn_jax.cli import check_at_least, check_at_most, run
-from rnn_jax.config import TrainConfig
+from rnn_jax.training.commands.cli import check_at_least, check_at_most, run
+from rnn_jax.training.commands.config import TrainConfig
 
 ATTENDED = 0, 5, 7, 13
 """The forms whose attention is drawn."""
@@ -48,7 +48,7 @@ class Config(TrainConfig):
 def main(config: Config) -> dict:
     """Train, translate the dates held out, write the results, and return the summary."""
     config.check()
-    from rnn_jax.experiment import perform
+    from rnn_jax.training.experiment import perform
 
     return perform(config, prepare)
 
@@ -57,9 +57,9 @@ def prepare(config: Config):
     """The experiment that the flags describe."""
     import dates
 
-    from rnn_jax.batches import BatchOrder
-    from rnn_jax.experiment import Experiment
     from rnn_jax.models.encoder_decoder import build_encoder_decoder
+    from rnn_jax.training.batches import BatchOrder
+    from rnn_jax.training.experiment import Experiment
 
     known, unseen = dates.split(config.test_dates)
     count = len(dates.FORMS)
@@ -117,9 +117,9 @@ def _draw(texts, truths, result):
     import numpy as np
     from dates import FORMS, PINYIN, decode_iso, encode, romanised
 
-    from rnn_jax.figures.style import font_with
-    from rnn_jax.figures.training import training_figure
-    from rnn_jax.figures.translation import attention_figure, translations_figure
+    from rnn_jax.plotting.style import font_with
+    from rnn_jax.plotting.training import training_figure
+    from rnn_jax.plotting.translation import attention_figure, translations_figure
 
     summary, made = result.summary, decode_iso(result.outputs)
     name = summary["cell"].upper() + " with attention" * summary["attention"]

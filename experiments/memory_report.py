@@ -9,7 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from rnn_jax.figures.style import BLUE, LINE, MARGIN, MUTED, WIDTH, house_style, new_figure
+from rnn_jax.plotting.style import BLUE, LINE, MARGIN, MUTED, WIDTH, house_style, new_figure
 
 TASKS = {
     "adding": ("Adding problem", "mean square error", "a constant guess: 0.167"),

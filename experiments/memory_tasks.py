@@ -5,11 +5,10 @@ import functools
 import time
 from pathlib import Path
 
-from rnn_jax.cli import check_at_least, check_positive, run
 from rnn_jax.errors import InputError
-from rnn_jax.files import append_rows, writing
-from rnn_jax.paths import local_path
-from rnn_jax.rows import facts, read_rows, resume_rows
+from rnn_jax.files import append_rows, local_path, writing
+from rnn_jax.training.commands.cli import check_at_least, check_positive, run
+from rnn_jax.training.runs.jsonl import facts, read_rows, resume_rows
 
 ROWS = "memory_tasks.jsonl"
 SETTINGS = (
@@ -80,7 +79,7 @@ def main(config: Config) -> list[dict]:
         return _show(folder)
     config.check()
     points = _points(config)
-    from rnn_jax.rundir import exclusive
+    from rnn_jax.training.runs.run_dir import exclusive
 
     with exclusive(folder) as out:
         _train(config, points, out)
@@ -90,9 +89,9 @@ def main(config: Config) -> list[dict]:
 def _show(folder):
     """Print the tables and draw the figure of the rows in a folder; the rows."""
     import memory_report
+    from train_until_solved import Point
 
-    from rnn_jax.figures import style
-    from rnn_jax.solving import Point
+    from rnn_jax.plotting import style
 
     path, figure = folder / ROWS, folder / "success.png"
     found = {}
@@ -109,33 +108,39 @@ def _show(folder):
 
 
 def _points(config):
-    from rnn_jax import mesh, solving
+    import train_until_solved
 
-    mesh.start_devices(config.devices)
+    from rnn_jax.training.devices import sharding
+
+    sharding.start_devices(config.devices)
     lengths = {"adding": config.adding, "copy": config.copy}
-    return solving.grid(config.cells, lengths, config.seeds, config.hidden_size)
+    return train_until_solved.grid(config.cells, lengths, config.seeds, config.hidden_size)
 
 
 def _train(config, points, out):
     import memory_report
+    import train_until_solved
 
-    from rnn_jax import mesh, solving, tasks
+    from rnn_jax.datasets import memory_tasks
+    from rnn_jax.training.devices import sharding
 
-    devices = mesh.data_mesh(config.batch_size, config.devices)
+    devices = sharding.data_mesh(config.batch_size, config.devices)
     settings = {name: getattr(config, name) for name in SETTINGS}
 
     @functools.lru_cache(maxsize=1)
     def compiled(cell, task, T):
-        return solving.make_attempt(cell, tasks.TASKS[task], T, devices=devices, **settings)
+        return train_until_solved.make_attempt(
+            cell, memory_tasks.TASKS[task], T, devices=devices, **settings
+        )
 
     shared = settings | {"hidden_size": config.hidden_size}
     found = facts() | {"device_count": devices.size}
     rows = resume_rows(out, ROWS, shared, found, KEYS)
-    done = {tuple(row[name] for name in solving.Point._fields) for row in rows}
+    done = {tuple(row[name] for name in train_until_solved.Point._fields) for row in rows}
     for number, point in enumerate(points, 1):
         if point in done:
             continue
-        cell, init = solving.cell_and_init(point.cell, config.hidden_size, point.T)
+        cell, init = train_until_solved.cell_and_init(point.cell, config.hidden_size, point.T)
         start = time.perf_counter()
         result = compiled(cell, point.task, point.T)(point.seed, init)
         row = point._asdict() | result._asdict() | {"seconds": time.perf_counter() - start}

@@ -6,10 +6,16 @@ import math
 from pathlib import Path
 from typing import Literal
 
-from rnn_jax.cli import check_at_least, check_at_most, check_finite, check_positive, run
-from rnn_jax.config import TrainConfig
 from rnn_jax.errors import InputError
-from rnn_jax.paths import local_path
+from rnn_jax.files import local_path
+from rnn_jax.training.commands.cli import (
+    check_at_least,
+    check_at_most,
+    check_finite,
+    check_positive,
+    run,
+)
+from rnn_jax.training.commands.config import TrainConfig
 
 BUNDLED = Path(__file__).parent / "mnist_files"
 DIGITS = 10
@@ -78,7 +84,7 @@ class Config(TrainConfig):
 def main(config: Config) -> dict:
     """Train, judge the test images and what is drawn, write the results, return the summary."""
     config.check()
-    from rnn_jax.experiment import perform
+    from rnn_jax.training.experiment import perform
 
     return perform(config, prepare)
 
@@ -87,17 +93,18 @@ def prepare(config: Config):
     """The experiment that the flags describe."""
     import numpy as np
 
-    from rnn_jax import batches, data
-    from rnn_jax.experiment import Experiment
-    from rnn_jax.models.writer import binarise, build_writer, writing_loss
-    from rnn_jax.reading import load_image_classifier
+    from rnn_jax.datasets import image_data
+    from rnn_jax.models.row_generator import binarise, build_writer, writing_loss
+    from rnn_jax.training import batches
+    from rnn_jax.training.experiment import Experiment
+    from rnn_jax.training.runs.digit_reader import load_image_classifier
 
     chances, learnt = load_image_classifier(config.classifier, trust_modules=config.trust_modules)
     if learnt.get("dataset") != "mnist":
         raise InputError(
             f"--classifier was trained on {learnt.get('dataset')}; give one trained on mnist."
         )
-    images = data.load_images("mnist", config.data_dir, bundled=BUNDLED)
+    images = image_data.load_images("mnist", config.data_dir, bundled=BUNDLED)
     pixels, labels = binarise(images.test_images, config.ink), images.test_labels
     one_hot = np.eye(DIGITS, dtype=np.float32)
 
@@ -142,8 +149,8 @@ def _evaluate(config, read, pixels, labels, outputs):
 
 
 def _draw(read, pixels, labels, result):
-    from rnn_jax.figures.sheets import digits_figure
-    from rnn_jax.figures.training import training_figure
+    from rnn_jax.plotting.digit_grid import digits_figure
+    from rnn_jax.plotting.training import training_figure
 
     summary, (_, drawn) = result.summary, result.outputs
     title = f"{summary['cell'].upper()} writing MNIST digits, seed {summary['seed']}"

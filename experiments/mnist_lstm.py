@@ -6,10 +6,10 @@ import math
 from pathlib import Path
 from typing import Literal
 
-from rnn_jax.cli import check_at_least, check_at_most, check_finite, run
-from rnn_jax.config import TrainConfig
 from rnn_jax.errors import InputError
-from rnn_jax.paths import local_path
+from rnn_jax.files import local_path
+from rnn_jax.training.commands.cli import check_at_least, check_at_most, check_finite, run
+from rnn_jax.training.commands.config import TrainConfig
 
 BUNDLED = Path(__file__).parent / "mnist_files"
 
@@ -64,26 +64,29 @@ class Config(TrainConfig):
 def main(config: Config) -> dict:
     """Train, evaluate on the test set, write the results, and return the summary."""
     config.check()
-    from rnn_jax.experiment import perform
+    from rnn_jax.training.experiment import perform
 
     return perform(config, prepare)
 
 
 def prepare(config: Config):
     """The experiment that the flags describe."""
-    from rnn_jax import batches, data, initializers, lookup, losses
-    from rnn_jax.experiment import Experiment
-    from rnn_jax.models.settings import build_classifier
+    from rnn_jax import initializers
+    from rnn_jax.cells import registry
+    from rnn_jax.datasets import image_data
+    from rnn_jax.models.factory import build_classifier
+    from rnn_jax.training import batches, losses
+    from rnn_jax.training.experiment import Experiment
 
-    cell = lookup.find_cell(config.cell, config.hidden_size)
+    cell = registry.find_cell(config.cell, config.hidden_size)
     initializers.parse_init(config.init)
-    if config.forget_bias != Config.forget_bias and not lookup.takes(cell, "forget_bias"):
+    if config.forget_bias != Config.forget_bias and not registry.takes(cell, "forget_bias"):
         raise InputError(f"--forget-bias is for an LSTM; --cell {config.cell} has none.")
-    images = data.load_images(config.dataset, config.data_dir, bundled=BUNDLED)
-    xs = data.to_sequences(images.train_images, config.sequence)
-    test_xs = data.to_sequences(images.test_images, config.sequence)
-    data.check_sequences(xs, images.train_labels, images.num_classes)
-    data.check_sequences(test_xs, images.test_labels, images.num_classes)
+    images = image_data.load_images(config.dataset, config.data_dir, bundled=BUNDLED)
+    xs = image_data.to_sequences(images.train_images, config.sequence)
+    test_xs = image_data.to_sequences(images.test_images, config.sequence)
+    image_data.check_sequences(xs, images.train_labels, images.num_classes)
+    image_data.check_sequences(test_xs, images.test_labels, images.num_classes)
     return Experiment(
         build=build_classifier,
         facts={"input_size": xs.shape[-1], "num_classes": images.num_classes},
@@ -102,7 +105,7 @@ def prepare(config: Config):
 def _evaluate(labels, logits):
     from jax.numpy import asarray
 
-    from rnn_jax.losses import evaluate
+    from rnn_jax.training.losses import evaluate
 
     loss, accuracy = evaluate(asarray(logits), asarray(labels))
     return {"test_accuracy": float(accuracy), "test_loss": float(loss)}
@@ -111,11 +114,11 @@ def _evaluate(labels, logits):
 def _draw(images, xs, result):
     import jax
 
-    from rnn_jax import watching
-    from rnn_jax.figures import training
+    from rnn_jax.analysis import recording
+    from rnn_jax.plotting import training
 
     summary, cell, gates = result.summary, result.model.rnn.cell, {}
-    if watching.has_activations(cell):
+    if recording.has_activations(cell):
         gates = jax.device_get(result.model.gates(jax.numpy.asarray(xs)))
     title = f"{summary['cell'].upper()} on {images.name}, seed {summary['seed']}"
     return {
@@ -124,7 +127,7 @@ def _draw(images, xs, result):
             images.test_images,
             images.test_labels,
             jax.nn.softmax(result.outputs, -1),
-            watching.open_and_shut(cell, gates) if gates else {},
+            recording.open_and_shut(cell, gates) if gates else {},
             xs.reshape(28, 28),
             title,
         ),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from rnn_jax.cli import run
 from rnn_jax.errors import InputError
+from rnn_jax.training.commands.cli import run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +36,9 @@ def main(config: Config) -> list[tuple[int, float]]:
         raise InputError("predict.py needs at least one picture or IDX file after the run.")
     if not 0 <= config.confidence <= 1:
         raise InputError(f"--confidence must be from 0 to 1, got {config.confidence}.")
-    from rnn_jax.handwriting import departure, read_images
-    from rnn_jax.paths import printable
-    from rnn_jax.reading import load_image_classifier
+    from rnn_jax.datasets.digit_photos import departure, read_images
+    from rnn_jax.files import printable
+    from rnn_jax.training.runs.digit_reader import load_image_classifier
 
     classify, _ = load_image_classifier(config.run_dir, trust_modules=config.trust_modules)
     predictions, failures = [], []

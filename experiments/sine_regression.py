@@ -4,8 +4,8 @@ import dataclasses
 import functools
 from pathlib import Path
 
-from rnn_jax.cli import check_at_least, check_at_most, run
-from rnn_jax.config import TrainConfig
+from rnn_jax.training.commands.cli import check_at_least, check_at_most, run
+from rnn_jax.training.commands.config import TrainConfig
 
 PERIODS = 12.0, 60.0
 """Steps that the shortest and the longest period of a tone take."""
@@ -52,7 +52,7 @@ class Config(TrainConfig):
 def main(config: Config) -> dict:
     """Train, evaluate on the continuation, write the results, and return the summary."""
     config.check()
-    from rnn_jax.experiment import perform
+    from rnn_jax.training.experiment import perform
 
     return perform(config, prepare)
 
@@ -62,10 +62,10 @@ def prepare(config: Config):
     import numpy as np
     from flax import nnx
 
-    from rnn_jax.batches import StreamOrder
-    from rnn_jax.experiment import Experiment
-    from rnn_jax.lookup import find_cell
-    from rnn_jax.models.settings import build_sequence_model
+    from rnn_jax.cells.registry import find_cell
+    from rnn_jax.models.factory import build_sequence_model
+    from rnn_jax.training.batches import StreamOrder
+    from rnn_jax.training.experiment import Experiment
 
     length = config.window * config.windows
     sines, cosines = streams(config.seed, config.batch_size, 2 * length)
@@ -121,7 +121,7 @@ def _evaluate(cosines, outputs):
 
 def _signals(config, sines, cosines, outputs, title):
     """The figure of what was held out of each stream."""
-    from rnn_jax.figures.signals import signals_figure
+    from rnn_jax.plotting.time_series import signals_figure
 
     return signals_figure(sines, cosines, outputs, sines.shape[1] // 2, config.window, title)
 
@@ -134,7 +134,7 @@ def _look(config, sines, cosines, follow, model, row):
 
 
 def _draw(config, sines, cosines, result):
-    from rnn_jax.figures.training import training_figure
+    from rnn_jax.plotting.training import training_figure
 
     summary = result.summary
     memory = "state reset" if config.reset_state else "state carried"

@@ -5,10 +5,10 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from rnn_jax.cli import run
 from rnn_jax.errors import InputError
-from rnn_jax.rows import read_rows
-from rnn_jax.sealed import replacing
+from rnn_jax.files import replacing
+from rnn_jax.training.commands.cli import run
+from rnn_jax.training.runs.jsonl import read_rows
 
 HERE = Path(__file__).parent
 MEASURES = {

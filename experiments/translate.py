@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from rnn_jax.cli import run
 from rnn_jax.errors import InputError
+from rnn_jax.training.commands.cli import run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ def main(config: Config) -> None:
     from dates import ISO_LENGTH, decode_iso, encode, from_pinyin
 
     from rnn_jax.models.encoder_decoder import build_encoder_decoder
-    from rnn_jax.runs import load_run
+    from rnn_jax.training.runs.saved_runs import load_run
 
     model, _ = load_run(
         config.run_dir,

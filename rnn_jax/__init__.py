@@ -1,32 +1,11 @@
-"""Recurrent networks in JAX: a cell is a few lines of mathematics, the rest is written once."""
+"""Recurrent networks in JAX: a cell is a few lines of mathematics, the rest is written once.
 
-from importlib import import_module
+Public names are listed in `__init__.pyi`. Each is imported when it is first used, so that
+`import rnn_jax` is fast and settings that must precede the start of JAX can follow it.
+"""
 
-_ROOMS = {
-    "cell": ("Cell", "GatedCell", "GatedParams", "HiddenCarry", "LinearCell", "LinearParams"),
-    "cells": (
-        *("CELLS", "AntisymmetricRNNCell", "CoRNNCell", "ConvLSTMCell", "CoupledLSTMCell"),
-        *("GRUCell", "GRUParams", "IRNNCell", "LRUCell", "LSTMCarry", "LSTMCell", "MinGRUCell"),
-        *("MinLSTMCell", "MinimalGatedCell", "PeepholeLSTMCell", "ProjectedLSTMCell", "RGLRUCell"),
-        *("RNNCell", "ResetBeforeGRUCell", "SLSTMCell", "UGRNNCell"),
-    ),
-    "errors": ("InputError", "RunError"),
-    "models.sequence": ("SequenceClassifier", "SequenceModel"),
-    "modules": ("RNN", "Bidirectional", "Stacked"),
-    "reading": ("load_image_classifier",),
-    "runs": ("load_run",),
-    "scan": ("pick_driver", "unroll"),
-    "wrappers": ("drop_connect", "dropout", "layer_norm", "learned_carry", "unbiased", "zoneout"),
-    "watching": ("gate_activations", "unroll_carries"),
-}
-_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+import lazy_loader
 
-__all__ = sorted(_HOME)
+__version__ = "0.1.0"
 
-
-def __getattr__(name):
-    # A name is imported when it is first used: `--help` and settings that must precede JAX's start
-    # stay possible after `import rnn_jax`.
-    if name not in _HOME:
-        raise AttributeError(f"module 'rnn_jax' has no attribute {name!r}")
-    return getattr(import_module(f"rnn_jax.{_HOME[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,12 +1,50 @@
-"""Writes to the files of a run, whose failure is one sentence."""
+"""Local paths, appended rows, and files that are complete or known to be damaged."""
 
 import contextlib
+import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
-from rnn_jax.errors import RunError
+from rnn_jax.errors import InputError, RunError
+
+
+def local_path(path: str | Path) -> Path:
+    """`path` with a leading `~` replaced by the home folder.
+
+    Raises:
+      InputError: the path is a URL such as gs://bucket/folder, holds a NUL character, or starts
+        with `~` where no such home folder is known.
+    """
+    text = os.fspath(path)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
+        # A Path joins the two slashes of a URL into one.
+        scheme, _, rest = text.partition(":")
+        url = f"{scheme}://{printable(rest.lstrip('/'))}"
+        raise InputError(
+            f"{url} is a URL, and only local paths can be used; copy it to this machine or mount "
+            "it, and give that path."
+        )
+    if "\0" in text:
+        raise InputError(f"the path {printable(text)} holds a NUL character; give another path.")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"no home folder is known for {printable(text)}; give the path without ~, or set $HOME."
+        ) from error
+
+
+def printable(text: object) -> str:
+    """`text` with control characters and bytes that are no text written as escapes."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in str(text)
+    )
 
 
 @contextlib.contextmanager
@@ -36,3 +74,110 @@ def append_rows(path: Path, rows: Iterable[Mapping]) -> None:
         file.write("".join(map(as_line, rows)))
         file.flush()
         os.fsync(file.fileno())
+
+
+class Damaged(Exception):
+    """What is on disk is not what was saved; the message names the difference."""
+
+
+class Incomplete(Damaged):
+    """What is on disk was cut off while it was saved."""
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write to a temporary path that replaces `path` at the end, on disk, or not at all."""
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        yield temporary
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Delete the temporary files that killed processes left in a folder.
+
+    No other process may be writing to it.
+    """
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            if re.fullmatch(r"\..+\.[0-9a-f]{32}", entry.name, re.DOTALL):
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or the entries of a folder, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        # Some network file systems do not flush folders. A file must be flushed.
+        if not path.is_dir():
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush everything below a folder to disk."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        sync(path)
+    sync(folder)
+
+
+def write_sealed(path: Path, contents: Mapping[str, Any]) -> None:
+    """Write `contents` and their SHA-256; a reader finds all of it or no file."""
+    text = json.dumps(contents, sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({"sha256": digest, "contents": text}))
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read the contents of a file that `write_sealed` wrote.
+
+    Raises:
+      Incomplete: the folder is there, but not the file.
+      Damaged: it holds something else than was written.
+    """
+    try:
+        stored = json.loads(path.read_text())
+        text = stored["contents"]
+        intact = hashlib.sha256(text.encode()).hexdigest() == stored["sha256"]
+    except FileNotFoundError as error:
+        raise Incomplete(f"it has no {path.name}, as one cut off while it was saved") from error
+    except NotADirectoryError as error:
+        raise Damaged(f"{path.parent.name} is not a folder") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise Damaged(f"{path.name} cannot be read ({reason(error)})") from error
+    if not intact:
+        raise Damaged(f"{path.name} has another SHA-256 than it was saved with")
+    return json.loads(text)
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file below a folder, by its path within.
+
+    Raises:
+      Damaged: a file cannot be read.
+    """
+    digests = {}
+    for path in sorted(folder.rglob("*")):
+        try:
+            if path.is_file():
+                with open(path, "rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                digests[path.relative_to(folder).as_posix()] = digest
+        except OSError as error:
+            raise Damaged(f"{path.name} cannot be read ({reason(error)})") from error
+    return digests
+
+
+def reason(error: Exception) -> str:
+    """The message of an exception in one line."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.partition("\n")[0][:200]

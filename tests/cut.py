@@ -8,15 +8,15 @@ import signal
 
 import pytest
 
-from rnn_jax import fit
 from rnn_jax.errors import Stopped
-from rnn_jax.metrics import METRICS
+from rnn_jax.training import intervals
+from rnn_jax.training.runs.metrics import METRICS
 
 
 @contextlib.contextmanager
 def cut_at(step, number=signal.SIGTERM):
     """What is trained within is `Stopped` by a signal, in the call that ends at or after `step`."""
-    call = fit.interruptible
+    call = intervals.interruptible
 
     def interrupted(function, *args):
         result = call(function, *args)
@@ -25,7 +25,7 @@ def cut_at(step, number=signal.SIGTERM):
         return result
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped) as stopped:
-        patch.setattr(fit, "interruptible", interrupted)
+        patch.setattr(intervals, "interruptible", interrupted)
         yield stopped
 
 

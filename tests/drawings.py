@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rnn_jax.figures import style, training
+from rnn_jax.plotting import style, training
 
 
 def fake_rows(count):

@@ -15,8 +15,8 @@ from rnn_jax import (
     MinLSTMCell,
     RGLRUCell,
 )
-from rnn_jax.cells.dynamical import OscillatorCarry
 from rnn_jax.cells.linear import ComplexCarry
+from rnn_jax.cells.ode import OscillatorCarry
 
 
 def sigmoid(x):

@@ -16,8 +16,8 @@ from urllib.parse import urljoin, urlsplit
 import numpy as np
 import pytest
 
-from rnn_jax.data import load_images
-from rnn_jax.originals import reachable
+from rnn_jax.datasets.image_data import load_images
+from rnn_jax.datasets.original_files import reachable
 
 BUNDLED = Path(__file__).parents[1] / "experiments" / "mnist_files"
 NAMES = {
@@ -32,7 +32,7 @@ NAMES = {
 def only_loopback(monkeypatch):
     """No test leaves this machine."""
     monkeypatch.setattr(
-        "rnn_jax.tfds_images.reachable",
+        "rnn_jax.datasets.tfds_images.reachable",
         lambda url: urlsplit(url).hostname == "127.0.0.1" and reachable(url),
     )
     for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):

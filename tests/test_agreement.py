@@ -3,8 +3,8 @@
 import jax
 import pytest
 
-from rnn_jax import agreement
 from rnn_jax.errors import InputError, RunError
+from rnn_jax.training.devices import agreement
 
 
 @pytest.fixture

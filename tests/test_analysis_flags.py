@@ -9,19 +9,19 @@ import pytest
 from cells import H
 
 from rnn_jax import InputError, LSTMCell, gate_activations, unroll_carries
-from rnn_jax.gradient_flow import (
+from rnn_jax.analysis.adjoint_probe import unroll_probed, zero_probe
+from rnn_jax.analysis.gradient_flow import (
     adjoint_norms,
     log10_mean,
     loss_adjoint_norms,
     parameter_gradient_norms,
     parameter_norms,
 )
-from rnn_jax.jacobians import long_term_jacobians
-from rnn_jax.lyapunov import lyapunov_spectrum
-from rnn_jax.newton import unroll_newton
-from rnn_jax.probed import unroll_probed, zero_probe
+from rnn_jax.analysis.jacobians import long_term_jacobians
+from rnn_jax.analysis.lyapunov import lyapunov_spectrum
+from rnn_jax.analysis.time_scales import gate_statistics, half_life, time_constant
+from rnn_jax.drivers.newton import unroll_newton
 from rnn_jax.testing.oracle import B, D, problem
-from rnn_jax.time_scales import gate_statistics, half_life, time_constant
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 

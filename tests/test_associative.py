@@ -17,7 +17,7 @@ from rnn_jax import (
     learned_carry,
     unroll,
 )
-from rnn_jax.associative import linear_scan
+from rnn_jax.drivers.associative import linear_scan
 from rnn_jax.testing.oracle import assert_close, loop, problem, run_back
 
 pytestmark = pytest.mark.usefixtures("float64")

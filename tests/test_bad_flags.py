@@ -1,22 +1,20 @@
 """A flag that cannot be used is one sentence, before anything is measured, trained or moved."""
 
 import math
-import sys
 from pathlib import Path
 
+import char_lm
+import date_translation
+import features
+import mnist_generate
+import mnist_lstm
 import pytest
+import sine_regression
+import throughput
+
+from rnn_jax import InputError
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT / "experiments"), str(ROOT / "benchmarks")]
-import char_lm  # noqa: E402
-import date_translation  # noqa: E402
-import features  # noqa: E402
-import mnist_generate  # noqa: E402
-import mnist_lstm  # noqa: E402
-import sine_regression  # noqa: E402
-import throughput  # noqa: E402
-
-from rnn_jax import InputError  # noqa: E402
 
 HUGE = 10**30
 EXPERIMENTS = char_lm, date_translation, mnist_generate, mnist_lstm, sine_regression

@@ -36,14 +36,14 @@ from rnn_jax import (
     unroll,
 )
 from rnn_jax import initializers as inits
-from rnn_jax.batches import BatchOrder, StreamOrder
-from rnn_jax.data import check_sequences, to_sequences
-from rnn_jax.gradient_flow import (
+from rnn_jax.analysis.gradient_flow import (
     adjoint_norms,
     loss_adjoint_norms,
     parameter_gradient_norms,
 )
+from rnn_jax.datasets.image_data import check_sequences, to_sequences
 from rnn_jax.testing.oracle import B, D, T, problem
+from rnn_jax.training.batches import BatchOrder, StreamOrder
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnn_jax import InputError
-from rnn_jax.batches import BatchOrder, StreamOrder
+from rnn_jax.training.batches import BatchOrder, StreamOrder
 
 
 def test_every_epoch_visits_each_example_once_and_in_a_new_order():

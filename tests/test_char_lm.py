@@ -1,19 +1,17 @@
 """The model of text end to end: what it learns, that it is saved, and that it can write."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from char_lm import Config, main, write
 from cut import cut_and_resumed, rows
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "experiments"))
-from char_lm import Config, main, write  # noqa: E402
+from rnn_jax import InputError, load_run
+from rnn_jax.models.factory import build_sequence_model
 
-from rnn_jax import InputError, load_run  # noqa: E402
-from rnn_jax.models.settings import build_sequence_model  # noqa: E402
+ROOT = Path(__file__).parent.parent
 
 WORDS = "one", "three", "five", "seven"
 SMALL = {"hidden_size": 16, "batch_size": 8, "window": 16, "learning_rate": 0.02, "devices": 1}

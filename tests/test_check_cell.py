@@ -10,7 +10,7 @@ import pytest
 from cells import LinearRNNCell
 
 from rnn_jax import HiddenCarry, InputError, LSTMCell, MinimalGatedCell, ResetBeforeGRUCell, RNNCell
-from rnn_jax.cell import dot
+from rnn_jax.cells.base import dot
 from rnn_jax.cells.lstm import LSTMCarry
 from rnn_jax.testing import CHECKS, OF_A_CELL, ContractError, check_cell
 from rnn_jax.testing.oracle import assert_close, assert_same, drivers_for

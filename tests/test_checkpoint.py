@@ -14,8 +14,8 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from rnn_jax import InputError, LSTMCarry, RunError
-from rnn_jax.checkpoint import Checkpoints, DamageWarning
-from rnn_jax.mesh import data_mesh, replicated
+from rnn_jax.training.devices.sharding import data_mesh, replicated
+from rnn_jax.training.runs.checkpoint import Checkpoints, DamageWarning
 
 FACTS = {"seconds": 1.5}
 

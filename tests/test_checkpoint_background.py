@@ -15,8 +15,8 @@ import orbax.checkpoint as ocp
 import pytest
 
 from rnn_jax import InputError, RunError
-from rnn_jax.checkpoint import Checkpoints, DamageWarning
-from rnn_jax.sealed import replacing, sweep
+from rnn_jax.files import replacing, sweep
+from rnn_jax.training.runs.checkpoint import Checkpoints, DamageWarning
 
 TREE, FACTS = {"w": np.arange(6, dtype=np.float32)}, {"row": None}
 
@@ -131,9 +131,9 @@ TOGETHER = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from rnn_jax.mesh import start_devices
+from rnn_jax.training.devices.sharding import start_devices
 start_devices(2, sys.argv[2], 2, int(sys.argv[3]))
-from rnn_jax.checkpoint import Checkpoints
+from rnn_jax.training.runs.checkpoint import Checkpoints
 from rnn_jax.errors import RunError
 checkpoints = Checkpoints(Path(sys.argv[1]))
 checkpoints.save(1, {"w": np.zeros(3)}, {})

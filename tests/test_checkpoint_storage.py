@@ -9,8 +9,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from rnn_jax import InputError, RunError, checkpoint, checkpoint_files, sealed
-from rnn_jax.checkpoint import Checkpoints, DamageWarning
+from rnn_jax import InputError, RunError, files
+from rnn_jax.training.runs import checkpoint, checkpoint_files
+from rnn_jax.training.runs.checkpoint import Checkpoints, DamageWarning
 
 TREE = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "a.b/c": np.ones(2), "..": np.ones(1)}
 TREE |= {"empty": np.zeros((0, 3), np.float32), "%ä[0]*": np.zeros((), np.int32)}
@@ -76,8 +77,8 @@ def to_link(folder):
 
 
 def largest(folder):
-    files = (path for path in (folder / "arrays").rglob("*") if path.is_file())
-    return max(files, key=lambda path: path.stat().st_size)
+    found = (path for path in (folder / "arrays").rglob("*") if path.is_file())
+    return max(found, key=lambda path: path.stat().st_size)
 
 
 HARM = {
@@ -123,7 +124,7 @@ def test_files_that_cannot_be_read_are_skipped(two, monkeypatch, part, number):
             raise OSError(number, os.strerror(number))
         return open(path, *args, **kwargs)
 
-    monkeypatch.setattr(sealed, "open", refuse, raising=False)
+    monkeypatch.setattr(files, "open", refuse, raising=False)
     monkeypatch.setattr(Path, "read_text", lambda path: refuse(path).read())
     with pytest.warns(DamageWarning, match=rf"step 2 .*cannot be read \({os.strerror(number)}\)"):
         assert two.restore(TREE).step == 1
@@ -158,7 +159,7 @@ FULL = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from rnn_jax.checkpoint import Checkpoints
+from rnn_jax.training.runs.checkpoint import Checkpoints
 from rnn_jax.errors import RunError
 checkpoints = Checkpoints(Path(sys.argv[1]))
 checkpoints.save(1, {"w": np.zeros(3)}, {})

@@ -12,13 +12,13 @@ import pytest
 from flax import nnx
 from test_mnist_lstm import ROOT
 
-from rnn_jax import fit
-from rnn_jax.batches import BatchOrder, StreamOrder
 from rnn_jax.models.nade import NADE
+from rnn_jax.training import intervals
+from rnn_jax.training.batches import BatchOrder, StreamOrder
 
 HEAD = """
 import dataclasses, os, pathlib, signal, sys, time
-from rnn_jax.cli import run
+from rnn_jax.training.commands.cli import run
 
 @dataclasses.dataclass
 class Config:
@@ -117,7 +117,7 @@ def test_a_signal_that_is_ignored_from_the_start_stays_ignored(tmp_path, name):
 def test_an_interrupt_does_not_wait_for_the_compiler(tmp_path):
     body = """
     import jax
-    from rnn_jax.fit import compile_timed
+    from rnn_jax.training.intervals import compile_timed
     class Slow:
         def lower(self):
             return self
@@ -188,10 +188,10 @@ def test_the_backend_of_a_notebook_is_not_used_for_figures(tmp_path):
 
 @pytest.mark.parametrize("order", [BatchOrder(0, 1000, 100), StreamOrder(7, 100)])
 def test_the_memory_of_a_call_does_not_grow_with_log_every(order):
-    found = fit.call_indices(order, 5, 3, 10**9)
-    assert found.size <= fit.MOST_INDICES
+    found = intervals.call_indices(order, 5, 3, 10**9)
+    assert found.size <= intervals.MOST_INDICES
     assert (found[:3] == order.indices(5, 3)).all() and not found[3:].any()
-    assert fit.call_indices(order, 5, 3, 20).shape == (20, 100)
+    assert intervals.call_indices(order, 5, 3, 20).shape == (20, 100)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from rnn_jax import InputError
-from rnn_jax.config import TrainConfig
-from rnn_jax.rows import resume_command
+from rnn_jax.training.commands.config import TrainConfig
+from rnn_jax.training.runs.jsonl import resume_command
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ from image_sets import (
 )
 from tensorflow_datasets.image_classification import MNIST
 
-from rnn_jax.data import check_sequences, load_images, to_sequences
+from rnn_jax.datasets.idx import read_idx
+from rnn_jax.datasets.image_data import check_sequences, load_images, to_sequences
 from rnn_jax.errors import InputError
-from rnn_jax.idx import read_idx
 
 pytestmark = pytest.mark.usefixtures("only_loopback")
 
@@ -47,7 +47,7 @@ def test_the_bundled_mnist_is_the_published_one(mnist):
 
 def test_a_second_process_reads_the_cache_and_imports_neither_tfds_nor_jax(mnist, mnist_dir):
     code = (
-        "import sys; from rnn_jax.data import load_images; "
+        "import sys; from rnn_jax.datasets.image_data import load_images; "
         "data = load_images('mnist', sys.argv[1]); "
         "print(data.train_images.sum(), {'tensorflow_datasets', 'jax'} & set(sys.modules))"
     )

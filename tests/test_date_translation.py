@@ -8,19 +8,16 @@ import sys
 import unicodedata
 from types import SimpleNamespace
 
-import numpy as np
-import pytest
-from cut import rows
-from drawings import flaws
-from test_mnist_lstm import ROOT
-
-from rnn_jax import InputError
-from rnn_jax.figures import style, translation
-
-sys.path.insert(0, str(ROOT / "experiments"))
 import date_translation
 import dates
+import numpy as np
+import pytest
 import translate
+from cut import rows
+from drawings import flaws
+
+from rnn_jax import InputError
+from rnn_jax.plotting import style, translation
 
 SMALL = {"hidden_size": 32, "batch_size": 32, "learning_rate": 0.01, "log_every": 20}
 STRPTIME = (

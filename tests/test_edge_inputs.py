@@ -25,13 +25,13 @@ from mistakes import (
 )
 
 from rnn_jax import LSTMCarry, gate_activations, load_run, unroll
-from rnn_jax import gradient_flow as flow
-from rnn_jax.checkpoint import Checkpoints, DamageWarning
-from rnn_jax.data import to_sequences
+from rnn_jax.analysis import gradient_flow as flow
+from rnn_jax.datasets.image_data import to_sequences
 from rnn_jax.initializers import orthogonal_recurrence
-from rnn_jax.models.settings import build_classifier
-from rnn_jax.runs import CHECKPOINTS
+from rnn_jax.models.factory import build_classifier
 from rnn_jax.testing.oracle import B, D, T, assert_close
+from rnn_jax.training.runs.checkpoint import Checkpoints, DamageWarning
+from rnn_jax.training.runs.saved_runs import CHECKPOINTS
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -246,7 +246,7 @@ def test_an_earlier_step_of_another_program_is_let_be(run, make):
 
 
 @foreign
-@pytest.mark.filterwarnings("ignore::rnn_jax.checkpoint.DamageWarning")
+@pytest.mark.filterwarnings("ignore::rnn_jax.training.runs.checkpoint.DamageWarning")
 def test_a_folder_with_steps_of_another_program_alone_holds_no_checkpoint(run, make):
     shutil.rmtree(run / CHECKPOINTS / "step_10")
     make(run / CHECKPOINTS / "step_20")

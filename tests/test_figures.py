@@ -7,7 +7,7 @@ from matplotlib.colors import same_color
 from matplotlib.patches import Rectangle
 
 from rnn_jax.errors import InputError
-from rnn_jax.figures import style, training
+from rnn_jax.plotting import style, training
 
 
 def texts(figure):

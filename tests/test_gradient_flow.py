@@ -9,12 +9,12 @@ import pytest
 from cells import CELLS, LinearRNNCell, flowing_cell
 
 from rnn_jax import GRUCell, InputError, LSTMCell, ResetBeforeGRUCell
-from rnn_jax.cell import GatedParams
-from rnn_jax.gradient_flow import (
+from rnn_jax.analysis.gradient_flow import (
     adjoint_norms,
     log10_mean,
     loss_adjoint_norms,
 )
+from rnn_jax.cells.base import GatedParams
 from rnn_jax.initializers import identity_recurrence, orthogonal_recurrence, scaled_recurrence
 from rnn_jax.testing.oracle import B, D, T, assert_close, problem, run_back
 

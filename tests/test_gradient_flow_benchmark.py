@@ -1,9 +1,13 @@
 """benchmarks/gradient_flow.py: what it measures, writes, keeps and says."""
 
 import json
-import sys
 from pathlib import Path
 
+import flow_measure
+import flow_report
+import flow_subjects
+import flow_tasks
+import gradient_flow as benchmark
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,25 +15,19 @@ import pytest
 from flax import nnx
 from test_mnist_lstm import digits
 
-import rnn_jax.data
-import rnn_jax.probed
-import rnn_jax.scan
-from rnn_jax.cell import Cell, HiddenCarry
+import rnn_jax.analysis.adjoint_probe
+import rnn_jax.datasets.image_data
+import rnn_jax.drivers.unroll
+from rnn_jax.analysis.time_scales import HalfLife
 from rnn_jax.cells import LSTMCell, RNNCell
-from rnn_jax.checkpoint import Checkpoints
+from rnn_jax.cells.base import Cell, HiddenCarry
 from rnn_jax.errors import InputError
-from rnn_jax.models.settings import build_classifier
-from rnn_jax.rundir import RunDir
-from rnn_jax.runs import CHECKPOINTS
-from rnn_jax.time_scales import HalfLife
+from rnn_jax.models.factory import build_classifier
+from rnn_jax.training.runs.checkpoint import Checkpoints
+from rnn_jax.training.runs.run_dir import RunDir
+from rnn_jax.training.runs.saved_runs import CHECKPOINTS
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
-import flow_measure  # noqa: E402
-import flow_nets  # noqa: E402
-import flow_report  # noqa: E402
-import flow_tasks  # noqa: E402
-import gradient_flow as benchmark  # noqa: E402
 
 FIGURES = ("gradient_norms.png", "norm_vs_length.png", "lyapunov.png", "gates.png")
 
@@ -51,7 +49,7 @@ class Doubling(Cell):
 @pytest.fixture(autouse=True)
 def short_chunks(monkeypatch):
     """Chunks of two steps compile sooner."""
-    for room in (rnn_jax.probed, rnn_jax.scan):
+    for room in (rnn_jax.analysis.adjoint_probe, rnn_jax.drivers.unroll):
         monkeypatch.setattr(room, "chunk_length", lambda *sizes: 2)
 
 
@@ -105,7 +103,7 @@ def test_a_cell_of_ones_own_explodes_at_its_own_rate(tmp_path, monkeypatch, caps
 
 def test_the_probe_and_the_second_pass_see_the_same_gradients():
     cell = LSTMCell(5)
-    drawn = flow_nets.Drawn(("lstm",), ("default",), (6,), 1, flow_tasks.TASKS["noise"], 5, 3)
+    drawn = flow_subjects.Drawn(("lstm",), ("default",), (6,), 1, flow_tasks.TASKS["noise"], 5, 3)
     subject = drawn.load(*drawn.points)
     subject = subject._replace(batch=subject.batch._replace(targets=jnp.ones((2, 3, 1))))
     loss = lambda _, ys: flow_measure.loss_of(subject.net, ys, subject.batch.targets)  # noqa: E731
@@ -120,7 +118,7 @@ def test_the_probe_and_the_second_pass_see_the_same_gradients():
 
 def test_a_trained_run_is_measured_before_and_after(tmp_path, monkeypatch, capsys):
     images = digits(40)
-    monkeypatch.setattr(rnn_jax.data, "load_images", lambda *args, **kwargs: images)
+    monkeypatch.setattr(rnn_jax.datasets.image_data, "load_images", lambda *args, **kwargs: images)
     settings = {"cell": "rnn", "hidden_size": 6, "forget_bias": 1.0, "input_size": 28, "seed": 0}
     settings |= {"projection_size": 4, "num_classes": 10, "readout": "carry"}
     settings |= {"dataset": "mnist", "sequence": "rows"}
@@ -152,7 +150,7 @@ def test_a_task_asks_only_what_its_input_says(name):
 @pytest.mark.parametrize("order, steps", [("rows", 28), ("pixels", 784)])
 def test_mnist_asks_for_the_first_of_the_images_that_fill_the_steps(order, steps, monkeypatch):
     images = digits()
-    monkeypatch.setattr(rnn_jax.data, "load_images", lambda *args, **kwargs: images)
+    monkeypatch.setattr(rnn_jax.datasets.image_data, "load_images", lambda *args, **kwargs: images)
     keys = jax.random.split(jax.random.key(0), 3)
     xs, targets = flow_tasks.load_task(f"mnist-{order}").draw(keys, steps + 5)
     first = np.asarray(xs[:steps]).swapaxes(0, 1).reshape(3, 28, 28)
@@ -172,7 +170,9 @@ def test_mnist_asks_for_the_first_of_the_images_that_fill_the_steps(order, steps
     ],
 )
 def test_an_init_changes_what_it_names_and_keeps_the_rest(init, check):
-    drawn = flow_nets.Drawn(("lstm",), ("default", init), (9,), 1, flow_tasks.TASKS["noise"], 4, 2)
+    drawn = flow_subjects.Drawn(
+        ("lstm",), ("default", init), (9,), 1, flow_tasks.TASKS["noise"], 4, 2
+    )
     plain, changed = (drawn.load(point).net for point in drawn.points)
     assert check(changed.cell, plain.cell)
     assert (changed.cell.w_x == plain.cell.w_x).all() and (changed.w == plain.w).all()
@@ -181,7 +181,7 @@ def test_an_init_changes_what_it_names_and_keeps_the_rest(init, check):
 def test_a_gradient_beyond_floats_still_has_a_norm():
     cell = RNNCell(3, "relu")
     params = cell.init(jax.random.key(0), 28)._replace(w_h=10 * jnp.eye(3))
-    net = flow_nets.Net(params, jnp.ones((3, 1)), jnp.zeros(1))
+    net = flow_subjects.Net(params, jnp.ones((3, 1)), jnp.zeros(1))
     batch = flow_tasks.TASKS["noise"].draw(jax.random.split(jax.random.key(1)), 30)
     inf = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.inf), params)
     norms = flow_measure._parameter_norms(cell, net, inf, batch)

@@ -1,20 +1,18 @@
 """Pictures of digits become what MNIST is made of, whatever their size and colours."""
 
 import gzip
-import sys
 from pathlib import Path
 
 import numpy as np
+import photographs
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
-import photographs  # noqa: E402
+from rnn_jax import InputError
+from rnn_jax.datasets.digit_photos import departure, read_images
+from rnn_jax.datasets.idx import read_idx
 
-from rnn_jax import InputError  # noqa: E402
-from rnn_jax.handwriting import departure, read_images  # noqa: E402
-from rnn_jax.idx import read_idx  # noqa: E402
+ROOT = Path(__file__).parent.parent
 
 TEST_IMAGES = ROOT / "experiments" / "mnist_files" / "t10k-images-idx3-ubyte.gz"
 

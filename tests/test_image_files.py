@@ -11,7 +11,7 @@ from PIL import Image
 from test_handwriting import saved, stroke
 
 from rnn_jax import InputError
-from rnn_jax.handwriting import read_images
+from rnn_jax.datasets.digit_photos import read_images
 
 
 def idx(shape, content, kind=8):

@@ -8,8 +8,8 @@ from cells import CELLS, LinearRNNCell, flowing_cell
 from explicit import jacobians
 
 from rnn_jax import GRUCell, InputError, LSTMCell
-from rnn_jax.cell import GatedParams
-from rnn_jax.jacobians import long_term_jacobians
+from rnn_jax.analysis.jacobians import long_term_jacobians
+from rnn_jax.cells.base import GatedParams
 from rnn_jax.testing.oracle import B, T, problem
 
 jacobians_of = jax.jit(long_term_jacobians, static_argnums=0, static_argnames="every")

@@ -3,7 +3,7 @@
 import pytest
 
 from rnn_jax import InputError
-from rnn_jax.lookup import find_cell
+from rnn_jax.cells.registry import find_cell
 
 MODULE = """
 import rnn_jax

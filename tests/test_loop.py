@@ -12,17 +12,18 @@ import pytest
 from cut import cut_at, rows
 from flax import nnx
 
-from rnn_jax import CELLS, InputError, RunError, SequenceClassifier, loop
-from rnn_jax.batches import BatchOrder
-from rnn_jax.checkpoint import Checkpoints, DamageWarning
-from rnn_jax.config import TrainConfig
-from rnn_jax.loop import Loop
-from rnn_jax.losses import classification_loss
-from rnn_jax.mesh import data_mesh
-from rnn_jax.metrics import METRICS
-from rnn_jax.records import write_summary
-from rnn_jax.rundir import RunDir
-from rnn_jax.train import init_state, make_gradient, make_train_interval
+from rnn_jax import CELLS, InputError, RunError, SequenceClassifier
+from rnn_jax.training import trainer
+from rnn_jax.training.batches import BatchOrder
+from rnn_jax.training.commands.config import TrainConfig
+from rnn_jax.training.devices.sharding import data_mesh
+from rnn_jax.training.losses import classification_loss
+from rnn_jax.training.runs.checkpoint import Checkpoints, DamageWarning
+from rnn_jax.training.runs.metrics import METRICS
+from rnn_jax.training.runs.records import write_summary
+from rnn_jax.training.runs.run_dir import RunDir
+from rnn_jax.training.step import init_state, make_gradient, make_train_interval
+from rnn_jax.training.trainer import Loop
 
 CLASSES, N, T, D, STEPS = 3, 40, 5, 4, 12
 
@@ -171,7 +172,7 @@ def test_debugging_names_the_operation_of_the_first_bad_number(examples, tmp_pat
 
 @pytest.mark.parametrize("cost, some", [(0, True), (1e6, False)])
 def test_a_costly_checkpoint_is_saved_less_often(lstm, examples, tmp_path, monkeypatch, cost, some):
-    monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(trainer, "SAVE_SECONDS", 0)
     monkeypatch.setattr(Checkpoints, "cost", cost)
     lstm(tmp_path / "run", examples, keep=100)
     steps = Checkpoints(tmp_path / "run" / "checkpoints").steps()
@@ -181,7 +182,7 @@ def test_a_costly_checkpoint_is_saved_less_often(lstm, examples, tmp_path, monke
 
 
 def test_no_checkpoint_is_due_while_one_is_written(lstm, examples, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(trainer, "SAVE_SECONDS", 0)
     monkeypatch.setattr(Checkpoints, "busy", True)
     lstm(tmp_path, examples, keep=100)
     assert Checkpoints(tmp_path / "checkpoints").steps() == [STEPS]

@@ -12,10 +12,10 @@ from explicit import jacobians
 from jax.sharding import PartitionSpec
 
 from rnn_jax import Cell, GatedCell, GRUCell, HiddenCarry, InputError, LSTMCell, RNNCell
-from rnn_jax.cell import GatedParams
-from rnn_jax.lyapunov import lyapunov_spectrum
-from rnn_jax.mesh import data_mesh
+from rnn_jax.analysis.lyapunov import lyapunov_spectrum
+from rnn_jax.cells.base import GatedParams
 from rnn_jax.testing.oracle import B, D, problem
+from rnn_jax.training.devices.sharding import data_mesh
 
 options = ("count", "burn_in", "qr_every")
 spectrum_of = jax.jit(lyapunov_spectrum, static_argnums=0, static_argnames=options)

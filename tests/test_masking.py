@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnn_jax import LSTMCell, gate_activations, unroll
-from rnn_jax.masking import keep_mask
 from rnn_jax.testing.oracle import (
     DRIVERS,
     B,
@@ -22,6 +21,7 @@ from rnn_jax.testing.oracle import (
     run_back,
 )
 from rnn_jax.testing.ragged import LENGTHS, PADDING
+from rnn_jax.wrappers.masking import keep_mask
 
 
 @telling_driver

@@ -10,12 +10,12 @@ import pytest
 from flax import nnx
 
 from rnn_jax import LSTMCell
-from rnn_jax.batches import StreamOrder
-from rnn_jax.fit import fit
-from rnn_jax.mesh import data_mesh
 from rnn_jax.models.sequence import SequenceModel
 from rnn_jax.numerics import all_finite
-from rnn_jax.train import init_state, make_gradient, make_train_interval
+from rnn_jax.training.batches import StreamOrder
+from rnn_jax.training.devices.sharding import data_mesh
+from rnn_jax.training.intervals import fit
+from rnn_jax.training.step import init_state, make_gradient, make_train_interval
 
 STREAMS, WINDOWS, T = 8, 3, 4
 CELL = LSTMCell(5)

@@ -1,21 +1,17 @@
 """experiments/memory_tasks.py: a small cell learns, a grid goes on, a mistake is one sentence."""
 
 import dataclasses
-import sys
-from pathlib import Path
 
 import jax
-import numpy as np
-import pytest
-
-from rnn_jax import mesh
-from rnn_jax.errors import InputError
-from rnn_jax.solving import cell_and_init, make_attempt, task_model
-from rnn_jax.tasks import TASKS
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
 import memory_report
 import memory_tasks as experiment
+import numpy as np
+import pytest
+from train_until_solved import cell_and_init, make_attempt, task_model
+
+from rnn_jax.datasets.memory_tasks import TASKS
+from rnn_jax.errors import InputError
+from rnn_jax.training.devices import sharding
 
 SMALL = {"cells": ("gru",), "adding": (3,), "copy": (), "hidden_size": 8, "max_steps": 6}
 SMALL |= {"check_every": 3, "test_examples": 8, "batch_size": 4, "devices": 1}
@@ -29,7 +25,7 @@ def test_a_gru_learns_to_add_and_a_second_seed_compiles_nothing(compilations):
     cell, init = cell_and_init("gru", 16, 6)
     training = {"check_every": 50, "batch_size": 32, "test_examples": 200, "clip_norm": 1.0}
     training |= {"criterion": 0.02, "max_steps": 500, "learning_rate": 1e-2}
-    attempt = make_attempt(cell, TASKS["adding"], 6, devices=mesh.data_mesh(32, 1), **training)
+    attempt = make_attempt(cell, TASKS["adding"], 6, devices=sharding.data_mesh(32, 1), **training)
     first = attempt(0, init)
     assert first.solved and first.errors[-1] < 0.02 and first.skipped_steps == 0
     assert first.steps == 50 * len(first.errors) < 500

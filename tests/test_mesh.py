@@ -3,7 +3,7 @@
 import pytest
 
 from rnn_jax import InputError
-from rnn_jax.mesh import data_mesh, start_devices
+from rnn_jax.training.devices.sharding import data_mesh, start_devices
 
 
 @pytest.mark.parametrize("batch, devices", [(16, 8), (12, 6), (9, 3), (11, 1), (1, 1)])

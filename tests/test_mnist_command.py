@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from test_mnist_lstm import BUNDLED, ROOT, Config, main
 
-import rnn_jax.data
+from rnn_jax.datasets import image_data
 
 
 def start(tmp_path, *arguments, **options):
@@ -97,7 +97,7 @@ def test_help_that_nobody_reads_to_its_end_causes_no_stack_trace(tmp_path):
 def tiny_cache(tmp_path_factory):
     """A folder in which TFDS has prepared MNIST, shared by the runs that are cut off."""
     folder = tmp_path_factory.mktemp("runs")
-    rnn_jax.data.load_images("mnist", folder / "tfds", bundled=BUNDLED)
+    image_data.load_images("mnist", folder / "tfds", bundled=BUNDLED)
     return folder
 
 

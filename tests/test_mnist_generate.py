@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import jax
@@ -12,15 +11,16 @@ import numpy as np
 import pytest
 from cut import cut_and_resumed, rows
 from flax import nnx
+from mnist_generate import Config, main
 from test_mnist_lstm import digits
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "experiments"))
-from mnist_generate import Config, main  # noqa: E402
+from rnn_jax import GRUCell, InputError, learned_carry, load_run
+from rnn_jax.datasets import image_data
+from rnn_jax.models.row_generator import Writer, binarise, build_writer, writing_loss
+from rnn_jax.training.runs import digit_reader
+from rnn_jax.training.runs.digit_reader import load_image_classifier
 
-from rnn_jax import GRUCell, InputError, data, learned_carry, load_run, reading  # noqa: E402
-from rnn_jax.models.writer import Writer, binarise, build_writer, writing_loss  # noqa: E402
-from rnn_jax.reading import load_image_classifier  # noqa: E402
+ROOT = Path(__file__).parent.parent
 
 SMALL = {"hidden_size": 32, "row_size": 8, "batch_size": 32, "learning_rate": 0.01, "devices": 1}
 HEIGHT, WIDTH = 3, 2
@@ -37,9 +37,11 @@ def few():
         return -((images[:, None] - means) ** 2.0).sum((-1, -2))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load_images", lambda *args, **kwargs: few)
+        patch.setattr(image_data, "load_images", lambda *args, **kwargs: few)
         patch.setattr(
-            reading, "load_image_classifier", lambda folder, **_: (chances, {"dataset": "mnist"})
+            digit_reader,
+            "load_image_classifier",
+            lambda folder, **_: (chances, {"dataset": "mnist"}),
         )
         yield few
 

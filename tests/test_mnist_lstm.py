@@ -2,22 +2,20 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import predict
 import pytest
+from mnist_lstm import BUNDLED, Config, main
 from PIL import Image
 
-import rnn_jax.data
-from rnn_jax.idx import read_idx
+from rnn_jax.datasets import image_data
+from rnn_jax.datasets.idx import read_idx
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "experiments"))
-import predict  # noqa: E402
-from mnist_lstm import BUNDLED, Config, main  # noqa: E402
 
 SMALL = {"hidden_size": 8, "projection_size": 4, "batch_size": 32, "examples": 200, "log_every": 3}
 
@@ -31,13 +29,13 @@ def digits(count=300):
         )
         return np.array(images), labels.astype(np.int32)
 
-    return rnn_jax.data.ImageData(*read("train"), *read("t10k"), 10, "mnist", "a few originals")
+    return image_data.ImageData(*read("train"), *read("t10k"), 10, "mnist", "a few originals")
 
 
 @pytest.fixture
 def few_digits(monkeypatch):
     data = digits()
-    monkeypatch.setattr(rnn_jax.data, "load_images", lambda *args, **kwargs: data)
+    monkeypatch.setattr(rnn_jax.datasets.image_data, "load_images", lambda *args, **kwargs: data)
     return data
 
 
@@ -82,7 +80,7 @@ def test_a_finished_run_says_so_and_can_be_read_back(few_digits, tmp_path, capsy
     assert main(Config(**SMALL, out_dir=tmp_path, resume=True)) == summary
     assert "finished" in capsys.readouterr().out
     model, settings = rnn_jax.load_run(tmp_path)
-    xs = jnp.moveaxis(rnn_jax.data.to_sequences(few_digits.test_images), 0, 1)
+    xs = jnp.moveaxis(image_data.to_sequences(few_digits.test_images), 0, 1)
     accuracy = np.mean(model(xs).argmax(-1) == few_digits.test_labels)
     assert settings["hidden_size"] == 8
     np.testing.assert_allclose(accuracy, summary["test_accuracy"], atol=1e-6)
@@ -93,7 +91,7 @@ def test_predictions_are_those_of_the_run(few_digits, tmp_path, capsys):
     picture = tmp_path / "digit.png"
     Image.fromarray(few_digits.test_images[0]).save(picture)
     model, _ = rnn_jax.load_run(tmp_path / "run")
-    xs = rnn_jax.data.to_sequences(few_digits.test_images[:1])
+    xs = image_data.to_sequences(few_digits.test_images[:1])
     want = np.asarray(jax.nn.softmax(model(jnp.moveaxis(xs, 0, 1))))[0]
     capsys.readouterr()
     ((digit, chance),) = predict.main(predict.Config(tmp_path / "run", (picture,)))

@@ -17,7 +17,7 @@ from rnn_jax import (
     learned_carry,
     unroll,
 )
-from rnn_jax.folding import fold, folding_pays
+from rnn_jax.wrappers.fused_projection import fold, folding_pays
 
 T, B, D, C = 6, 3, 5, 4
 READERS = {name: CELLS[name].cell for name in (*FLOWING, "projected", "zoneout")}

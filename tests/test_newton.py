@@ -18,7 +18,7 @@ from rnn_jax import (
     UGRNNCell,
     unroll,
 )
-from rnn_jax.newton import unroll_newton
+from rnn_jax.drivers.newton import unroll_newton
 from rnn_jax.testing.oracle import B, assert_close, assert_same, problem, run, run_back
 
 LENGTHS = np.array([0, 3, 7, 5], np.int32)

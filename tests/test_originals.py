@@ -16,9 +16,9 @@ from image_sets import (
 )
 from tensorflow_datasets.image_classification import EMNIST, KMNIST, FashionMNIST
 
-from rnn_jax.data import load_images
+from rnn_jax.datasets.image_data import load_images
+from rnn_jax.datasets.original_files import reachable
 from rnn_jax.errors import InputError
-from rnn_jax.originals import reachable
 
 pytestmark = pytest.mark.usefixtures("only_loopback")
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rnn_jax.orthonormal import nearly_orthonormal, orthonormal
+from rnn_jax.analysis.gram_schmidt import nearly_orthonormal, orthonormal
 
 
 def graded(spread, count=40, size=50):

@@ -1,4 +1,4 @@
-"""What `import rnn_jax` brings, to a user and to these tests."""
+"""The public names and import of `rnn_jax`, and the shape checks of these tests."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import jaxtyping
 import pytest
 
 import rnn_jax
-from rnn_jax.array_ops import dot
+from rnn_jax.cells.array_ops import dot
 
 AS_A_USER = """
 import sys

@@ -9,8 +9,8 @@ import pytest
 from cells import LinearRNNCell, telling_cell
 
 from rnn_jax import GRUCell
-from rnn_jax.cell import GatedParams
-from rnn_jax.gradient_flow import parameter_gradient_norms, parameter_norms
+from rnn_jax.analysis.gradient_flow import parameter_gradient_norms, parameter_norms
+from rnn_jax.cells.base import GatedParams
 from rnn_jax.testing.oracle import assert_close, problem, run_back
 
 parameter_norms_of = jax.jit(parameter_gradient_norms, static_argnums=0)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rnn_jax import InputError
-from rnn_jax.paths import local_path, printable
+from rnn_jax.files import local_path, printable
 
 
 def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):

@@ -1,7 +1,6 @@
 """predict.py reads each picture that can be read, and says of the others why not."""
 
 import dataclasses
-import sys
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -9,17 +8,16 @@ import numpy as np
 import pytest
 from flax import nnx
 from PIL import Image
+from predict import Config, main
 from test_handwriting import TEST_IMAGES, stroke
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "experiments"))
-from predict import Config, main  # noqa: E402
+from rnn_jax import InputError, load_image_classifier, load_run
+from rnn_jax.datasets.idx import read_idx
+from rnn_jax.models.factory import build_classifier
+from rnn_jax.training.runs.checkpoint import Checkpoints
+from rnn_jax.training.runs.run_dir import RunDir
 
-from rnn_jax import InputError, load_image_classifier, load_run  # noqa: E402
-from rnn_jax.checkpoint import Checkpoints  # noqa: E402
-from rnn_jax.idx import read_idx  # noqa: E402
-from rnn_jax.models.settings import build_classifier  # noqa: E402
-from rnn_jax.rundir import RunDir  # noqa: E402
+ROOT = Path(__file__).parent.parent
 
 SETTINGS = {"cell": "gru", "hidden_size": 8, "input_size": 28, "projection_size": 0}
 SETTINGS |= {"num_classes": 10, "readout": "carry", "seed": 0, "sequence": "rows"}

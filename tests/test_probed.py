@@ -9,9 +9,9 @@ import pytest
 from cells import CELLS, FLOWING, LinearRNNCell
 
 from rnn_jax import InputError, ResetBeforeGRUCell
-from rnn_jax.cell import GatedCell, GatedParams
-from rnn_jax.gradient_flow import adjoint_norms
-from rnn_jax.probed import unroll_probed, zero_probe
+from rnn_jax.analysis.adjoint_probe import unroll_probed, zero_probe
+from rnn_jax.analysis.gradient_flow import adjoint_norms
+from rnn_jax.cells.base import GatedCell, GatedParams
 from rnn_jax.testing.oracle import B, assert_close, loop_back, problem, pull_back
 
 gated_cell = pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from test_mnist_lstm import ROOT
 
 from rnn_jax import InputError, RunError
-from rnn_jax.mesh import start_devices
-from rnn_jax.rendezvous import meet, parse_address
+from rnn_jax.training.devices.rendezvous import meet, parse_address
+from rnn_jax.training.devices.sharding import start_devices
 
 
 @pytest.fixture

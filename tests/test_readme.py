@@ -8,20 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import features
+import flow_report
+import photographs
 import pytest
+import reliability
+import report
+import summarise
 import tyro
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-sys.path.insert(0, str(ROOT / "experiments"))
-
-import features  # noqa: E402
-import flow_report  # noqa: E402
-import photographs  # noqa: E402
-import reliability  # noqa: E402
-import report  # noqa: E402
-import summarise  # noqa: E402
 
 README = (ROOT / "README.md").read_text()
 

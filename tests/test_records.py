@@ -9,10 +9,10 @@ from cut import cut_at, rows
 from test_loop import STEPS, Run, assert_same, examples  # noqa: F401
 
 from rnn_jax import InputError
-from rnn_jax.loop import Loop
-from rnn_jax.metrics import METRICS, PENDING
-from rnn_jax.records import RecordWarning, write_summary
-from rnn_jax.rundir import RunDir, read_json
+from rnn_jax.training.runs.metrics import METRICS, PENDING
+from rnn_jax.training.runs.records import RecordWarning, write_summary
+from rnn_jax.training.runs.run_dir import RunDir, read_json
+from rnn_jax.training.trainer import Loop
 
 SETTINGS = {"cell": "lstm", "steps": STEPS, "experiment": "test"}
 
@@ -182,7 +182,7 @@ def test_an_extension_cut_off_before_its_first_checkpoint_goes_on(lstm, examples
 
 
 def lstm_config(path):
-    from rnn_jax.config import TrainConfig
+    from rnn_jax.training.commands.config import TrainConfig
 
     return TrainConfig(batch_size=8, log_every=5, out_dir=path, resume=True)
 
@@ -205,7 +205,7 @@ def test_a_run_of_another_experiment_is_named(lstm, examples, run):  # noqa: F81
 
 
 def test_a_checkpoint_without_a_seal_of_its_rows_still_resumes(lstm, examples, run, monkeypatch):  # noqa: F811
-    from rnn_jax import metrics
+    from rnn_jax.training.runs import metrics
 
     read = metrics.read_metrics
 

@@ -9,8 +9,8 @@ import pytest
 from rnn_jax import RunError
 from rnn_jax.errors import InputError
 from rnn_jax.files import append_rows
-from rnn_jax.rows import facts, read_rows, resume_rows
-from rnn_jax.rundir import exclusive
+from rnn_jax.training.runs.jsonl import facts, read_rows, resume_rows
+from rnn_jax.training.runs.run_dir import exclusive
 
 ROWS = "rows.jsonl"
 

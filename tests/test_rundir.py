@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rnn_jax import InputError, RunError, locks
-from rnn_jax.rundir import RunDir, claim, exclusive, read_json
+from rnn_jax import InputError, RunError
+from rnn_jax.training.runs import locks
+from rnn_jax.training.runs.run_dir import RunDir, claim, exclusive, read_json
 
 NAMED = Path("named")
 """Any default: the folder that is given is another one."""
@@ -79,7 +80,7 @@ def test_a_folder_in_use_is_refused_by_name_and_passed_over_by_default(tmp_path)
 HOLD = """
 import sys, time
 from pathlib import Path
-from rnn_jax.locks import FolderLock
+from rnn_jax.training.runs.locks import FolderLock
 lock = FolderLock(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)
@@ -102,7 +103,7 @@ def test_the_lock_of_a_process_that_was_killed_is_free(tmp_path):
 RACE = """
 import sys, time
 from pathlib import Path
-from rnn_jax.rundir import claim
+from rnn_jax.training.runs.run_dir import claim
 default = Path(sys.argv[1])
 while time.time() < float(sys.argv[2]):
     pass

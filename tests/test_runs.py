@@ -11,11 +11,11 @@ import pytest
 from flax import nnx
 
 from rnn_jax import InputError, load_run
-from rnn_jax.checkpoint import Checkpoints
-from rnn_jax.mesh import data_mesh, replicated
-from rnn_jax.models.settings import build_classifier
-from rnn_jax.rundir import RunDir
-from rnn_jax.runs import CHECKPOINTS, differences
+from rnn_jax.models.factory import build_classifier
+from rnn_jax.training.devices.sharding import data_mesh, replicated
+from rnn_jax.training.runs.checkpoint import Checkpoints
+from rnn_jax.training.runs.run_dir import RunDir
+from rnn_jax.training.runs.saved_runs import CHECKPOINTS, differences
 
 SETTINGS = {
     "cell": "lstm",

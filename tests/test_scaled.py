@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rnn_jax.scaled import Scaled, add, aligned, log10_norm, power_of_two, rebased
+from rnn_jax.analysis.extended_range import Scaled, add, aligned, log10_norm, power_of_two, rebased
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])

@@ -9,7 +9,6 @@ from cells import telling_cell, telling_driver, telling_length
 from jax.sharding import PartitionSpec as P
 
 from rnn_jax import LSTMCell, unroll
-from rnn_jax.mesh import data_mesh
 from rnn_jax.testing.oracle import (
     DRIVERS,
     B,
@@ -21,6 +20,7 @@ from rnn_jax.testing.oracle import (
     pull_back,
     run_back,
 )
+from rnn_jax.training.devices.sharding import data_mesh
 
 IN, OUT = (P(), P(None, "data"), P("data")), (P("data"), P(None, "data"))
 

@@ -5,7 +5,7 @@ import pytest
 from drawings import flaws
 from matplotlib.patches import Rectangle
 
-from rnn_jax.figures.sheets import DRAWN, REAL, digits_figure
+from rnn_jax.plotting.digit_grid import DRAWN, REAL, digits_figure
 
 
 @pytest.mark.parametrize("each", [1, 12])

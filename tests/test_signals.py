@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from rnn_jax.signals import SIGNALS, interruptible, requests
+from rnn_jax.training.commands.signals import SIGNALS, interruptible, requests
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -77,7 +77,7 @@ def test_a_notice_may_be_repeated_and_a_stop_may_follow_it(number):
 def test_a_request_is_noted_where_standard_error_is_broken():
     code = """
 import os, signal
-from rnn_jax.signals import requests
+from rnn_jax.training.commands.signals import requests
 read, write = os.pipe()
 os.close(read)
 os.dup2(write, 2)
@@ -91,7 +91,7 @@ with requests() as request:
 
 TWICE = """
 import time
-from rnn_jax.signals import interruptible, requests
+from rnn_jax.training.commands.signals import interruptible, requests
 with requests():
     print("ready", flush=True)
     interruptible(time.sleep, 60)

@@ -1,21 +1,20 @@
 """Cosines from sines: what a state carried from window to window is worth, and that it is saved."""
 
 import json
-import sys
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from cut import cut_and_resumed, rows
+from sine_regression import Config, main, streams
+
+from rnn_jax import InputError, load_run
+from rnn_jax.models.factory import build_sequence_model
+from rnn_jax.plotting import time_series
+from rnn_jax.training import trainer
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "experiments"))
-from sine_regression import Config, main, streams  # noqa: E402
-
-from rnn_jax import InputError, load_run, loop  # noqa: E402
-from rnn_jax.figures import signals  # noqa: E402
-from rnn_jax.models.settings import build_sequence_model  # noqa: E402
 
 SMALL = {"hidden_size": 16, "batch_size": 16, "windows": 20, "window": 10, "learning_rate": 0.01}
 BRIEF = SMALL | {"steps": 6, "log_every": 4}
@@ -46,19 +45,19 @@ def test_a_run_writes_what_it_promises_and_can_be_read_back(tmp_path):
 @pytest.mark.parametrize("reset", [False, True])
 def test_the_figure_is_drawn_while_the_network_learns(tmp_path, monkeypatch, reset):
     """And ends up as that of the trained network, which is the same as if nobody had looked."""
-    titles, figure = [], signals.signals_figure
+    titles, figure = [], time_series.signals_figure
 
     def drawn(inputs, targets, outputs, first, window, title):
         titles.append((title, np.asarray(outputs)[:2]))
         return figure(inputs, targets, outputs, first, window, title)
 
-    monkeypatch.setattr(loop, "LIVE_SECONDS", 0)
-    monkeypatch.setattr(signals, "signals_figure", drawn)
+    monkeypatch.setattr(trainer, "LIVE_SECONDS", 0)
+    monkeypatch.setattr(time_series, "signals_figure", drawn)
     flags = BRIEF | {"steps": 6, "log_every": 2, "reset_state": reset}
     watched = main(Config(**flags, out_dir=tmp_path / "watched"))
     assert [title for title, _ in titles[:-1]] == [f"After {n} of 6 steps" for n in (2, 4, 6)]
     np.testing.assert_allclose(titles[-2][1], titles[-1][1], atol=1e-5)
-    monkeypatch.setattr(loop, "LIVE_SECONDS", np.inf)
+    monkeypatch.setattr(trainer, "LIVE_SECONDS", np.inf)
     assert main(Config(**flags, out_dir=tmp_path / "alone"))["test_mse"] == watched["test_mse"]
     assert rows(tmp_path / "alone") == rows(tmp_path / "watched")
 

@@ -9,8 +9,8 @@ import pytest
 from flax import nnx
 
 from rnn_jax import ConvLSTMCell, GRUCell, HiddenCarry, LSTMCell, SequenceModel, learned_carry
-from rnn_jax.models.language import next_character_loss, next_logits, surprise
-from rnn_jax.text import NOTHING
+from rnn_jax.datasets.text import NOTHING
+from rnn_jax.models.char_lm import next_character_loss, next_logits, surprise
 
 B, T, C = 2, 6, 4
 IDS = jax.random.randint(jax.random.key(0), (B, T), 0, C)

@@ -7,7 +7,7 @@ import matplotlib
 import pytest
 from drawings import fake_gates, fake_rows, flaws, png, predictions
 
-from rnn_jax.figures import style, training
+from rnn_jax.plotting import style, training
 
 
 def test_a_long_title_is_broken_and_pushes_the_panels_down():

@@ -11,19 +11,7 @@ import numpy as np
 import pytest
 
 from rnn_jax import InputError
-from rnn_jax.batches import StreamOrder
-from rnn_jax.figures.style import save
-from rnn_jax.figures.text import bits_figure, surprise_figure
-from rnn_jax.models.language import (
-    STRETCH,
-    next_character_loss,
-    next_logits,
-    surprise,
-    write_on,
-)
-from rnn_jax.models.sampling import sample_logits
-from rnn_jax.models.settings import build_sequence_model
-from rnn_jax.text import (
+from rnn_jax.datasets.text import (
     NOTHING,
     bigram_bits,
     encode,
@@ -34,7 +22,19 @@ from rnn_jax.text import (
     unigram_bits,
     windows,
 )
-from rnn_jax.textfile import BLOCK
+from rnn_jax.datasets.text_files import BLOCK
+from rnn_jax.models.char_lm import (
+    STRETCH,
+    next_character_loss,
+    next_logits,
+    surprise,
+    write_on,
+)
+from rnn_jax.models.factory import build_sequence_model
+from rnn_jax.models.sampling import sample_logits
+from rnn_jax.plotting.style import save
+from rnn_jax.plotting.text import bits_figure, surprise_figure
+from rnn_jax.training.batches import StreamOrder
 
 SETTINGS = {"cell": "gru", "hidden_size": 5, "input_size": 4, "output_size": 4, "seed": 0}
 

@@ -11,8 +11,8 @@ import tensorflow_datasets as tfds
 from image_sets import NAMES, assert_holds, flip_bit, pack_idx, register, tiny_arrays
 from tensorflow_datasets.image_classification import EMNIST
 
-from rnn_jax import tfds_images
-from rnn_jax.data import load_images
+from rnn_jax.datasets import tfds_images
+from rnn_jax.datasets.image_data import load_images
 from rnn_jax.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("only_loopback")

@@ -9,14 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import report
+from peers import PEERS, ours
+from peers.problem import GATES, Problem, Unsupported, difference
+from timing import interleave, spread, turn
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-import report  # noqa: E402
-from peers import PEERS, ours  # noqa: E402
-from peers.problem import GATES, Problem, Unsupported, difference  # noqa: E402
-from timing import interleave, spread, turn  # noqa: E402
 
 COLUMNS = """implementation cell pass T B D H dtype median_ms iqr_ms repeats lower_ms compile_ms
 tokens_per_second gflops matmul_gflops roofline_fraction peak_memory_mb max_difference

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnn_jax import GRUCell, InputError, LSTMCell, RNNCell, gate_activations
+from rnn_jax.analysis.time_scales import gate_statistics, half_life, time_constant
 from rnn_jax.initializers import (
     chrono_biases,
     gate_bias,
@@ -15,7 +16,6 @@ from rnn_jax.initializers import (
     orthogonal_recurrence,
     scaled_recurrence,
 )
-from rnn_jax.time_scales import gate_statistics, half_life, time_constant
 
 KEY = jax.random.key(0)
 FIFTY = np.arange(50.0)

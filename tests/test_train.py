@@ -10,12 +10,12 @@ import pytest
 from flax import nnx
 
 from rnn_jax import LSTMCell, RNNCell, SequenceClassifier
-from rnn_jax.batches import BatchOrder
-from rnn_jax.fit import fit
-from rnn_jax.losses import classification_loss, evaluate, read
-from rnn_jax.mesh import data_mesh
 from rnn_jax.numerics import all_finite, clip_by_global_norm
-from rnn_jax.train import init_state, make_gradient, make_predict, make_train_interval
+from rnn_jax.training.batches import BatchOrder
+from rnn_jax.training.devices.sharding import data_mesh
+from rnn_jax.training.intervals import fit
+from rnn_jax.training.losses import classification_loss, evaluate, read
+from rnn_jax.training.step import init_state, make_gradient, make_predict, make_train_interval
 
 CLASSES, N, T, D = 3, 40, 5, 4
 LSTM, RELU = LSTMCell(6), RNNCell(6, "relu")

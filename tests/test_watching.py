@@ -18,8 +18,8 @@ from rnn_jax import (
     unroll_carries,
     zoneout,
 )
+from rnn_jax.analysis.recording import has_activations
 from rnn_jax.testing.oracle import assert_close, problem, run
-from rnn_jax.watching import has_activations
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from rnn_jax import ConvLSTMCell, LSTMCell, MinGRUCell, ResetBeforeGRUCell, learned_carry, unroll
-from rnn_jax.masking import hold
 from rnn_jax.testing.oracle import (
     B,
     T,
@@ -20,6 +19,7 @@ from rnn_jax.testing.oracle import (
     run,
     run_back,
 )
+from rnn_jax.wrappers.masking import hold
 
 pytestmark = pytest.mark.usefixtures("float64")
 

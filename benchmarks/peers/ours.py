@@ -12,12 +12,14 @@ from jax.sharding import PartitionSpec as P
 
 from peers import jax_layer
 from peers.problem import GATES, Prepared, Problem, Sizes, Unsupported
-from rnn_jax import CELLS, GatedCell, losses, mesh, train, unroll
+from rnn_jax import CELLS, GatedCell, unroll
+from rnn_jax.analysis.lyapunov import lyapunov_spectrum
+from rnn_jax.cells.registry import find_cell
+from rnn_jax.drivers.unroll import pick_driver
 from rnn_jax.errors import InputError
-from rnn_jax.lookup import find_cell
-from rnn_jax.lyapunov import lyapunov_spectrum
-from rnn_jax.models.settings import build_classifier
-from rnn_jax.scan import pick_driver
+from rnn_jax.models.factory import build_classifier
+from rnn_jax.training import losses, step
+from rnn_jax.training.devices import sharding
 
 DRIVERS = {
     "plain": {"driver": "plain"},
@@ -49,9 +51,9 @@ def layer(problem: Problem, driver: str, devices: int) -> Prepared:
     if problem.work == "lyapunov":
         run = functools.partial(lyapunov_spectrum, cell)
     if devices > 1:
-        split = mesh.data_mesh(problem.B, devices)
+        split = sharding.data_mesh(problem.B, devices)
         run = _over_devices(run, problem.work, split)
-        params = jax.device_put(params, mesh.replicated(split))
+        params = jax.device_put(params, sharding.replicated(split))
         xs = jax.device_put(xs, NamedSharding(split, P(None, "data")))
     results, call, facts = jax_layer.compiled(run, params, xs)
     if problem.work == "forward":
@@ -105,15 +107,15 @@ def job(sizes: Sizes, driver: str, devices: int):
     settings |= {"projection_size": sizes.hidden_size, "readout": "carry"}
 
     create = functools.partial(build_classifier, settings, driver)
-    split, optimizer = mesh.data_mesh(sizes.batch, devices), optax.adam(sizes.learning_rate)
-    graphdef, state = train.init_state(create, optimizer, split)
-    gradient = train.make_gradient(graphdef, losses.classification_loss)
-    interval = train.make_train_interval(gradient, optimizer, split)
+    split, optimizer = sharding.data_mesh(sizes.batch, devices), optax.adam(sizes.learning_rate)
+    graphdef, state = step.init_state(create, optimizer, split)
+    gradient = step.make_gradient(graphdef, losses.classification_loss)
+    interval = step.make_train_interval(gradient, optimizer, split)
     held = {}
 
     def fit(images, labels, indices):
         if not held:
-            arrays = jax.device_put((images, labels), mesh.replicated(split))
+            arrays = jax.device_put((images, labels), sharding.replicated(split))
             held.update(data=arrays, state=state, steps=len(indices))
         # Fewer steps than at first are padded: the number of steps to take is no constant.
         padded = np.resize(indices, (held["steps"], sizes.batch))

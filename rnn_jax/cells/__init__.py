@@ -2,15 +2,15 @@
 
 from rnn_jax.cells.convolutional import ConvLSTMCell
 from rnn_jax.cells.coupled import CoupledLSTMCell
-from rnn_jax.cells.dynamical import AntisymmetricRNNCell, CoRNNCell
+from rnn_jax.cells.elman import IRNNCell, RNNCell
 from rnn_jax.cells.exponential import SLSTMCell
 from rnn_jax.cells.gru import GRUCell, GRUParams, ResetBeforeGRUCell
 from rnn_jax.cells.linear import LRUCell, MinGRUCell, MinLSTMCell, RGLRUCell
 from rnn_jax.cells.lstm import LSTMCarry, LSTMCell
 from rnn_jax.cells.minimal import MinimalGatedCell, UGRNNCell
+from rnn_jax.cells.ode import AntisymmetricRNNCell, CoRNNCell
 from rnn_jax.cells.peephole import PeepholeLSTMCell
 from rnn_jax.cells.projected import ProjectedLSTMCell
-from rnn_jax.cells.vanilla import IRNNCell, RNNCell
 
 CELLS = {
     "lstm": LSTMCell,

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 from jax.numpy import tanh
 
-from rnn_jax.array_ops import dot, expand
-from rnn_jax.cell import Cell, GatedCell, HiddenCarry
+from rnn_jax.cells.array_ops import dot, expand
+from rnn_jax.cells.base import Cell, GatedCell, HiddenCarry
 from rnn_jax.typing import Array, Float
 
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax.nn import sigmoid, softplus
 from jax.numpy import exp, log, sqrt
 
-from rnn_jax.array_ops import dot, expand
-from rnn_jax.cell import LinearCell
+from rnn_jax.cells.array_ops import dot, expand
+from rnn_jax.cells.base import LinearCell
 from rnn_jax.errors import InputError
 from rnn_jax.initializers import LECUN_NORMAL
 from rnn_jax.typing import Array, Float

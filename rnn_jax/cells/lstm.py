@@ -6,7 +6,7 @@ from typing import NamedTuple
 from jax.nn import sigmoid
 from jax.numpy import tanh
 
-from rnn_jax.cell import GatedCell
+from rnn_jax.cells.base import GatedCell
 from rnn_jax.initializers import gate_bias
 from rnn_jax.typing import Array, Float
 

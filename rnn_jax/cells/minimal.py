@@ -5,7 +5,7 @@ import dataclasses
 from jax.nn import sigmoid
 from jax.numpy import tanh
 
-from rnn_jax.cell import GatedCell, HiddenCarry
+from rnn_jax.cells.base import GatedCell, HiddenCarry
 
 
 @dataclasses.dataclass(frozen=True)

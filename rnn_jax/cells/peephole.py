@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 from jax.numpy import tanh
 
-from rnn_jax.array_ops import expand
+from rnn_jax.cells.array_ops import expand
 from rnn_jax.cells.lstm import LSTMCell
 from rnn_jax.typing import Array, Float
 

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from rnn_jax.cell import GatedCell, GatedParams
 from rnn_jax.cells import GRUCell, GRUParams, LSTMCell, RNNCell
+from rnn_jax.cells.base import GatedCell, GatedParams
 from rnn_jax.errors import InputError
 from rnn_jax.interop.pairs import (
     Pair,

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from rnn_jax.cell import Cell
+from rnn_jax.cells.base import Cell
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Carry, Float
 from rnn_jax.wrappers.base import draws_noise, has_own_start

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnn_jax.cell import Cell, GatedCell, GatedParams
 from rnn_jax.cells import GRUCell, GRUParams, LSTMCell, RNNCell
+from rnn_jax.cells.base import Cell, GatedCell, GatedParams
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float, Params
 

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnn_jax.cell import GatedCell
 from rnn_jax.cells import GRUCell, LSTMCell, RNNCell
+from rnn_jax.cells.base import GatedCell
 from rnn_jax.errors import InputError
 from rnn_jax.interop.pairs import (
     Pair,

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.masking import keep_mask
 from rnn_jax.typing import Array, Float, Int
+from rnn_jax.wrappers.masking import keep_mask
 
 
 def dot_attention(

@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from rnn_jax.cell import Cell
-from rnn_jax.cell_checks import require_cell
+from rnn_jax.cells.base import Cell
+from rnn_jax.cells.checks import require_cell
+from rnn_jax.drivers.unroll import Driver
 from rnn_jax.errors import check_size
-from rnn_jax.layer_checks import check_rngs
+from rnn_jax.layers.checks import check_rngs
+from rnn_jax.layers.rnn import RNN
 from rnn_jax.models.attention import dot_attention
-from rnn_jax.models.settings import from_settings
-from rnn_jax.modules import RNN
-from rnn_jax.scan import Driver
+from rnn_jax.models.factory import from_settings
 from rnn_jax.typing import Array, Carry, Float, Int
 
 NOTHING = -1

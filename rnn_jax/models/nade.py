@@ -6,7 +6,7 @@ from flax import nnx
 from jax.nn.initializers import lecun_normal
 
 from rnn_jax.errors import check_size
-from rnn_jax.layer_checks import check_rngs
+from rnn_jax.layers.checks import check_rngs
 from rnn_jax.models.sampling import sample_logits
 from rnn_jax.typing import Array, Float, Int, Key
 

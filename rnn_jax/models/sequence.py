@@ -6,19 +6,19 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from rnn_jax.array_ops import dot
-from rnn_jax.cell import Cell, GatedCell
-from rnn_jax.cell_checks import require_cell
+from rnn_jax.analysis.recording import gate_activations
+from rnn_jax.cells.array_ops import dot
+from rnn_jax.cells.base import Cell, GatedCell
+from rnn_jax.cells.checks import require_cell
+from rnn_jax.drivers.arguments import as_sequence
+from rnn_jax.drivers.unroll import unroll
 from rnn_jax.errors import InputError, check_size
-from rnn_jax.folding import fold as folded
-from rnn_jax.folding import folding_pays
-from rnn_jax.inputs import as_sequence
-from rnn_jax.layer_checks import check_rngs
-from rnn_jax.masking import hold
-from rnn_jax.modules import RNN
-from rnn_jax.scan import unroll
+from rnn_jax.layers.checks import check_rngs
+from rnn_jax.layers.rnn import RNN
 from rnn_jax.typing import Array, Bool, Carry, Float, Int, Key
-from rnn_jax.watching import gate_activations
+from rnn_jax.wrappers.fused_projection import fold as folded
+from rnn_jax.wrappers.fused_projection import folding_pays
+from rnn_jax.wrappers.masking import hold
 
 
 class SequenceClassifier(nnx.Module):
@@ -36,7 +36,8 @@ class SequenceClassifier(nnx.Module):
         They are equal up to rounding if every sequence has a step that counts. If none counts,
         "carry" reads the carry that the sequence starts from.
       fold: let the input layer and the cell's input weights be multiplied with each other where
-        that saves work; parameters and gradients are the same, see `rnn_jax.folding`.
+        that saves work; parameters and gradients are the same, see
+        `rnn_jax.wrappers.fused_projection`.
       rngs: the source of the parameters' keys, e.g. `nnx.Rngs(0)`.
       options: init, dtype and driver, as in `RNN`.
 

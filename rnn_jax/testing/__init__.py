@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import jax
 
-from rnn_jax.cell import Cell
+from rnn_jax.cells.base import Cell
 from rnn_jax.errors import InputError, check_size
 from rnn_jax.testing import ragged, running, values
 from rnn_jax.testing.case import Case, Claims

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnn_jax.cell import Cell
+from rnn_jax.cells.base import Cell
 from rnn_jax.testing.oracle import D, ensure, problem, run, run_back
 
 

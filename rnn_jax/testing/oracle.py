@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnn_jax.cell import Cell, GatedCell
+from rnn_jax.cells.base import Cell, GatedCell
+from rnn_jax.drivers.unroll import unroll
 from rnn_jax.numerics import named
-from rnn_jax.scan import unroll
 from rnn_jax.typing import Array, Carry, Params
 
 T, B, D = 7, 4, 2

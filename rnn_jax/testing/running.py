@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rnn_jax.drivers.unroll import unroll
 from rnn_jax.numerics import named
-from rnn_jax.scan import unroll
 from rnn_jax.testing.case import Claims, as_type, assert_types, made_anew, told, zeros_like
 from rnn_jax.testing.oracle import (
     DRIVERS,
@@ -119,7 +119,7 @@ def an_equal_cell_and_new_values_compile_nothing(case):
 
 @CLAIMS.add
 def bfloat16_weights_give_float32_values_close_to_the_exact_ones(case):
-    """Multiply with `rnn_jax.array_ops.dot`; name the dtype of every constant."""
+    """Multiply with `rnn_jax.cells.array_ops.dot`; name the dtype of every constant."""
     params, xs, carry, _ = case.problem(steps=FEW)
     narrow = as_type(jnp.bfloat16, params)
     exact = loop(case.cell, as_type(np.float64, narrow), xs, carry)
@@ -130,7 +130,7 @@ def bfloat16_weights_give_float32_values_close_to_the_exact_ones(case):
 
 @CLAIMS.add
 def bfloat16_throughout_still_carries_float32(case):
-    """`rnn_jax.array_ops.dot` sums in float32 or wider; a carry keeps its dtype."""
+    """`rnn_jax.cells.array_ops.dot` sums in float32 or wider; a carry keeps its dtype."""
     params, xs, carry, _ = case.problem(dtype=jnp.bfloat16)
     unrolled = partial(unroll, case.cell, **DRIVERS[case.driver])
     assert_types(jnp.float32, jax.eval_shape(unrolled, params, xs, carry), "the result")

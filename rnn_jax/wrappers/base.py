@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.cell import Cell, GatedCell
+from rnn_jax.cells.base import Cell, GatedCell
 from rnn_jax.typing import Array
 
 

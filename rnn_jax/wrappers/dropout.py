@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import jax
 
-from rnn_jax.array_ops import expand
-from rnn_jax.cell import Cell, GatedCell
-from rnn_jax.cell_checks import has_param, require_cell
+from rnn_jax.cells.array_ops import expand
+from rnn_jax.cells.base import Cell, GatedCell
+from rnn_jax.cells.checks import has_param, require_cell
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float, Key, Params
 from rnn_jax.wrappers.base import (

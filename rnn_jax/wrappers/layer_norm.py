@@ -5,9 +5,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax.lax import rsqrt
 
-from rnn_jax.array_ops import expand
-from rnn_jax.cell import GatedCell
-from rnn_jax.cell_checks import require_cell
+from rnn_jax.cells.array_ops import expand
+from rnn_jax.cells.base import GatedCell
+from rnn_jax.cells.checks import require_cell
 from rnn_jax.typing import Array, Float, Params
 from rnn_jax.wrappers.base import GatedWrapper, on_first_leaf
 

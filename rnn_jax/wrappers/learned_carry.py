@@ -5,8 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.cell import Cell
-from rnn_jax.cell_checks import require_cell
+from rnn_jax.cells.base import Cell
+from rnn_jax.cells.checks import require_cell
 from rnn_jax.typing import Carry, Params
 from rnn_jax.wrappers.base import GatedWrapper, Wrapper, wrapper_for
 

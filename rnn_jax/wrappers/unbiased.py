@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from rnn_jax.cell import GatedCell
-from rnn_jax.cell_checks import has_param, require_cell
+from rnn_jax.cells.base import GatedCell
+from rnn_jax.cells.checks import has_param, require_cell
 from rnn_jax.errors import InputError
 from rnn_jax.wrappers.base import GatedWrapper
 

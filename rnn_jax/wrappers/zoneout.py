@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import jax
 
-from rnn_jax.cell import Cell
-from rnn_jax.cell_checks import require_cell
+from rnn_jax.cells.base import Cell
+from rnn_jax.cells.checks import require_cell
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Carry, Float, Inputs
 from rnn_jax.wrappers.base import GatedWrapper, Wrapper, first_leaf, wrapper_for

@@ -1,0 +1,46 @@
+"""How the lines of the gradient-flow figures look."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from flow_report import Line
+from matplotlib.axes import Axes
+
+from rnn_jax.plotting import style
+
+DASHES = ("-", (0, (5, 1.5)), (0, (7, 1.5, 1.5, 1.5)), (0, (2.5, 1)), (0, (6, 1, 1, 1, 1, 1)))
+MARKERS = ("o", "s", "^", "D", "v")
+
+
+class Looks:
+    """How each line looks: a colour for its cell, dashes for how that was initialised."""
+
+    def __init__(self, drawn: Sequence[Line]):
+        cells = list(dict.fromkeys(line.cell for line in drawn))
+        own = {cell: [line.name for line in drawn if line.cell == cell] for cell in cells}
+        palette = {"rnn": style.VERMILLION, "lstm": style.BLUE, "gru": style.GREEN}
+        spare = [style.PURPLE, style.INK, style.MUTED]
+        others = [cell for cell in cells if cell not in palette]
+        palette |= {cell: spare[i % len(spare)] for i, cell in enumerate(others)}
+        self._palette = palette
+        places = {line.name: own[line.cell].index(line.name) % len(DASHES) for line in drawn}
+        self._dashes = {name: DASHES[place] for name, place in places.items()}
+        self._markers = {name: MARKERS[place] for name, place in places.items()}
+
+    def color(self, line: Line) -> str:
+        """The colour of its cell."""
+        return self._palette[line.cell]
+
+    def of(self, line: Line) -> dict:
+        """Colour and dashes, as `Axes.plot` takes them."""
+        return {"color": self.color(line), "ls": self._dashes[line.name]}
+
+    def points(self, line: Line) -> dict:
+        """Colour, marker and its size."""
+        return {"color": self.color(line), "marker": self._markers[line.name], "ms": 5}
+
+
+def band(axes: Axes, xs: Sequence[float], seeds: Sequence[np.ndarray], color: str) -> None:
+    """A pale band from the least to the greatest of what the seeds have at each x."""
+    low, high = ([find(values) for values in seeds] for find in (np.min, np.max))
+    axes.fill_between(xs, low, high, color=color, alpha=0.15, lw=0)

@@ -1,0 +1,50 @@
+"""The public names of rnn_jax, for type checkers, for editors and for `rnn_jax/__init__.py`."""
+
+from .analysis.recording import gate_activations as gate_activations
+from .analysis.recording import unroll_carries as unroll_carries
+from .cells import CELLS as CELLS
+from .cells.base import Cell as Cell
+from .cells.base import GatedCell as GatedCell
+from .cells.base import GatedParams as GatedParams
+from .cells.base import HiddenCarry as HiddenCarry
+from .cells.base import LinearCell as LinearCell
+from .cells.base import LinearParams as LinearParams
+from .cells.convolutional import ConvLSTMCell as ConvLSTMCell
+from .cells.coupled import CoupledLSTMCell as CoupledLSTMCell
+from .cells.elman import IRNNCell as IRNNCell
+from .cells.elman import RNNCell as RNNCell
+from .cells.exponential import SLSTMCell as SLSTMCell
+from .cells.gru import GRUCell as GRUCell
+from .cells.gru import GRUParams as GRUParams
+from .cells.gru import ResetBeforeGRUCell as ResetBeforeGRUCell
+from .cells.linear import LRUCell as LRUCell
+from .cells.linear import MinGRUCell as MinGRUCell
+from .cells.linear import MinLSTMCell as MinLSTMCell
+from .cells.linear import RGLRUCell as RGLRUCell
+from .cells.lstm import LSTMCarry as LSTMCarry
+from .cells.lstm import LSTMCell as LSTMCell
+from .cells.minimal import MinimalGatedCell as MinimalGatedCell
+from .cells.minimal import UGRNNCell as UGRNNCell
+from .cells.ode import AntisymmetricRNNCell as AntisymmetricRNNCell
+from .cells.ode import CoRNNCell as CoRNNCell
+from .cells.peephole import PeepholeLSTMCell as PeepholeLSTMCell
+from .cells.projected import ProjectedLSTMCell as ProjectedLSTMCell
+from .drivers.unroll import pick_driver as pick_driver
+from .drivers.unroll import unroll as unroll
+from .errors import InputError as InputError
+from .errors import RunError as RunError
+from .layers.rnn import RNN as RNN
+from .layers.rnn import Bidirectional as Bidirectional
+from .layers.rnn import Stacked as Stacked
+from .models.sequence import SequenceClassifier as SequenceClassifier
+from .models.sequence import SequenceModel as SequenceModel
+from .training.runs.digit_reader import load_image_classifier as load_image_classifier
+from .training.runs.saved_runs import load_run as load_run
+from .wrappers.dropout import drop_connect as drop_connect
+from .wrappers.dropout import dropout as dropout
+from .wrappers.layer_norm import layer_norm as layer_norm
+from .wrappers.learned_carry import learned_carry as learned_carry
+from .wrappers.unbiased import unbiased as unbiased
+from .wrappers.zoneout import zoneout as zoneout
+
+__version__: str

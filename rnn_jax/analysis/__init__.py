@@ -1,0 +1,1 @@
+"""Analysis of cells: gradient flow, Jacobians, Lyapunov exponents, time scales, recordings."""

@@ -1,0 +1,99 @@
+"""What goes on inside a cell as it runs: every carry, and the values of the gates."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rnn_jax.cells.base import Cell, GatedCell
+from rnn_jax.cells.checks import require_cell
+from rnn_jax.drivers.arguments import prepare
+from rnn_jax.drivers.auto_axes import scan
+from rnn_jax.drivers.unroll import unroll
+from rnn_jax.errors import InputError
+from rnn_jax.typing import Array, Carry, Float, Params
+from rnn_jax.wrappers.base import GatedWrapper, Wrapper, wrapper_for
+
+
+def unroll_carries(
+    cell: Cell, params: Params, xs: Float[Array, "T ... D"], carry: Carry | None = None, **options
+) -> Carry:
+    """The carry after each step, fields [T, ..., H]; zeros where a step does not count.
+
+    `options` are those of `unroll`, drivers included; so are the errors.
+    """
+    require_cell("unroll_carries", cell, has_params=True)
+    outward = wrapper_for(cell, _CarryOut, _GatedCarryOut)(cell)
+    last, joined = unroll(outward, params, xs, carry, **options)
+    fields, structure = jax.tree.flatten(last)
+    return structure.unflatten(jnp.split(joined, len(fields), axis=-1))
+
+
+class _CarryOut(Wrapper):
+    """A cell whose output is its whole carry, field beside field."""
+
+    def step(self, params, carry, x):
+        carry, _ = self.inner.step(params, carry, x)
+        return carry, jnp.concatenate(jax.tree.leaves(carry), axis=-1)
+
+
+class _GatedCarryOut(GatedWrapper):
+    """`_CarryOut` for a gated cell."""
+
+    def readout(self, params, carry):
+        return jnp.concatenate(jax.tree.leaves(carry), axis=-1)
+
+
+def gate_activations(
+    cell: GatedCell,
+    params: Params,
+    xs: Float[Array, "T ... D"],
+    carry: Carry | None = None,
+    **options,
+) -> dict[str, Float[Array, "T ... H"]]:
+    """The value of each gate of `cell` at each step, by name; zero where a step does not count.
+
+    `options` are those of `unroll` but for how it is run: lengths, mask, resets, reverse, key.
+
+    Raises:
+      InputError: as `unroll`; a cell that has no gates or does not tell their values.
+    """
+    require_cell("gate_activations", cell, has_params=True)
+    if not isinstance(cell, GatedCell):
+        raise InputError(f"{type(cell).__name__} is not a GatedCell: it has no gates to watch.")
+    run = prepare(cell, params, xs, carry, **options)
+    _, joined = run.finish(*_activations(run.cell, run.params, run.carry, run.xs))
+    return dict(zip(cell.gates, jnp.split(joined, len(cell.gates), axis=-1), strict=True))
+
+
+@partial(jax.jit, static_argnames="cell")
+def _activations(cell, params, carry, xs):
+    """The final carry, and the values of all gates of each step side by side."""
+
+    def step(carry, x):
+        x_gates, h_gates = cell.project(params, x), cell.mix(params, carry)
+        values = cell.activations(params, carry, x_gates, h_gates)
+        after = cell.update(params, carry, x_gates, h_gates)
+        return after, jnp.concatenate(values, axis=-1)
+
+    return scan(step, carry, xs)
+
+
+def has_activations(cell: Cell) -> bool:
+    """Whether the cell, or the one that it is wrapped around, tells the values of its gates."""
+    if isinstance(cell, Wrapper):
+        return has_activations(cell.inner)
+    return isinstance(cell, GatedCell) and type(cell).activations is not GatedCell.activations
+
+
+def open_and_shut(cell: GatedCell, values: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
+    """The gates of `gate_activations` whose values are all in 0 to 1, by what they do: keep (f)."""
+    roles = {cell.keep_gate: "keep", cell.write_gate: "write", "o": "read", "r": "reset"}
+    return {
+        f"{roles[name]} ({name})" if name in roles else name: value
+        for name, value in values.items()
+        if np.size(value) and np.min(value) >= 0 and np.max(value) <= 1
+    }

@@ -1,0 +1,245 @@
+"""The contracts: what a recurrent cell is.
+
+A cell is a frozen dataclass of pure functions. It holds sizes and options, never arrays, so it is
+hashable and static under `jax.jit`; its parameters and its carry are pytrees with named fields.
+"""
+
+import dataclasses
+import inspect
+from typing import ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.cells.array_ops import dot, expand, widest
+from rnn_jax.errors import InputError, check_hashable, check_size
+from rnn_jax.initializers import LECUN_NORMAL, check_key, orthogonal_per_gate, per_gate
+from rnn_jax.typing import Array, Carry, Float, Inexact, Inputs, Key, Params
+
+
+class HiddenCarry(NamedTuple):
+    """The carry of a cell whose only memory is its output."""
+
+    h: Float[Array, "... H"]
+
+
+class GatedParams(NamedTuple):
+    """Weights of a gated cell, the gates side by side in the order of `cell.gates`."""
+
+    w_x: Float[Array, "D G*H"]
+    w_h: Float[Array, "H G*H"]
+    b: Float[Array, " G*H"]
+
+
+class LinearParams(NamedTuple):
+    """Weights of a linear cell: what the input says to the gates, and nothing else."""
+
+    w_x: Float[Array, "D G*H"]
+    b: Float[Array, " G*H"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """Any recurrence at all: subclasses give `init`, `initial_carry` and `step`.
+
+    Attributes:
+      hidden_size: H, the width of every field of the carry.
+      spatial_axes: how many axes of the batch shape, the last ones, are places of one example: 0,
+        or 2 for a cell that convolves pictures [..., height, width, D].
+      keep_gate: the gate that multiplies the past, where there is one: "f" of an LSTM.
+      write_gate: the gate that multiplies what is new, where that is another one: "i" of an LSTM.
+      elementwise: fields of the parameters with two or more axes that enter no matrix product.
+
+    Raises:
+      InputError: a size that is not a positive whole number.
+    """
+
+    hidden_size: int
+    spatial_axes: ClassVar[int] = 0
+    keep_gate: ClassVar[str | None] = None
+    write_gate: ClassVar[str | None] = None
+    elementwise: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        for name in cls.__annotations__:
+            if any(inspect.isfunction(vars(base).get(name)) for base in cls.__mro__[1:]):
+                raise InputError(
+                    f"the field {name} of {cls.__name__} hides the method {name} of cells; "
+                    "rename the field."
+                )
+
+    def __post_init__(self):
+        check_size("hidden_size", self.hidden_size)
+        for field in dataclasses.fields(self):
+            check_hashable(type(self).__name__, field.name, getattr(self, field.name))
+
+    def init(self, key: Key[Array, ""], input_size: int) -> Params:
+        """Draw parameters for inputs [..., D] with D = `input_size`."""
+        raise NotImplementedError
+
+    def initial_carry(self, batch_shape: tuple[int, ...] = (), dtype=jnp.float32) -> Carry:
+        """The carry before the first step, every field [*batch_shape, H]."""
+        raise NotImplementedError
+
+    def step(self, params: Params, carry: Carry, x: Inputs) -> tuple[Carry, Float[Array, "... O"]]:
+        """One time step: `(carry, x) -> (carry, y)`."""
+        raise NotImplementedError
+
+    @property
+    def output_size(self) -> int:
+        """O, the width of the outputs: H if not said otherwise."""
+        return self.hidden_size
+
+    def input_size(self, params: Params) -> int | None:
+        """The D these parameters were made for, or None where the cell does not say."""
+        return None
+
+    def start(self, params: Params, batch_shape: tuple[int, ...] = (), dtype=jnp.float32) -> Carry:
+        """The carry a sequence starts from: `initial_carry`, unless the parameters hold another."""
+        return self.initial_carry(batch_shape, dtype)
+
+    def cast_matrices(self, params: Params, dtype) -> Params:
+        """The parameters with the matrices of products in `dtype`, all others as they are.
+
+        Matrices are the leaves with two or more axes whose field is not in `elementwise`.
+        """
+
+        def cast(path, leaf):
+            field = getattr(path[-1], "name", None) or getattr(path[-1], "key", None)
+            return leaf if leaf.ndim < 2 or field in self.elementwise else leaf.astype(dtype)
+
+        return jax.tree_util.tree_map_with_path(cast, params)
+
+    def sampled(
+        self, params: Params, xs: Inputs, key: Key[Array, ""] | None
+    ) -> tuple["Cell", Params, Inputs]:
+        """Cell, parameters and inputs of one run, with all that is random drawn from `key`.
+
+        A cell in which nothing is random returns what it was given; without a key every cell is
+        deterministic.
+        """
+        return self, params, xs
+
+
+class GatedCell(Cell):
+    """A cell in three parts, so that one driver can make every such cell fast.
+
+    A new cell names its `gates` and writes `update`; all else has a default that can be replaced.
+    Gates are stored side by side: w_x [D, G*H], w_h [H, G*H], b [G*H].
+    """
+
+    gates: ClassVar[tuple[str, ...]]
+    carry_type: ClassVar[type[NamedTuple]] = HiddenCarry
+    linear: ClassVar[bool] = False
+
+    def init(self, key: Key[Array, ""], input_size: int) -> GatedParams:
+        """Input weights LeCun normal, recurrent weights orthogonal, both gate by gate; b = 0."""
+        check_size("input_size", input_size)
+        check_key(key)
+        key_x, key_h = jax.random.split(key)
+        size, count = self.hidden_size, len(self.gates)
+        return GatedParams(
+            w_x=per_gate(LECUN_NORMAL, key_x, input_size, size, count),
+            w_h=orthogonal_per_gate(key_h, size, count),
+            b=jnp.zeros(count * size, jnp.float32),
+        )
+
+    def initial_carry(self, batch_shape: tuple[int, ...] = (), dtype=jnp.float32) -> Carry:
+        """Zeros [*batch_shape, H] in every field of `carry_type`."""
+        shape = *batch_shape, self.hidden_size
+        # An array for each field: a buffer that appears twice cannot be donated.
+        return self.carry_type(*(jnp.zeros(shape, dtype) for _ in self.carry_type._fields))
+
+    def input_size(self, params: Params) -> int:
+        """The number of rows of w_x."""
+        return params.w_x.shape[-2]
+
+    def project(self, params: Params, xs: Float[Array, "... D"]) -> Float[Array, "... GH"]:
+        """What the input says to the gates: affine in xs, no past needed, many steps at once."""
+        gates = dot(xs, params.w_x)
+        return gates + expand(params.b, gates)
+
+    def mix(self, params: Params, carry: Carry) -> Float[Array, "... GH"]:
+        """What the past says to the gates. Affine in the carry; the only matmul inside the loop."""
+        return dot(carry.h, params.w_h)
+
+    def update(
+        self,
+        params: Params,
+        carry: Carry,
+        x_gates: Float[Array, "... GH"],
+        h_gates: Float[Array, "... GH"],
+    ) -> Carry:
+        """The mathematics of the cell, elementwise; no weight matrix in here."""
+        raise NotImplementedError
+
+    def readout(self, params: Params, carry: Carry) -> Float[Array, "... O"]:
+        """The output y of a step: the hidden state."""
+        return carry.h
+
+    def step(self, params: Params, carry: Carry, x: Inputs) -> tuple[Carry, Float[Array, "... O"]]:
+        """One time step, put together from project, mix, update and readout."""
+        carry = self.update(params, carry, self.project(params, x), self.mix(params, carry))
+        return carry, self.readout(params, carry)
+
+    def activations(
+        self,
+        params: Params,
+        carry: Carry,
+        x_gates: Float[Array, "... GH"],
+        h_gates: Float[Array, "... GH"],
+    ) -> tuple[Float[Array, "... H"], ...]:
+        """The values of the gates, in the order of `gates`: what is watched as the cell runs."""
+        raise InputError(
+            f"{type(self).__name__} has no `activations`; write one that returns the values of "
+            f"the gates {self.gates} to watch them."
+        )
+
+    def split(self, gates: Float[Array, "... GH"]) -> list[Float[Array, "... H"]]:
+        """The blocks of a fused array, one for each gate."""
+        return jnp.split(gates, len(self.gates), axis=-1)
+
+
+class LinearCell(GatedCell):
+    """A gated cell that is linear in its past, h' = a h + b, so that time can run in parallel.
+
+    a and b, elementwise, come from the input alone: there is nothing to mix and no recurrent
+    matrix. A new cell names its `gates` and writes `coefficients`.
+    """
+
+    linear = True
+
+    def init(self, key: Key[Array, ""], input_size: int) -> LinearParams:
+        """Input weights LeCun normal, gate by gate; b = 0."""
+        check_size("input_size", input_size)
+        check_key(key)
+        size, count = self.hidden_size, len(self.gates)
+        w_x = per_gate(LECUN_NORMAL, key, input_size, size, count)
+        return LinearParams(w_x, jnp.zeros(count * size, jnp.float32))
+
+    def coefficients(
+        self, params: Params, x_gates: Float[Array, "... GH"]
+    ) -> tuple[Inexact[Array, "... H"], Inexact[Array, "... H"]]:
+        """a and b, each [..., H], or a [H] where it is the same at every step."""
+        raise NotImplementedError
+
+    def state(self, carry: Carry) -> Inexact[Array, "... H"]:
+        """The carry as the one array that moves linearly: h. It may be complex."""
+        return carry.h
+
+    def carry(self, state: Inexact[Array, "... H"]) -> Carry:
+        """The carry, real in every field, that holds `state`."""
+        return HiddenCarry(state)
+
+    def mix(self, params, carry):
+        """Nothing, [..., 0]: the past says nothing to the gates."""
+        return jax.tree.leaves(carry)[0][..., :0]
+
+    def update(self, params, carry, x_gates, h_gates):
+        """The equation above."""
+        a, b = self.coefficients(params, x_gates)
+        state = self.state(carry)
+        dtype = widest(a.dtype, b.dtype, state.dtype)
+        a, b, state = expand(a.astype(dtype), state), b.astype(dtype), state.astype(dtype)
+        return self.carry(a * state + b)

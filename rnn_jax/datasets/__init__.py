@@ -1,0 +1,1 @@
+"""Data sets: images, text, photographs of digits, and synthetic memory tasks."""

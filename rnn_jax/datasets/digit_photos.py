@@ -1,0 +1,88 @@
+"""Pictures of single digits from files, made into the 28 x 28 images that MNIST consists of."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from rnn_jax.datasets import image_files
+from rnn_jax.datasets.background import extract_ink
+from rnn_jax.datasets.digits import SIZE, center_of_mass, find_digit, to_mnist
+from rnn_jax.datasets.idx import is_idx, read_idx
+from rnn_jax.errors import InputError
+from rnn_jax.files import local_path
+
+INK_RANGE = 0.03, 0.31
+"""Mean gray value of an image of MNIST, from 0 to 1: 99.9 % of the training images lie within."""
+
+
+def read_images(path: str | Path) -> UInt8[np.ndarray, "N 28 28"]:
+    """Return the images in a file, ink 255 on 0: all of an IDX file, or the digit of a picture.
+
+    A picture is turned upright by its EXIF orientation. Its background is removed, be it light or
+    dark, colored or unevenly lit. The digit is found, its contrast stretched, and it is scaled into
+    a box of 20 x 20 and centered by mass, as MNIST was made. Images that are like MNIST's already
+    (28 x 28, black ground, centered) are returned as they are, inverted if the ground is white. Of
+    a file with several frames, the first is read.
+
+    Raises:
+      InputError: there is no such file, it is no image file that can be read, or shows no digit.
+    """
+    path = local_path(path)
+    image_files.check_file(path)
+    if not is_idx(path):
+        return _normalize(image_files.decode(path), str(path))[None]
+    images = read_idx(path)
+    if images.ndim != 3 or not images.size:
+        raise InputError(
+            f"{path} must hold images [N, rows, columns], got shape {list(images.shape)}."
+        )
+    if images.shape[1:] == (SIZE, SIZE):
+        black, white = (np.mean(_edges(images) == ground) for ground in (0, 255))
+        if black > 0.5:
+            return images
+        if white > 0.5:
+            return 255 - images
+    pixels = images.astype(np.float32)[..., None] / 255
+    return np.stack([_normalize(each, f"{path}[{k}]") for k, each in enumerate(pixels)])
+
+
+def departure(image: UInt8[np.ndarray, "28 28"]) -> str | None:
+    """Return in words how an image differs from those of MNIST, or None where it does not."""
+    ink = image.mean() / 255
+    if INK_RANGE[0] <= ink <= INK_RANGE[1]:
+        return None
+    bounds = "{:.0%} to {:.0%}".format(*INK_RANGE)
+    return f"{ink:.0%} of the image is ink, in MNIST it is {bounds}"
+
+
+def _normalize(pixels, name):
+    if (image := _as_it_is(pixels)) is not None:
+        return image
+    digit = find_digit(extract_ink(pixels))
+    if digit is None:
+        raise InputError(f"no digit found in {name}; give a picture of a single digit.")
+    return to_mnist(digit)
+
+
+def _as_it_is(pixels):
+    """Return the image if it is like MNIST's in size, ground, contrast and place."""
+    if pixels.shape != (SIZE, SIZE, 1):
+        return None
+    image = np.round(255 * pixels[..., 0]).astype(np.uint8)
+    ground = _edges(image[None])[0]
+    if ground not in (0, 255):
+        return None
+    image = 255 - image if ground else image
+    if image.max() < 240:
+        return None
+    rows, columns = (np.flatnonzero(image.max(axis) > 127) for axis in (1, 0))
+    longest = max(np.ptp(rows), np.ptp(columns)) + 1
+    off = np.abs(np.subtract(center_of_mass(image), SIZE / 2)).max()
+    return image if 14 <= longest <= 24 and off <= 4 else None
+
+
+def _edges(images):
+    """Return the median gray value along the edges of each image."""
+    sides = images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]
+    return np.median(np.concatenate(sides, -1), -1)

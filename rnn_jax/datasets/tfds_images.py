@@ -1,0 +1,249 @@
+"""How TFDS prepares and reads images without TensorFlow.
+
+Apart from `data.py` because importing TFDS is slow: only a data set that is not cached needs it.
+"""
+
+import contextlib
+import difflib
+import functools
+import io
+import logging
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from rnn_jax.datasets.idx import read_idx
+from rnn_jax.datasets.original_files import missing_files, reachable
+from rnn_jax.errors import InputError
+
+_CHUNK = 10_000
+
+
+def prepare(name: str, root: Path, spare: Path, bundled: Path | None) -> tuple[Path, str | None]:
+    """Let TFDS prepare a data set as array_record; its folder appears only when it is complete.
+
+    Args:
+      name: what TFDS calls it, `mnist` or `emnist/letters`.
+      root: TFDS's data folder.
+      spare: the data folder to use if `root` holds the set in a form only TensorFlow reads.
+      bundled: a folder with the original files, which then need no download; or None.
+
+    Returns:
+      The prepared folder, and a phrase on its origin, or None if it was there already.
+
+    Raises:
+      InputError: as `data.load_images`.
+    """
+    builder = _builder(name, root, spare)
+    _num_classes(builder.info.features, name)
+    folder = Path(builder.data_dir)
+    if folder.exists():
+        return folder, None
+    manual = bundled or Path(builder.data_dir_root) / "downloads" / "manual"
+    missing = missing_files(builder.url_infos or {}, manual)
+    if missing and not reachable(missing[0]):
+        also = "" if name == "mnist" else ", or use mnist, which needs no download"
+        raise InputError(
+            f"{name} is not prepared as array_record in {root}, its originals are not all in "
+            f"{manual}, and {urlsplit(missing[0]).hostname} cannot be reached; pass a folder that "
+            f"holds it prepared with --data-dir, or connect to the network once{also}."
+        )
+    config = tfds.download.DownloadConfig(manual_dir=str(manual), try_download_gcs=False)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(spare / f".{name.replace('/', '-')}-{folder.name}.lock", folder):
+            if folder.exists():  # Prepared by another process in the meantime.
+                return folder, None
+            for left_over in folder.parent.glob(f"incomplete.*_{folder.name}"):
+                shutil.rmtree(left_over, ignore_errors=True)
+            print(f"preparing {name} in {folder}; this happens once.", file=sys.stderr)
+            with _quiet():
+                builder.download_and_prepare(download_config=config, file_format="array_record")
+    except ImportError as error:
+        raise _lacking(name, error) from error
+    except InputError:
+        raise
+    except Exception as error:  # On a full disk it depends on the writer which one.
+        # If the folder stands there now, a process that takes no lock was faster.
+        if not _is_readable(folder):
+            raise InputError(
+                f"{name} could not be prepared in {folder} ({_reason(error)}); see that the folder "
+                "can be written and the network is up, or pass another one with --data-dir."
+            ) from error
+    origin = f"{'bundled ' if bundled else ''}originals in {manual}"
+    return folder, f"{'downloaded originals' if missing else origin}, prepared by TFDS in {folder}"
+
+
+@contextlib.contextmanager
+def _locked(path: Path, folder: Path) -> Iterator[None]:
+    """Hold a lock that the system releases when the process ends, where files can be locked."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(open(path, "w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"waiting for another process to prepare {folder}", file=sys.stderr)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _builder(name: str, root: Path, spare: Path):
+    """TFDS's builder of the data set, in `root` unless only TensorFlow can read what is there."""
+    try:
+        with _quiet():
+            make_builder = _builder_maker(name)
+            builder = make_builder(data_dir=str(spare))
+            in_root = root / builder.info.full_name
+            if _is_readable(in_root) or not in_root.exists():
+                builder = make_builder(data_dir=str(root))
+    except ImportError as error:
+        raise _lacking(name, error) from error
+    return builder
+
+
+def _is_readable(folder: Path) -> bool:
+    return any(folder.glob("*.array_record*"))
+
+
+def _lacking(name: str, error: ImportError) -> InputError:
+    return InputError(
+        f"TFDS cannot prepare {name} here ({_reason(error)}); prepare it as array_record on a "
+        "machine that has what it needs, and pass that data folder with --data-dir."
+    )
+
+
+def read(folder: Path) -> dict:
+    """Read a prepared data set whole: the fields of `data.ImageData` up to `num_classes`.
+
+    Raises:
+      InputError: a file is damaged, a split is missing, or it has no 28 x 28 images with labels.
+    """
+    try:
+        with _quiet():
+            builder = tfds.builder_from_directory(folder)
+    except Exception as error:
+        raise _damaged(folder / "dataset_info.json", folder, error) from error
+    splits = builder.info.splits
+    fields = {"num_classes": _num_classes(builder.info.features, folder)}
+    for split in ("train", "test"):
+        if split not in splits:
+            raise InputError(
+                f"{folder} has no {split} split, only {', '.join(splits)}; "
+                "train and test are both needed: choose another data set."
+            )
+        try:
+            with _quiet():
+                images, labels = _read_records(builder.as_data_source(split))
+        except Exception as error:
+            raise _damaged(", ".join(map(str, splits[split].filepaths)), folder, error) from error
+        fields |= {f"{split}_images": images, f"{split}_labels": labels}
+    return fields
+
+
+def _read_records(records) -> tuple[np.ndarray, np.ndarray]:
+    images = np.empty((len(records), 28, 28), np.uint8)
+    labels = np.empty(len(records), np.int32)
+    for start in range(0, len(records), _CHUNK):
+        chunk = range(start, min(start + _CHUNK, len(records)))
+        for index, example in zip(chunk, records.__getitems__(list(chunk)), strict=True):
+            images[index], labels[index] = example["image"][..., 0], example["label"]
+    return images, labels
+
+
+def _damaged(files: object, folder: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{files} cannot be read ({_reason(error)}); delete {folder} and run again to prepare it "
+        "anew, or pass another data folder with --data-dir."
+    )
+
+
+def _builder_maker(name: str) -> Callable:
+    """What makes TFDS's builder of a data set, given its `data_dir`."""
+    known = tfds.list_builders(with_community_datasets=False)
+    dataset, _, config = name.partition("/")
+    if dataset in known:
+        builder_class = tfds.builder_cls(dataset)
+        known = [dataset, *(f"{dataset}/{c}" for c in builder_class.builder_configs)]
+    if name not in known:
+        close = difflib.get_close_matches(name.lower(), known) or ["mnist"]
+        raise InputError(f"TFDS has no data set {name!r}; did you mean {' or '.join(close)}?")
+    if issubclass(builder_class, tfds.image_classification.MNIST):
+        builder_class = _without_tensorflow(builder_class)
+    return functools.partial(builder_class, config=config or None)
+
+
+def _num_classes(features, what: object) -> int:
+    """The number of classes, if every example is a 28 x 28 single-channel image with a label."""
+    features = dict(features) if isinstance(features, tfds.features.FeaturesDict) else {}
+    image, label = features.get("image"), features.get("label")
+    is_image = isinstance(image, tfds.features.Image) and image.np_dtype == np.uint8
+    if not is_image or image.shape != (28, 28, 1) or not hasattr(label, "num_classes"):
+        came = (f"image {f.shape}" if key == "image" else key for key, f in features.items())
+        raise InputError(
+            f"{what} has {', '.join(came)}, but an 8-bit image (28, 28, 1) and a label are needed; "
+            "choose another data set, such as mnist."
+        )
+    return label.num_classes
+
+
+def _without_tensorflow(builder_class: type) -> type:
+    """The builder of MNIST, or of a set in its format, with the steps replaced that need tf.io.
+
+    It keeps TFDS's name, version, features, addresses and checksums.
+    """
+
+    class Builder(builder_class, skip_registration=True):
+        # By these two TFDS finds the registered checksums.
+        __module__ = builder_class.__module__
+        name = builder_class.name
+
+        def _split_generators(self, dl_manager):
+            return super()._split_generators(_Packed(dl_manager))
+
+        def _generate_examples(self, num_examples, data_path, label_path):
+            images, labels = read_idx(data_path), read_idx(label_path)
+            for index in range(min(num_examples, len(images))):
+                yield index, {"image": Image.fromarray(images[index]), "label": int(labels[index])}
+
+    return Builder
+
+
+class _Packed:
+    """A download manager that leaves archives packed: TFDS unpacks through TensorFlow."""
+
+    def __init__(self, dl_manager):
+        self.download_and_extract = dl_manager.download
+
+    def extract(self, paths):
+        return paths
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause on one short line: TFDS wraps errors, and adds whole images to them."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return textwrap.shorten(str(error) or type(error).__name__, 400)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep TFDS's progress bars, banners and warnings off the screen."""
+    logger = logging.getLogger("absl")
+    was_disabled = logger.disabled
+    logger.disabled = True
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.disabled = was_disabled

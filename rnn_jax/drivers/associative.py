@@ -1,0 +1,61 @@
+"""Time in parallel for linear cells: h_t = a_t h_t-1 + b_t by an associative scan."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.cells.array_ops import expand, widest
+from rnn_jax.cells.base import GatedCell
+from rnn_jax.drivers.chunking import at
+from rnn_jax.typing import Array, Carry, Float, Inexact, Inputs, Params
+
+
+@partial(jax.jit, static_argnames="cell")
+def associative(
+    cell: GatedCell, params: Params, carry: Carry, xs: Inputs
+) -> tuple[Carry, Float[Array, "T ... O"]]:
+    """`scan.plain` for a linear cell and T > 0 in about log2 T rounds, each over all steps at once.
+
+    Reference: Blelloch (1990), "Prefix sums and their applications"; Martin, Cundy (2018),
+    "Parallelizing linear recurrent neural nets over sequence length".
+    """
+    a, b = cell.coefficients(params, cell.project(params, xs))
+    start = cell.state(carry)
+    b = b.astype(widest(b.dtype, start.dtype))
+    # Selected from, not broadcast: `a` then varies over a mesh as `b` does.
+    a = jnp.where(True, expand(a, b).astype(b.dtype), b)
+    carries = cell.carry(linear_scan(a, b, start))
+    return at(carries, -1), cell.readout(params, carries)
+
+
+@jax.custom_vjp
+def linear_scan(
+    a: Inexact[Array, "T *N"], b: Inexact[Array, "T *N"], start: Inexact[Array, "*N"]
+) -> Inexact[Array, "T *N"]:
+    """h_t = a_t h_t-1 + b_t for t = 1 to T, where h_0 is `start`."""
+    return _scan(a, b.at[0].add(a[0] * start.astype(b.dtype)))
+
+
+def _scan(a, b, reverse=False):
+    def join(early, late):
+        return early[0] * late[0], early[1] * late[0] + late[1]
+
+    return jax.lax.associative_scan(join, (a, b), reverse=reverse)[1]
+
+
+def _forward(a, b, start):
+    states = linear_scan(a, b, start)
+    return states, (a, start, states)
+
+
+def _backward(residuals, d_states):
+    """The adjoint is a linear scan too, backwards: d_t = d_states_t + a_t+1 d_t+1."""
+    a, start, states = residuals
+    after = jnp.concatenate([a[1:], jnp.zeros_like(a[:1])])
+    d = _scan(after, d_states, reverse=True)
+    past = jnp.concatenate([start[None], states[:-1]])
+    return d * past, d, d[0] * a[0]
+
+
+linear_scan.defvjp(_forward, _backward)

@@ -1,0 +1,147 @@
+"""The fast driver: a scan over chunks of time, with one backward pass for every gated cell.
+
+In a chunk of K steps the input projection and both weight gradients are one product each, in cache;
+the recurrence is unrolled. The backward pass is written once, over project / mix / update, with
+`jax.vjp(update)` as its pointwise part. `scan.plain` is the reference.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+from jax.lax import optimization_barrier
+
+from rnn_jax.cells.base import GatedCell
+from rnn_jax.drivers.chunking import add, at, in_pieces, materialized, narrowed, stack, wide_zeros
+from rnn_jax.typing import Array, Carry, Float, Inputs, Params
+
+
+@partial(jax.jit, static_argnames=("cell", "chunk", "remat"))
+def chunked(
+    cell: GatedCell, params: Params, carry: Carry, xs: Inputs, chunk: int, remat: bool = False
+) -> tuple[Carry, Float[Array, "T ... H"]]:
+    """`scan.plain` in chunks of `chunk` steps; the steps that fill no chunk form a shorter one.
+
+    With `remat` only the carries between chunks are kept for the backward pass, which runs each
+    chunk once more: memory grows with T/K instead of T.
+    """
+    return in_pieces(partial(scan_chunks, cell, remat, params), carry, xs, chunk)
+
+
+def run_chunk(cell, params, carry, xs):
+    """One chunk forward: the carries before and after each step, and both sides of the gates."""
+    x_gates = cell.project(params, xs)
+    before, after, h_gates = [], [], []
+    for k in range(jax.tree.leaves(xs)[0].shape[0]):
+        before.append(carry)
+        h_gates.append(cell.mix(params, carry))
+        # The barrier keeps the slice out of the gates' loop, which it would stop vectorising.
+        carry = cell.update(params, carry, optimization_barrier(at(x_gates, k)), h_gates[-1])
+        after.append(carry)
+    return before, after, x_gates, h_gates
+
+
+def recall_chunk(cell, params, border, carries, xs):
+    """As `run_chunk`, stacked over time; `carries`, where they were kept, spare the loop."""
+    if carries is None:
+        before, after, x_gates, h_gates = run_chunk(cell, params, border, xs)
+        return stack(before), stack(after), x_gates, stack(h_gates)
+    past = jax.tree.map(lambda first, c: jnp.concatenate([first[None], c[:-1]]), border, carries)
+    return past, carries, cell.project(params, xs), cell.mix(params, past)
+
+
+def turn(params):
+    """Weights transposed once, as real copies: the backward loop's product reads them in order."""
+    return jax.tree.map(lambda w: optimization_barrier(w.T).T if w.ndim == 2 else w, params)
+
+
+def pull_step(cell, params, turned, past, x_gates, h_gates):
+    """The backward pass of one step: d_after -> d_params (of update alone), d_past, d_x, d_h."""
+    _, pull_update = jax.vjp(cell.update, params, past, x_gates, h_gates)
+    _, pull_mix = jax.vjp(partial(cell.mix, turned), past)
+
+    def pull(d_after):
+        d_params, d_past, d_x_gates, d_h_gates = pull_update(d_after)
+        return d_params, add(d_past, pull_mix(d_h_gates)[0]), d_x_gates, d_h_gates
+
+    return pull
+
+
+def pull_chunk(cell, params, past, xs, d_x_gates, d_h_gates):
+    """The products that need no order in time, for a whole chunk: d_params and d_xs."""
+    _, pull_project = jax.vjp(cell.project, params, xs)
+    _, pull_mix = jax.vjp(lambda p: cell.mix(p, past), params)
+    d_params, d_xs = pull_project(stack(d_x_gates))
+    return add(d_params, pull_mix(stack(d_h_gates))[0]), d_xs
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def scan_chunks(cell, remat, params, carry, xs):
+    """The final carry and ys [N, K, ...] for xs [N, K, ...]: N chunks one after the other."""
+    return _scan(cell, remat, params, carry, xs)[0]
+
+
+def _scan(cell, remat, params, carry, xs):
+    """What `scan_chunks` returns, and what is kept: the carry before each chunk, after each step.
+
+    Both forward passes run it: vmap (JAX 0.10, 0.12) expects the same batch axes of their results.
+    """
+
+    def body(carry, xs):
+        _, after, _, _ = run_chunk(cell, params, carry, xs)
+        carries = stack(after)
+        return after[-1], (carry, cell.readout(params, carries)) if remat else carries
+
+    last, kept = jax.lax.scan(body, carry, xs)
+    if remat:
+        borders, ys = kept
+        return (last, ys), (borders, None)
+    borders = jax.tree.map(lambda first, c: jnp.concatenate([first[None], c[:-1, -1]]), carry, kept)
+    return (last, cell.readout(params, kept)), (borders, kept)
+
+
+def forward(cell, remat, params, carry, xs):
+    """The forward pass, with what the backward pass needs of it; arguments as JAX passes them."""
+    wants_d_xs = any(leaf.perturbed for leaf in jax.tree.leaves(xs))
+    params, carry, xs = jax.tree.map(lambda leaf: leaf.value, (params, carry, xs))
+    results, kept = _scan(cell, remat, params, carry, xs)
+    return results, (params, xs, *kept, () if wants_d_xs else None)
+
+
+def _backward(cell, remat, residuals, cotangents):
+    params, xs, borders, carries, wants_d_xs = residuals
+    d_carry, d_ys = cotangents
+    d_carry = materialized(d_carry, at(borders, 0))
+    d_ys = None if isinstance(d_ys, SymbolicZero) else d_ys
+    turned = turn(params)
+
+    def body(state, chunk):
+        d_carry, d_params = state
+        xs, border, carries, d_ys = chunk
+        past, after, *gates = recall_chunk(cell, params, border, carries, xs)
+        if d_ys is not None:
+            d_readout, d_after = jax.vjp(cell.readout, params, after)[1](d_ys)
+            d_params = add(d_params, d_readout)
+        d_x_gates, d_h_gates = [], []
+        for k in reversed(range(len(jax.tree.leaves(after)[0]))):
+            d_carry = d_carry if d_ys is None else add(d_carry, at(d_after, k))
+            # Else XLA computes a field that passes elementwise, as an LSTM's c, from the chunk's
+            # end anew for each step: work that grows with K squared.
+            d_carry = optimization_barrier(d_carry)
+            pull = pull_step(cell, params, turned, *at((past, *gates), k))
+            d_update, d_carry, d_x, d_h = pull(d_carry)
+            d_params = add(d_params, d_update)
+            d_x_gates.insert(0, d_x)
+            d_h_gates.insert(0, d_h)
+        d_chunk, d_xs = pull_chunk(cell, params, past, xs, d_x_gates, d_h_gates)
+        return (d_carry, add(d_params, d_chunk)), None if wants_d_xs is None else d_xs
+
+    state = d_carry, wide_zeros(params)
+    chunks = xs, borders, carries, d_ys
+    (d_carry, d_params), d_xs = jax.lax.scan(body, state, chunks, reverse=True)
+    d_xs = jax.tree.map(jnp.zeros_like, xs) if d_xs is None else d_xs
+    return narrowed(d_params, params), d_carry, d_xs
+
+
+scan_chunks.defvjp(forward, _backward, symbolic_zeros=True)

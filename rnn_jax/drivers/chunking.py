@@ -1,0 +1,72 @@
+"""How time is cut into chunks, and what is done to every leaf of a tree on the way."""
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+
+from rnn_jax.cells.array_ops import widest
+from rnn_jax.cells.base import GatedCell
+
+CACHE_BYTES = 2**19
+"""What the gates of one chunk may take: a part of a core's second-level cache."""
+LONGEST = 8 if jax.__version_info__ >= (0, 11) else 4
+"""The most steps of a chunk. jax 0.10 drops barriers before it fuses, see `chunked._backward`."""
+
+
+def chunk_length(cell: GatedCell, steps: int, batch: int) -> int:
+    """K, the steps of a chunk: as many as keep its float32 gates in cache, 4 to `LONGEST`.
+
+    A K that divides T is preferred, down to half of that, for then no shorter chunk is left over.
+    """
+    step_bytes = 4 * max(batch, 1) * len(cell.gates) * cell.hidden_size
+    longest = min(max(CACHE_BYTES // step_bytes, 4), LONGEST, max(steps, 1))
+    return next((k for k in range(longest, longest // 2, -1) if steps % k == 0), longest)
+
+
+def in_pieces(scan, carry, xs, chunk):
+    """Run `scan(carry, xs [N, K, ...])` over all whole chunks, then over what is left."""
+    steps = jax.tree.leaves(xs)[0].shape[0]
+    chunk = min(chunk, steps)
+    left = steps % chunk if steps else 0
+    if left:
+        carry, head = in_pieces(scan, carry, at(xs, slice(-left)), chunk)
+        carry, tail = in_pieces(scan, carry, at(xs, slice(-left, None)), left)
+        return carry, jnp.concatenate([head, tail])
+    count = steps // chunk if steps else 0
+    chunks = jax.tree.map(lambda x: x.reshape(count, chunk, *x.shape[1:]), xs)
+    carry, ys = scan(carry, chunks)
+    return carry, ys.reshape(steps, *ys.shape[2:])
+
+
+def stack(steps):
+    """One pytree with a leading time axis, of a list with a pytree for each step."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *steps)
+
+
+def at(tree, index):
+    """Row `index` of every leaf."""
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def add(total, term):
+    """The sum of two pytrees."""
+    return jax.tree.map(jnp.add, total, term)
+
+
+def materialized(cotangent, like):
+    """A cotangent as arrays: zeros [like's shape] where JAX says that nothing depends on a leaf."""
+
+    def fill(d, leaf):
+        return jnp.zeros_like(leaf) if isinstance(d, SymbolicZero) else d
+
+    return jax.tree.map(fill, cotangent, like, is_leaf=lambda d: isinstance(d, SymbolicZero))
+
+
+def wide_zeros(params):
+    """Where gradients of the parameters gather, in float32 or wider."""
+    return jax.tree.map(lambda p: jnp.zeros(p.shape, widest(p.dtype, jnp.float32)), params)
+
+
+def narrowed(d_params, params):
+    """Gradients gathered in `wide_zeros`, in the dtypes of the parameters."""
+    return jax.tree.map(lambda d, p: d.astype(p.dtype), d_params, params)

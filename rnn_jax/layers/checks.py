@@ -1,0 +1,63 @@
+"""Checks of the arguments that layers take: layers, random streams, dtypes, drivers."""
+
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+
+from rnn_jax.cells.base import Cell
+from rnn_jax.errors import InputError
+
+
+def as_layers(layers: object) -> list:
+    """The layers as a list; InputError unless there is one, and each is a layer."""
+    if isinstance(layers, str) or not isinstance(layers, Iterable):
+        raise InputError(f"layers must be a list of layers, got a {type(layers).__name__}.")
+    layers = list(layers)
+    if not layers:
+        raise InputError("layers must hold at least one layer, got none.")
+    for n, layer in enumerate(layers):
+        kind = layer if isinstance(layer, type) else type(layer)
+        if issubclass(kind, Cell):
+            raise InputError(
+                f"layers[{n}] is the cell {kind.__name__}, which has no parameters of its own; "
+                "wrap it in a layer: RNN(cell, input_size, rngs=rngs)."
+            )
+        sizes = (getattr(layer, name, None) for name in ("input_size", "output_size"))
+        if not all(isinstance(size, numbers.Integral) for size in sizes):
+            raise InputError(
+                f"layers[{n}] must be a layer with an input_size and an output_size, such as RNN, "
+                f"Bidirectional or Stacked; got {described(layer)}."
+            )
+    return layers
+
+
+def described(value):
+    """A value for a message: itself if it is short, else its type."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    shown = repr(value)
+    return shown if len(shown) <= 40 and "\n" not in shown else f"a {type(value).__name__}"
+
+
+def check_rngs(rngs: object) -> None:
+    """Raise InputError unless `rngs` is an `nnx.Rngs`."""
+    if not isinstance(rngs, nnx.Rngs):
+        raise InputError(f"rngs must be an nnx.Rngs, e.g. nnx.Rngs(0); got {described(rngs)}.")
+
+
+def floating_dtype(dtype: Any) -> Any:
+    """The dtype, or None for None; InputError unless it is a floating-point one."""
+    if dtype is None:
+        return None
+    try:
+        dtype = jnp.dtype(dtype)
+    except TypeError as error:
+        raise InputError(
+            f"dtype must be a floating-point one, e.g. jnp.bfloat16; got {described(dtype)}."
+        ) from error
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise InputError(f"dtype must be a floating-point one, got {dtype.name}.")
+    return dtype

@@ -1,0 +1,78 @@
+"""Models newly drawn from the settings of a run."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import jax.numpy as jnp
+from flax import nnx
+
+from rnn_jax.cells.base import Cell
+from rnn_jax.cells.registry import find_cell, takes
+from rnn_jax.drivers.unroll import Driver
+from rnn_jax.errors import InputError, check_size
+from rnn_jax.models.sequence import SequenceClassifier, SequenceModel
+
+Model = TypeVar("Model", bound=nnx.Module)
+DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
+"""What matrix products are computed in, by name; None is the parameters' own dtype."""
+
+
+def build_classifier(settings: Mapping, driver: Driver = "auto") -> SequenceClassifier:
+    """The model that the settings of a run describe, newly drawn.
+
+    Args:
+      settings: cell, hidden_size, forget_bias, input_size, projection_size, num_classes, readout
+        and seed; init and dtype, if they are not the defaults.
+      driver: how the scan is run, see `unroll`.
+
+    Raises:
+      InputError: a setting that is missing, or a cell that is not known.
+    """
+    return from_settings(
+        settings,
+        lambda cell, options: SequenceClassifier(
+            cell,
+            settings["input_size"],
+            settings["num_classes"],
+            projection_size=settings["projection_size"],
+            readout=settings["readout"],
+            driver=driver,
+            **options,
+        ),
+    )
+
+
+def build_sequence_model(settings: Mapping) -> SequenceModel:
+    """The model that settings describe: cell, hidden_size, input_size, output_size and seed."""
+    sizes = "input_size", "output_size"
+    return from_settings(
+        settings,
+        lambda cell, options: SequenceModel(cell, *map(settings.__getitem__, sizes), **options),
+    )
+
+
+def from_settings(settings: Mapping, make: Callable[[Cell, dict], Model]) -> Model:
+    """The model that `make(cell, options)` makes of what all settings of runs say alike.
+
+    Args:
+      settings: cell, hidden_size, seed; forget_bias, init and dtype, if they are not the defaults.
+      make: `options` are init, dtype and rngs, as `RNN` takes them.
+
+    Raises:
+      InputError: a setting that is missing, or a cell that is not known.
+    """
+    if not isinstance(settings, Mapping):
+        raise InputError(f"the settings of a run must be a dict, got a {type(settings).__name__}.")
+    try:
+        cell = find_cell(settings["cell"], settings["hidden_size"])
+        if "forget_bias" in settings and takes(cell, "forget_bias"):
+            cell = dataclasses.replace(cell, forget_bias=settings["forget_bias"])
+        name = settings.get("dtype", "float32")
+        if name not in list(DTYPES):
+            raise InputError(f"dtype must be one of {', '.join(DTYPES)}; got {name!r}.")
+        check_size("seed", settings["seed"], least=0)
+        options = {"init": settings.get("init", "default"), "dtype": DTYPES[name]}
+        return make(cell, options | {"rngs": nnx.Rngs(settings["seed"])})
+    except KeyError as error:
+        raise InputError(f"the settings of a run must name {error.args[0]}.") from error

@@ -1,0 +1,38 @@
+"""The figure of signals that are followed; NumPy and matplotlib only."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from rnn_jax.plotting.style import BLUE, LINE, VERMILLION, house_style, name_axes, new_figure
+
+WINDOWS = 8
+"""As many are shown."""
+
+
+def signals_figure(
+    inputs: ArrayLike, targets: ArrayLike, outputs: ArrayLike, first: int, window: int, title: str
+) -> Figure:
+    """The first two of streams [B, T]: what goes in, what is asked for, what comes out.
+
+    Eight windows of `window` steps are shown from step `first` on, with a line between them.
+    """
+    inputs, targets, outputs = map(np.asarray, (inputs, targets, outputs))
+    steps = np.arange(first, min(first + WINDOWS * window, targets.shape[1]))
+    looks = (
+        (inputs, {"color": LINE, "lw": 2, "label": "input"}),
+        (targets, {"color": BLUE, "lw": 3, "label": "target"}),
+        (outputs, {"color": VERMILLION, "lw": 1.2, "label": "output"}),
+    )
+    with house_style():
+        figure = new_figure(4.6, title)
+        panels = figure.subplots(min(2, len(inputs)), 1, sharex=True, squeeze=False)[:, 0]
+        for number, axes in enumerate(panels):
+            for signals, look in looks:
+                axes.plot(steps, signals[number, steps], **look)
+            axes.set_xticks(steps[::window])
+            axes.grid(axis="x")
+            name_axes(axes, "", f"stream {number + 1}")
+        axes.set_xlabel("held-out step; a window lies between two lines")
+        panels[0].legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
+    return figure

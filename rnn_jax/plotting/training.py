@@ -1,0 +1,225 @@
+"""The figures of a run; NumPy and matplotlib only."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from numpy.typing import ArrayLike
+
+from rnn_jax.errors import InputError
+from rnn_jax.plotting.style import (
+    BLUE,
+    DPI,
+    INK,
+    LINE,
+    MARGIN,
+    MUTED,
+    SKY,
+    VERMILLION,
+    WIDTH,
+    house_style,
+    name_axes,
+    new_figure,
+)
+
+PITCH, GATES_HEIGHT = 1.05, 2.8
+COLUMNS, MOST_RIGHT, MOST_WRONG = 8, 16, 8
+
+
+def training_figure(
+    rows: Sequence[Mapping[str, Any]],
+    title: str,
+    test_accuracy: float | None = None,
+    loss_name: str = "loss [nats]",
+) -> Figure:
+    """Loss and batch accuracy over the examples seen, and the test accuracy (0 to 1) at the end.
+
+    rows: those of metrics.jsonl, of which `examples`, `loss` and, where they have it,
+    `batch_accuracy` are drawn, see `full_intervals`. A loss that is not a positive number leaves a
+    gap, and a cross on the axis.
+
+    Raises:
+      InputError: there are no rows.
+    """
+    if not rows:
+        raise InputError("rows must hold at least one row, got none; train for a step first.")
+    end, rows = rows[-1]["examples"], full_intervals(rows)
+    examples, loss = np.array([[row["examples"], row["loss"]] for row in rows], float).T
+    loss[~(np.isfinite(loss) & (loss > 0))] = np.nan
+    low, high = (np.nanmin(loss), np.nanmax(loss)) if np.any(loss > 0) else (1, 1)
+    judged = "batch_accuracy" in rows[0]
+    with house_style():
+        figure = new_figure(3.2, title)
+        left, *right = figure.subplots(1, 1 + judged, squeeze=False)[0]
+        draw_curve(left, examples, loss, f"{loss_name}, log scale", end)
+        margin = 1.3 if high > 2 * low else 2.5  # Wide enough for two ticks.
+        left.set(yscale="log", ylim=(low / margin, high * margin))
+        ticks = LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,))
+        left.yaxis.set(major_locator=ticks, minor_locator=NullLocator(), major_formatter="{x:g}")
+        left.legend(loc="best")
+        if judged:
+            accuracy = np.array([row["batch_accuracy"] for row in rows], float)
+            _draw_accuracy(*right, examples, accuracy, test_accuracy, end)
+    return figure
+
+
+def full_intervals(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """The rows of a run without the last one, if it follows sooner than the one before it did.
+
+    A run ends with a row whatever its number of steps. At a distance of a few steps one batch more
+    would look like a jump of the curve.
+    """
+    if len(rows) < 3:
+        return rows
+    first, second, last = (row["examples"] for row in rows[-3:])
+    return rows[:-1] if last - second < second - first else rows
+
+
+def _draw_accuracy(axes, examples, accuracy, test_accuracy, end):
+    draw_curve(axes, examples, accuracy, "accuracy", end)
+    test = np.nan if test_accuracy is None else test_accuracy
+    lowest = np.nanmin([0.9, test, *accuracy])
+    axes.set_ylim(max(0, np.floor(lowest * 10 - 0.3) / 10), 1.01)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    if test_accuracy is not None:
+        end, place = (end, test), (5, -22 if test > 0.5 else 16)
+        look = {"color": VERMILLION, "weight": "bold", "ha": "right", "va": "center"}
+        look["bbox"] = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}
+        axes.plot(*end, "D", color=VERMILLION, mec="white", ms=9, clip_on=False, zorder=5)
+        axes.annotate(f"test {test:.2%}", end, place, textcoords="offset points", **look)
+
+
+def draw_curve(axes: Axes, examples: np.ndarray, values: np.ndarray, name: str, end: float) -> None:
+    """Values [N], one batch each, over the examples seen, and their running median.
+
+    `end` is where the run ends. A curve of one value is a point that says so.
+    """
+    missing, window = np.isnan(values), len(values) // 8 | 1
+    color, size = (SKY, 5 if window < 20 else 2) if window > 1 else (BLUE, 10)
+    axes.plot(examples, values, ".-", color=color, lw=0.8, ms=size, label="one batch")
+    if window > 1:
+        median = np.full(len(values), np.nan)
+        for i in np.flatnonzero(~missing):
+            reach = min(window // 2, i)
+            median[i] = np.nanmedian(values[i - reach : i + reach + 1])
+        axes.plot(examples, median, color=BLUE, lw=2, label=f"median of {window}")
+    if missing.any():
+        crosses = {"label": "zero or not finite", "transform": axes.get_xaxis_transform()}
+        axes.plot(examples[missing], 0.04 * missing[missing], "x", color=VERMILLION, **crosses)
+    name_axes(axes, "training examples seen", name)
+    axes.set_xlim(0, max(end, examples.max()) * 1.03)
+    if len(values) == 1:
+        note = "one row: a smaller --log-every gives a curve"
+        axes.text(0.03, 0.05, note, transform=axes.transAxes, color=MUTED, size=9)
+    ticks = MaxNLocator(5, steps=(1, 2, 2.5, 5, 10), integer=True)
+    axes.xaxis.set(major_locator=ticks, major_formatter=EngFormatter(sep=""))
+    axes.grid(axis="y")
+
+
+def predictions_figure(
+    images: ArrayLike,
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    gates: Mapping[str, ArrayLike],
+    gate_image: ArrayLike,
+    title: str,
+) -> Figure:
+    """The first images read right, the most confident mistakes, and the gates while one is read.
+
+    images [N, 28, 28], of any grey scale; labels [N]; probabilities [N, C]; gates: by the name to
+    show, up to four [T, H] in [0, 1], or none, and the figure ends at the images; gate_image
+    [28, 28]: what was read from top to bottom in those T steps, be they 28 rows or 784 pixels.
+
+    Raises:
+      InputError: no images, lengths that differ, or gates that are not as above.
+    """
+    images, labels, probabilities = map(np.asarray, (images, labels, probabilities))
+    lengths = len(images), len(labels), len(probabilities)
+    if not min(lengths) == max(lengths) > 0:
+        raise InputError(
+            f"images, labels, probabilities must be of one length above 0, got {lengths}; give "
+            "one label and one row of probabilities for each image."
+        )
+    gates = {name: np.asarray(gate, float) for name, gate in gates.items()}
+    for name, gate in gates.items():
+        if gate.ndim != 2 or not 0 <= gate.min() <= gate.max() <= 1:
+            found = f"{list(gate.shape)} from {gate.min():.2g} to {gate.max():.2g}"
+            raise InputError(
+                f"gates must be [T, H] in [0, 1], got {name!r} {found}; take them from one digit "
+                "and leave out the candidate."
+            )
+    predicted, confidence = probabilities.argmax(1), probabilities.max(1).astype(float)
+    right, wrong = np.flatnonzero(predicted == labels), np.flatnonzero(predicted != labels)
+    wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
+    groups = (
+        ("Right", INK, right, right[:MOST_RIGHT], "the first {}"),
+        ("Wrong", VERMILLION, wrong, wrong[:MOST_WRONG], "the {} most confident"),
+    )
+    heights = [0.5 + PITCH * -(-len(shown) // COLUMNS) for *_, shown, _ in groups]
+    y = sum(heights) + (GATES_HEIGHT if gates else 0)
+    with house_style():
+        figure = new_figure(y + 0.35, title)
+        page = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, figure.get_figheight()))
+        page.axis("off")
+        for (word, color, found, shown, note), height in zip(groups, heights, strict=True):
+            heading = f"{word}: {len(found):,} of {len(labels):,}"
+            page.text(MARGIN, y, heading, color=color, weight="bold")
+            if len(shown) < len(found):
+                page.text(WIDTH - MARGIN, y, note.format(len(shown)), color=MUTED, ha="right")
+            for k, i in enumerate(shown):
+                corner = MARGIN + k % COLUMNS, y - 0.86 - PITCH * (k // COLUMNS)
+                _draw_digit(page, *corner, images[i], predicted[i], confidence[i], labels[i])
+            y -= height
+        if gates:
+            _draw_gates(page, y - 0.1, gates, np.asarray(gate_image))
+    return figure
+
+
+def _draw_digit(page, x, y, image, predicted, confidence, label) -> None:
+    side, wrong = 112 / DPI, predicted != label
+    color, edge, width = (VERMILLION, VERMILLION, 2) if wrong else (INK, LINE, 0.8)
+    page.imshow(image, "gray_r", extent=(x, x + side, y, y + side))
+    page.add_patch(Rectangle((x, y), side, side, fill=False, color=edge, lw=width))
+    page.text(x, y - 0.16, f"{predicted}", color=color, size=9, weight="bold")
+    sure = ">99%" if confidence > 0.99 else f"{confidence:.0%}"
+    page.text(x + side, y - 0.16, sure, color=MUTED, size=9, ha="right")
+    if wrong:
+        note = f"read {predicted}, is {label}"
+        page.text(x, y - 0.31, note, color=color, size=8.5, weight="bold")
+
+
+def _draw_gates(page, y, gates, image) -> None:
+    side, left, scale, small = 280 / DPI, 0.62, 0.4, {"size": 9, "color": MUTED}
+    top, bottom, steps = y - 0.42, y - 0.42 - side, len(next(iter(gates.values())))
+    page.text(MARGIN, y, "Gates while one digit is read (0 closed, 1 open)", weight="bold")
+    note = "units sorted by mean; line, band: mean ± sd"
+    page.text(WIDTH - MARGIN, y, note, color=MUTED, ha="right")
+    page.text(MARGIN, (top + bottom) / 2, "time step", rotation=90, va="center")
+    for part in (0, 0.25, 0.5, 0.75, 1):
+        tick = f"{part * steps:g}"
+        page.text(left - 0.07, top - part * side, tick, ha="right", va="center_baseline", **small)
+    page.vlines(left, bottom, top, color=MUTED, lw=0.8)
+    page.imshow(image, "gray_r", extent=(left, left + side, bottom, top))
+    edges = np.linspace(left + side, WIDTH - MARGIN, len(gates) + 1)
+    for start, end, (name, gate) in zip(edges[:-1] + 0.25, edges[1:], gates.items(), strict=True):
+        zero, mean, sd = end - scale, gate.mean(1), gate.std(1)
+        by_mean = gate[:, np.argsort(gate.mean(0), kind="stable")]
+        page.imshow(by_mean, vmin=0, vmax=1, extent=(start, zero - 0.1, bottom, top))
+        page.text(start, top + 0.08, name)
+        page.text(start, bottom - 0.21, f"{gate.shape[1]} units", **small)
+        low, high = zero + scale * np.clip((mean - sd, mean + sd), 0, 1)
+        down = top - side * (np.arange(len(gate)) + 0.5) / len(gate)
+        page.fill_betweenx(down, low, high, color=SKY, lw=0)
+        page.plot(zero + scale * mean, down, color=BLUE)
+        page.vlines(zero, bottom, top, color=MUTED, lw=0.8)
+        page.imshow(np.linspace(0, 1, 64)[None], extent=(zero, end, bottom - 0.07, bottom))
+        page.text(zero, bottom - 0.21, "0", **small)
+        page.text(end, bottom - 0.21, "1", ha="right", **small)
+    if image.any():
+        rows = np.flatnonzero(image.any(axis=1))
+        edges = top - side * np.array((rows[0], rows[-1] + 1)) / len(image)
+        page.hlines(edges, left, WIDTH - MARGIN, color=MUTED, lw=0.8, ls=":")

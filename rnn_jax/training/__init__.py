@@ -1,0 +1,1 @@
+"""Training: train step, trainer, losses, run folders, devices and commands."""

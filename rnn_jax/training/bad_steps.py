@@ -1,0 +1,46 @@
+"""The reason why training stopped at steps that are not finite."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.numerics import first_bad_leaf, first_bad_primitive
+from rnn_jax.training.batches import Order
+from rnn_jax.training.step import TrainState, batch_of, example_keys
+from rnn_jax.typing import Data
+
+
+def why_bad(
+    gradient: Callable, state: TrainState, data: Data, order: Order, debug_nans: bool
+) -> str:
+    """A sentence on the last step, repeated here: its loss, and the first gradient gone bad.
+
+    Args:
+      gradient: see `make_gradient`.
+      state: the state after the skipped step.
+      data: arrays [N, ...].
+      order: which examples each step sees.
+      debug_nans: name the operation of the first bad number.
+    """
+    state, data = jax.device_get((state, data))
+    step = int(state.step)
+    batch = batch_of(data, order.indices(step - 1, 1)[0])
+    keys = example_keys(state._replace(step=step - 1), jnp.arange(order.batch_size))
+    args = jax.device_put((state.params, batch, keys, state.memory))
+    (loss, _), grads = jax.jit(gradient)(*args)
+    leaf = first_bad_leaf(grads)
+    gradients = (
+        f"the gradient of {leaf} was the first that is not finite"
+        if leaf
+        else "every gradient was finite, and the update by them was not"
+    )
+    count = int(state.skipped_in_row)
+    text = f"step {step} was skipped, the last of {count} in a row: loss {loss}, {gradients}"
+    if debug_nans:
+        primitive = first_bad_primitive(gradient, *args) or "none of the model's own operations"
+        return f"{text}; the first bad number: {primitive}."
+    return (
+        f"{text}; the parameters are those before. Take a lower --learning-rate or "
+        "--clip-norm 1, or let --debug-nans name the operation."
+    )

@@ -1,0 +1,50 @@
+"""The best row of a run by one of its metrics, for `--keep-best`."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.errors import InputError
+from rnn_jax.training.step import TrainState, batch_of, example_keys
+from rnn_jax.typing import Data
+
+
+def value_of(row: Mapping | None, metric: str) -> float:
+    """A row's value of a metric, lower is better; infinity if it has none that is finite.
+
+    Accuracies, metrics whose name contains "accuracy", are negated.
+    """
+    value = (row or {}).get(metric)
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return math.inf
+    return -value if "accuracy" in metric else value
+
+
+def best_steps(rows: Mapping[int, Mapping | None], metric: str) -> list[int]:
+    """The steps whose rows have a value of the metric, best first, earlier ones first if equal."""
+    values = {step: value_of(row, metric) for step, row in rows.items()}
+    return sorted((s for s in values if values[s] < math.inf), key=lambda s: (values[s], s))
+
+
+def check_metric(metric: str, gradient: Callable, state: TrainState, data: Data, size: int) -> None:
+    """Raise InputError unless `metric` is one that the rows of this training will hold.
+
+    Args:
+      metric: its name.
+      gradient: see `make_gradient`.
+      state: the state to train from.
+      data: arrays [N, ...].
+      size: the examples of a batch.
+    """
+
+    def metrics_of(state, data):
+        places = jnp.zeros(size, jnp.int32)
+        batch, keys = batch_of(data, places), example_keys(state, places)
+        (_, (metrics, _)), _ = gradient(state.params, batch, keys, state.memory)
+        return metrics
+
+    known = ["loss", *jax.eval_shape(metrics_of, state, data), "grad_norm"]
+    if metric not in known:
+        raise InputError(f"--keep-best must be one of {', '.join(known)}, got {metric!r}.")

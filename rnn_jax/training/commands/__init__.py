@@ -1,0 +1,1 @@
+"""Command lines: options, configuration, output, signals and exit codes."""

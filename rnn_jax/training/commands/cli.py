@@ -1,0 +1,125 @@
+"""Start and end of a command; nothing here imports JAX, so `--help` is immediate."""
+
+import math
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
+
+from rnn_jax.errors import InputError, Stopped
+from rnn_jax.files import printable
+from rnn_jax.training.commands.failures import explained
+from rnn_jax.training.commands.output import failure, fill_standard_descriptors, guarded
+from rnn_jax.training.commands.signals import described, exceptions
+
+Config = TypeVar("Config")
+
+
+def run(
+    main: Callable[[Config], object], config_type: type[Config], *, only_prints: bool = False
+) -> NoReturn:
+    """Read a config dataclass from the command line, run `main` on it, and exit.
+
+    Exit codes: 0, done; 1, the run cannot go on, and 2, the input cannot be used (one line on
+    standard error says why); 128 + n, ended by signal n: 130 for Ctrl-C, 143 for SIGTERM, 129 for
+    SIGHUP, 138 for SIGUSR1; 141, the reader of the output went away. A warning is one line too.
+
+    Args:
+      main: the command.
+      config_type: the dataclass of its options.
+      only_prints: end at the first error of standard output. Otherwise the command goes on without
+        output, and the exit code says so.
+    """
+    name = printable(os.path.basename(sys.argv[0]))
+    warnings.formatwarning = lambda message, *_, **__: f"{name}: warning: {message}\n"
+    os.environ["MPLBACKEND"] = "agg"  # A notebook's backend may be inherited.
+    fill_standard_descriptors()
+    with exceptions() as request, guarded(raises=only_prints) as streams:
+        code, message = _ending(main, config_type, request, streams)
+        _say(name, message)
+        if not code:
+            code, message = failure(*streams)
+            _say(name, message)
+    _leave(code, bool(request.signal) or code > 128)
+
+
+def _say(name, message):
+    if message:
+        if message == described(signal.SIGINT) and sys.stderr.isatty():
+            print(file=sys.stderr)  # After the terminal's ^C.
+        message = "\n".join(map(printable, message.splitlines()))
+        print(f"{name}: {message}", file=sys.stderr)
+        sys.stderr.flush()
+
+
+def _ending(main, config_type, request, streams):
+    """The exit code of a command, and a message."""
+    try:
+        import tyro
+
+        main(tyro.cli(config_type))
+        streams[0].flush()
+        return 0, ""
+    except Stopped as stopped:
+        return 128 + stopped.signal, str(stopped)
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            return 1, ended.code
+        return ended.code or 0, ""
+    except BaseException as error:
+        # A C extension may turn an interrupt during its import into an error of its own.
+        if request.signal or isinstance(error, KeyboardInterrupt):
+            number = request.signal or signal.SIGINT
+            return 128 + number, described(number)
+        if error is streams[0].error:
+            return failure(*streams)
+        known = explained(error)
+        if known is None:
+            raise
+        return 2 if isinstance(known, InputError) else 1, str(known)
+
+
+def _leave(code, at_once) -> NoReturn:
+    """Exit; at once if the usual way would wait for processes or end threads of the compiler."""
+    jax = sys.modules.get("jax")
+    distributed = "jax" in sys.modules and jax.distributed.is_initialized()
+    if code and distributed and jax.process_index() == 0:
+        time.sleep(1)  # The others end when the first process does, and have their own say.
+    if "jax" in sys.modules and (at_once or (code and distributed)):
+        os._exit(code)
+    sys.exit(code)
+
+
+def check_at_least(config: object, **lowest: float) -> None:
+    """Raise InputError, naming the flag, unless each field of `config` is at least its bound."""
+    for field, bound in lowest.items():
+        value = getattr(config, field)
+        if not value >= bound:
+            raise InputError(f"--{field.replace('_', '-')} must be at least {bound}, got {value}.")
+
+
+def check_at_most(config: object, **highest: float) -> None:
+    """Raise InputError, naming the flag, unless each field of `config` is at most its bound."""
+    for field, bound in highest.items():
+        value = getattr(config, field)
+        if not value <= bound:
+            raise InputError(f"--{field.replace('_', '-')} must be at most {bound:,}, got {value}.")
+
+
+def check_finite(config: object, *fields: str) -> None:
+    """Raise InputError, naming the flag, unless each field of `config` is finite."""
+    for field in fields:
+        value = getattr(config, field)
+        if not math.isfinite(value):
+            raise InputError(f"--{field.replace('_', '-')} must be finite, got {value}.")
+
+
+def check_positive(config: object, *fields: str) -> None:
+    """Raise InputError, naming the flag, unless each field of `config` is finite and above 0."""
+    for field in fields:
+        value = getattr(config, field)
+        if not 0 < value < float("inf"):
+            raise InputError(f"--{field.replace('_', '-')} must be above 0, got {value}.")

@@ -1,0 +1,33 @@
+"""Loss functions and metrics for `rnn_jax.training.step.make_gradient`."""
+
+import jax.numpy as jnp
+import optax
+
+from rnn_jax.models.sequence import SequenceClassifier
+from rnn_jax.typing import Array, Float, Int, Key, Memory
+
+
+def read(model: SequenceClassifier, xs: Float[Array, "B T D"]) -> Float[Array, "B C"]:
+    """The logits of a batch of examples as a data set holds them."""
+    return model(jnp.moveaxis(xs, 0, 1))
+
+
+def classification_loss(
+    model: SequenceClassifier,
+    batch: tuple[Float[Array, "B T D"], Int[Array, " B"]],
+    keys: Key[Array, " B"],
+    memory: Memory,
+) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], Memory]]:
+    """Mean cross-entropy [nats] of sequences and their labels, and the accuracy 0-1."""
+    del keys
+    xs, labels = batch
+    loss, accuracy = evaluate(read(model, xs), labels)
+    return loss, ({"batch_accuracy": accuracy}, memory)
+
+
+def evaluate(
+    logits: Float[Array, "N C"], labels: Int[Array, " N"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Mean cross-entropy [nats] and accuracy 0-1 of logits."""
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return losses.mean(), (logits.argmax(-1) == labels).mean()

@@ -1,0 +1,110 @@
+"""Arrays on disk by Orbax: free space, unusual paths, and the errors of damaged files."""
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from rnn_jax.files import Damaged, reason, sync_tree
+
+ALONE = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
+"""Every process holds every array whole, so the first one saves and waits for no other."""
+SPARE = 2**18
+"""Bytes of free space required in addition to 1.1 times the bytes of the arrays."""
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write NumPy arrays to the new folder `path`, flush them to disk, and read them back.
+
+    Raises:
+      OSError: there is not enough free space, or what was read back differs.
+    """
+    _check_space(path.parent, sum(array.nbytes for array in arrays.values()))
+    with _plain_path(path.parent) as parent, _checkpointer() as checkpointer:
+        checkpointer.save(parent / path.name, _stored(arrays))
+        checkpointer.wait_until_finished()
+    sync_tree(path)
+    leaves = {n: {"shape": list(a.shape), "dtype": str(a.dtype)} for n, a in arrays.items()}
+    try:
+        found = read_arrays(path, leaves)
+    except Damaged as error:
+        raise OSError(errno.EIO, f"it cannot be read back: {error}") from error
+    for name, array in arrays.items():
+        if not np.array_equal(as_bytes(found[name]), as_bytes(array)):
+            raise OSError(errno.EIO, f"{name} differs when it is read back")
+
+
+def read_arrays(path: Path, leaves: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Read NumPy arrays from the folder `path`.
+
+    Args:
+      path: a folder made by `write_arrays`.
+      leaves: the shape and dtype of each array in it, by name.
+
+    Raises:
+      Damaged: they cannot be read.
+    """
+    like = {name: jax.ShapeDtypeStruct(a["shape"], a["dtype"]) for name, a in leaves.items()}
+    arrays = {name: np.zeros(a.shape, a.dtype) for name, a in like.items() if not a.size}
+    # Orbax restores shapes without a sharding to the devices they were saved from, NumPy arrays to
+    # NumPy arrays. Zeros take no memory until they are written to.
+    target = {name: np.zeros(a.shape, a.dtype) for name, a in like.items() if a.size}
+    try:
+        with _plain_path(path.parent) as parent, _checkpointer() as checkpointer:
+            return arrays | jax.device_get(checkpointer.restore(parent / path.name, target))
+    except Exception as error:  # Orbax raises bare exceptions for damaged files.
+        raise Damaged(f"its arrays cannot be read ({reason(error)})") from error
+
+
+def as_bytes(array: np.ndarray) -> np.ndarray:
+    """The bytes of an array, as a vector."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _checkpointer():
+    return ocp.StandardCheckpointer(multiprocessing_options=ALONE)
+
+
+def _stored(arrays):
+    """The arrays that Orbax can store: it refuses empty ones, whose shape says all."""
+    return {name: array for name, array in arrays.items() if array.size}
+
+
+@contextlib.contextmanager
+def _plain_path(folder: Path) -> Iterator[Path]:
+    """A path to `folder` in plain characters: Orbax takes brackets in a path for a pattern."""
+    with contextlib.ExitStack() as stack:
+        descriptor = os.open(folder, os.O_RDONLY)
+        stack.callback(os.close, descriptor)
+        path = Path(f"/proc/self/fd/{descriptor}")
+        if not path.exists():
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "folder"
+            path.symlink_to(folder)
+        yield path
+
+
+def _check_space(folder, size):
+    """Raise OSError unless there is enough free space.
+
+    TensorStore prints many stack traces when a disk is full. A reservation also respects quotas and
+    limits on the size of a file.
+    """
+    needed, trial = int(1.1 * size) + SPARE, folder / "space.tmp"
+    try:
+        with open(trial, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, needed)
+    except (AttributeError, OSError) as error:
+        if getattr(error, "errno", None) not in (None, errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+        if shutil.disk_usage(folder).free < needed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+    finally:
+        trial.unlink(missing_ok=True)

@@ -1,0 +1,47 @@
+"""Classification of images by the trained network of a run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from rnn_jax.datasets.image_data import to_sequences
+from rnn_jax.training.runs.saved_runs import load_run
+
+BATCH = 100
+"""Images that are classified together. Fewer are padded, so that XLA compiles once."""
+
+
+def load_image_classifier(
+    path: str | Path, *, trust_modules: bool = False
+) -> tuple[Callable[[UInt8[np.ndarray, "N 28 28"]], Float[np.ndarray, "N C"]], dict]:
+    """Return the trained network of a run of mnist_lstm.py as a classifier, and the run's settings.
+
+    The classifier takes images as uint8 [N, 28, 28], 0 to 255, ink 255 on black 0 as in MNIST, and
+    returns the probability of each class. `rnn_jax.datasets.digit_photos.read_images` makes such
+    images of files. In contrast to the model that `load_run` returns, it scales the gray values,
+    orders the pixels as the run did and puts time first.
+
+    Args:
+      path: the folder of the run.
+      trust_modules: see `load_run`.
+
+    Raises:
+      InputError: there is no such run, see `load_run`; or, from the classifier, the images have
+        another type or shape.
+    """
+    model, settings = load_run(path, trust_modules=trust_modules)
+    probabilities = jax.jit(lambda xs: jax.nn.softmax(model(xs.swapaxes(0, 1))))
+
+    def classify(images: UInt8[np.ndarray, "N 28 28"]) -> Float[np.ndarray, "N C"]:
+        xs = to_sequences(np.asarray(images), settings["sequence"])
+        found = [np.zeros((0, settings["num_classes"]), np.float32)]
+        for first in range(0, len(xs), BATCH):
+            batch = xs[first : first + BATCH]
+            padding = [(0, BATCH - len(batch)), (0, 0), (0, 0)]
+            found.append(np.asarray(probabilities(np.pad(batch, padding)))[: len(batch)])
+        return np.concatenate(found)
+
+    return classify, settings

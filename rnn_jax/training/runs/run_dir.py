@@ -1,0 +1,241 @@
+"""The folder of a run: one process at a time, nothing overwritten, files written whole."""
+
+import contextlib
+import itertools
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import jax
+
+from rnn_jax.errors import InputError, RunError
+from rnn_jax.files import append_rows, local_path, replacing, writing
+from rnn_jax.training.devices.sharding import largest
+from rnn_jax.training.runs.locks import LOCK, FolderLock, InUse
+
+TRACES = "config.json", "metrics.jsonl", "checkpoints"
+"""A folder holds a run if it has one of these."""
+
+
+class RunDir:
+    """A folder that only the first process of a run writes to.
+
+    Attributes:
+      path: the folder.
+      writes: whether this process writes; in the others, writing does nothing.
+      lock: the lock that keeps other commands out, if there is one; see `claim` and `exclusive`.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+
+    def __init__(self, path: Path, lock: FolderLock | None = None):
+        self.path, self.lock = path, lock
+        self.writes = jax.process_index() == 0
+        if not self.writes or lock is not None:
+            return
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            probe = path / ".writable"
+            probe.touch()
+            probe.unlink()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(
+                f"the folder {str(path)!r} cannot be written ({reason}); "
+                "give another one with --out-dir."
+            ) from error
+
+    def write(self, name: str, content: Mapping) -> Path:
+        """Write a JSON file, whole or not at all.
+
+        Raises:
+          RunError: it cannot be written.
+        """
+        return self.write_text(name, json.dumps(content, indent=2, default=str) + "\n")
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a file of UTF-8 text, whole or not at all.
+
+        Raises:
+          RunError: it cannot be written.
+        """
+        path = self.path / name
+        if self.writes:
+            with writing(path), replacing(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        return path
+
+    def append(self, name: str, row: Mapping) -> None:
+        """Append one row to a file of JSON lines; it is on disk when this returns.
+
+        Raises:
+          RunError: it cannot be written.
+        """
+        if self.writes:
+            append_rows(self.path / name, [row])
+
+    def remove(self, name: str) -> None:
+        """Delete a file, if it exists.
+
+        Raises:
+          RunError: it cannot be deleted.
+        """
+        if self.writes:
+            with writing(self.path / name):
+                (self.path / name).unlink(missing_ok=True)
+
+    def move_aside(self) -> Path | None:
+        """Rename a folder that holds a run to the first free of name.1, name.2, ...
+
+        An empty folder of the old name takes its place, with the lock, if there was one.
+
+        Returns:
+          the new path of the earlier run, or None if the folder holds none.
+        """
+        if not (self.writes and holds_run(self.path)):
+            return None
+        old = self.lock or FolderLock(self.path)
+        with writing(self.path):
+            earlier = self.path.rename(free_name(self.path))
+        if self.lock is not None:
+            self.lock = FolderLock(self.path)
+        old.release()
+        return earlier
+
+
+def read_json(path: Path) -> dict | None:
+    """The content of a JSON file, or None if there is no such file.
+
+    Raises:
+      InputError: it holds no JSON object.
+    """
+    if not os.path.lexists(path):
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no JSON object: it was changed by hand, or is damaged.")
+    return content
+
+
+@contextlib.contextmanager
+def claim(out_dir: Path, default: Path, resume: bool) -> Iterator[RunDir]:
+    """Choose the folder of a run, and hold its lock until the end.
+
+    Args:
+      out_dir: the folder for the run. The object `default` itself, which is what an option that was
+        not given holds, stands for the first free folder of name, name-2, ...; an equal path that
+        was given does not.
+      default: the first of the folders to choose from.
+      resume: continue the run in `out_dir`, or the one with the highest number.
+
+    Raises:
+      InputError: a folder that was given holds a run, or, with `resume`, no run; another process
+        uses it; it cannot be written.
+      RunError: the first of several processes could not have the folder.
+    """
+    given, first = out_dir is not default, jax.process_index() == 0
+    number, lock, failure = 1, None, None
+    if first:
+        try:
+            if given:
+                lock = _lock_given(local_path(out_dir), resume)
+            else:
+                number, lock = _lock_numbered(local_path(default), resume)
+        except InputError as error:
+            failure = error
+    # Other processes may look at the folders later than the first one: they take its number.
+    number, failed = largest(number, failure is not None)
+    if failure is not None:
+        raise failure
+    if failed:
+        raise RunError("process 0 of the run cannot use the folder for results; it says why.")
+    path = local_path(out_dir) if given else _numbered(local_path(default), int(number))
+    try:
+        yield RunDir(path, lock)
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[RunDir]:
+    """A folder for the results of a command, made if needed and locked until the end.
+
+    Raises:
+      InputError: another process uses it, or it cannot be written.
+    """
+    path = local_path(path)
+    out = RunDir(path, FolderLock(path))
+    try:
+        yield out
+    finally:
+        out.lock.release()
+
+
+def holds_run(path: Path) -> bool:
+    """Whether a folder holds a run, or a part of one."""
+    return any(os.path.lexists(path / name) for name in TRACES)
+
+
+def free_name(path: Path) -> Path:
+    """The first of name.1, name.2, ... that does not exist."""
+    number = 1
+    while os.path.lexists(free := path.with_name(f"{path.name}.{number}")):
+        number += 1
+    return free
+
+
+def _lock_given(path, resume):
+    # The lock alone is a run that ended before it wrote anything.
+    if resume and not (holds_run(path) or os.path.lexists(path / LOCK)):
+        raise InputError(
+            f"{path} holds no run to resume; check --out-dir, or leave out --resume to start one."
+        )
+    lock = FolderLock(path)
+    if not resume and holds_run(path):
+        lock.release()
+        raise InputError(
+            f"{path} holds a run; go on with it by --resume, or give another --out-dir."
+        )
+    return lock
+
+
+def _lock_numbered(default, resume):
+    """The number of the folder to take, and its lock."""
+    last = max(_numbers_of_runs(default), default=0)
+    if resume:
+        if not last:
+            raise InputError(
+                f"there is no run to resume: neither {default} nor a numbered folder beside it "
+                "holds one; check --out-dir, or leave out --resume to start one."
+            )
+        return last, FolderLock(_numbered(default, last))
+    for number in itertools.count(last + 1):
+        try:
+            lock = FolderLock(_numbered(default, number))
+        except InUse:
+            continue
+        if not holds_run(_numbered(default, number)):
+            return number, lock
+        lock.release()
+
+
+def _numbers_of_runs(default):
+    try:
+        names = os.listdir(default.parent)
+    except (OSError, ValueError):
+        names = []
+    for name in names:
+        found = re.fullmatch(re.escape(default.name) + r"(?:-([2-9]|[1-9]\d{1,5}))?", name)
+        if found and holds_run(default.parent / name):
+            yield int(found[1] or 1)
+
+
+def _numbered(path, number):
+    return path if number == 1 else path.with_name(f"{path.name}-{number}")

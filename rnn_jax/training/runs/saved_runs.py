@@ -1,0 +1,248 @@
+"""Finished and unfinished runs: their settings, and the models in their checkpoints."""
+
+import contextlib
+import json
+import platform
+import textwrap
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jax
+import jaxlib
+from flax import nnx
+
+from rnn_jax.errors import InputError
+from rnn_jax.files import Damaged, local_path, printable
+from rnn_jax.models.factory import build_classifier
+from rnn_jax.training.commands.config import FREE, LENGTHS
+from rnn_jax.training.runs.checkpoint import Checkpoints
+from rnn_jax.training.runs.checkpoint_files import read_contents
+from rnn_jax.training.runs.run_dir import read_json
+
+CHECKPOINTS = "checkpoints"
+"""The folder, within a run's, of its checkpoints."""
+CONFIG = "config.json"
+"""The file, within a run's folder, of its settings."""
+_DISTINCT = {
+    "mnist_lstm": "num_classes",
+    "mnist_generate": "row_size",
+    "date_translation": "source_size",
+    "char_lm": "vocabulary",
+    "sine_regression": "reset_state",
+}
+"""By experiment, a setting that only its runs have."""
+
+
+def environment() -> dict[str, str | int]:
+    """The facts that a figure depends on: versions, and the devices JAX runs on."""
+    return {
+        "device": jax.devices()[0].device_kind,
+        "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def held(settings: Mapping) -> dict:
+    """Settings as a config.json holds them."""
+    return json.loads(json.dumps(dict(settings), default=str))
+
+
+def deciding(settings: Mapping) -> dict:
+    """The settings that decide what comes out of a run, as a config.json holds them."""
+    return {name: value for name, value in held(settings).items() if name not in FREE}
+
+
+def differences(settings: Mapping, saved: Mapping) -> list[str]:
+    """The settings that decide the result and differ, each as `name (now, saved)`.
+
+    The length of a run is not among them: a longer one continues a shorter one.
+    """
+    now, then = deciding(settings), deciding(saved)
+    for name in (*LENGTHS, *(() if "experiment" in then else ("experiment",))):
+        now.pop(name, None)
+        then.pop(name, None)
+    return [
+        f"{name} ({_brief(now.get(name))} now, {_brief(then.get(name))} then)"
+        for name in now | then
+        if now.get(name) != then.get(name)
+    ]
+
+
+def lengthened(settings: Mapping, saved: Mapping) -> dict[str, list]:
+    """The lengths of a run that differ, each as `name: [saved, now]`."""
+    now, then = held(settings), held(saved)
+    return {
+        name: [then[name], now[name]]
+        for name in ("examples", "steps")
+        if name in now and name in then and now[name] != then[name]
+    }
+
+
+def _brief(value):
+    return textwrap.shorten(str(value), 80, placeholder="...")
+
+
+def load_run(
+    path: str | Path,
+    build: Callable[[Mapping], nnx.Module] = build_classifier,
+    *,
+    experiment: str | None = None,
+    trust_modules: bool = False,
+    best: bool = False,
+) -> tuple[nnx.Module, dict]:
+    """Return the model and the settings of a run, from its newest valid checkpoint.
+
+    The model of a run of mnist_lstm.py takes sequences [T, ..., D], time first: the rows of images
+    [B, 28, 28] with gray values 0 to 255 become `images.swapaxes(0, 1) / 255`. It cannot tell a
+    batch given first, or another scale, from what it was trained on. `load_image_classifier` takes
+    the images as they are.
+
+    The settings are those of config.json, which must agree with the ones sealed in the checkpoint.
+    Where config.json is missing or damaged, the sealed ones are returned, with a warning. A run may
+    still be training.
+
+    Args:
+      path: the folder of the run, which contains config.json and checkpoints.
+      build: function from settings to a new model; the `build` of the run's experiment.
+      experiment: name of the experiment that the run must be of, such as "mnist_lstm"; that one by
+        default for the default `build`, else any.
+      trust_modules: allow a cell from a module outside rnn_jax, named as module:Class in the
+        settings. Importing it runs its code: leave this off for runs that others made.
+      best: take the checkpoint kept by --keep-best in place of the newest.
+
+    Raises:
+      InputError: there is no run, it is of another experiment, it has no valid checkpoint, its
+        config.json was changed, or it needs a module that is not trusted.
+    """
+    if experiment is None and build is build_classifier:
+        experiment = "mnist_lstm"
+    path = _run_folder(path, experiment)
+    settings = _verified_settings(path, experiment)
+    _check_experiment(path, settings, experiment)
+    if not trust_modules:
+        _check_cell(path, settings.get("cell"))
+    model = _abstract(build, settings)
+    params = nnx.state(model, nnx.Param)
+    restored = _restore(path, {"params": params}, settings.get("keep_best", ""), best)
+    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in _rest(model)):
+        model = build(settings)
+    nnx.update(model, jax.device_put(restored.tree["params"]))
+    return model, settings
+
+
+def experiment_of(settings: Mapping) -> str | None:
+    """Return the name of the experiment that a run with these settings is of, if it is known."""
+    named = settings.get("experiment")
+    if isinstance(named, str):
+        return named.removesuffix(".py")
+    return next((name for name, key in _DISTINCT.items() if key in settings), None)
+
+
+def _run_folder(path, experiment):
+    path = local_path(path)
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+        is_run = is_folder and (path / CONFIG).exists()
+        steps = is_folder and any(path.glob("step_*"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}.") from error
+    if is_file:
+        raise InputError(f"{path} is a file; give the folder of a run, with {CONFIG} in it.")
+    if not is_folder:
+        raise _no_run(path, "there is no such folder", experiment)
+    if steps and not is_run:
+        raise InputError(f"{path} is a folder of checkpoints; give that of the run, {path.parent}.")
+    return path
+
+
+def _no_run(path, reason, experiment):
+    hint = f"; make one with: python experiments/{experiment}.py --out-dir {path}"
+    return InputError(f"{path} holds no run: {reason}{hint if experiment else '.'}")
+
+
+def _verified_settings(path, experiment):
+    """Return the settings of a run once they agree with those sealed in its checkpoint."""
+    try:
+        settings, damage = read_json(path / CONFIG), None
+    except InputError as error:
+        settings, damage = None, error
+    sealed = _sealed_settings(path / CHECKPOINTS)
+    if sealed is None:
+        if damage:
+            raise damage
+        if settings is None and not (path / CHECKPOINTS).is_dir():
+            raise _no_run(path, f"it has no {CONFIG}", experiment)
+        restored = Checkpoints(path / CHECKPOINTS).restore({}, subset=True)
+        if restored is None:
+            raise InputError(f"{path} holds no checkpoint yet; go on with the run by --resume.")
+        raise InputError(f"{path / CHECKPOINTS} holds no settings of a run.")
+    if settings is None:
+        message = (
+            f"{path / CONFIG} is {'damaged' if damage else 'missing'}; "
+            "the settings in the checkpoint are used."
+        )
+        warnings.warn(message, stacklevel=3)
+        return sealed
+    if changed := differences(settings, sealed):
+        raise InputError(
+            f"{path / CONFIG} was changed after the run: {', '.join(changed)}; put it back."
+        )
+    return settings
+
+
+def _sealed_settings(folder):
+    checkpoints = Checkpoints(folder)
+    for step in reversed(checkpoints.steps()):
+        with contextlib.suppress(Damaged, KeyError, TypeError, OSError):
+            settings = read_contents(folder / f"step_{step}", step)["facts"]["settings"]
+            if isinstance(settings, dict):
+                return settings
+    return None
+
+
+def _check_experiment(path, settings, expected):
+    found = experiment_of(settings)
+    if expected and found and found != expected:
+        raise InputError(f"{path} is a run of {found}.py; expected one of {expected}.py.")
+
+
+def _check_cell(path, name):
+    """Raise InputError for a cell whose module would have to be imported."""
+    module, colon, _ = str(name).partition(":")
+    if colon and module.partition(".")[0] != "rnn_jax":
+        raise InputError(
+            f"{path} uses the cell {printable(name)}, and importing its module runs code; if you "
+            "trust it, allow it by --trust-modules, or trust_modules=True in load_run."
+        )
+
+
+def _abstract(build, settings):
+    """Return the model with shapes in place of arrays: no memory yet, whatever the settings say."""
+    try:
+        return nnx.eval_shape(lambda: build(settings))
+    except jax.errors.JAXTypeError:  # A model that computes with the values of its parameters.
+        return build(settings)
+
+
+def _rest(model):
+    return jax.tree.leaves(nnx.state(model, nnx.Not(nnx.Param)))
+
+
+def _restore(path, like, metric, best):
+    """Restore a checkpoint; one that vanishes meanwhile gave way to a newer one."""
+    checkpoints = Checkpoints(path / CHECKPOINTS, metric=metric)
+    for _ in range(5):
+        steps = checkpoints.steps()
+        try:
+            restored = checkpoints.restore(like, subset=True, best=best)
+        except InputError:
+            if checkpoints.steps() == steps:
+                raise
+            continue
+        if restored is not None:
+            return restored
+    if best and steps:
+        raise InputError(f"{path} holds no best checkpoint; train with --keep-best loss.")
+    raise InputError(f"{path} holds no checkpoint yet; go on with the run by --resume.")
