@@ -46,7 +46,7 @@ class Result(NamedTuple):
 
     model: nnx.Module
     outputs: Data
-    jsonl: list[dict]
+    rows: list[dict]
     summary: dict[str, Any]
 
 
