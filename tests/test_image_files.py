@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from test_handwriting import saved, stroke
+from test_digit_photos import saved, stroke
 
 from rnn_jax import InputError
 from rnn_jax.datasets.digit_photos import read_images

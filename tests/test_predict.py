@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from PIL import Image
 from predict import Config, main
-from test_handwriting import TEST_IMAGES, stroke
+from test_digit_photos import TEST_IMAGES, stroke
 
 from rnn_jax import InputError, load_image_classifier, load_run
 from rnn_jax.datasets.idx import read_idx
