@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+import rnn_jax
 from rnn_jax.errors import InputError, RunError
 from rnn_jax.typing import Data
 
@@ -77,7 +78,7 @@ def _gathered(facts):
 
 
 def _source_digest():
-    digest, root = hashlib.sha256(), Path(__file__).parent
+    digest, root = hashlib.sha256(), Path(rnn_jax.__file__).parent
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:12]
