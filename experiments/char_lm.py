@@ -96,7 +96,7 @@ def prepare(config: Config):
         order=StreamOrder(len(data[0]) // config.batch_size, config.batch_size),
         counts={"characters": config.window},
         memory=find_cell(config.cell, config.hidden_size).initial_carry((config.batch_size,)),
-        predict=char_lm.surprise,
+        predict=char_lm.character_bits,
         test_data=(text.shifted(held_out[None]), held_out[None]),
         evaluate=functools.partial(_evaluate, held_out),
         verdict="{test_bits:.3f} bits per character of the held-out text, whose unigram entropy is "
@@ -119,7 +119,7 @@ def write(run_dir: Path, config: Config) -> str:
         run_dir, build_sequence_model, experiment="char_lm", trust_modules=True
     )
     key, prompt = jax.random.key(config.seed), encode(config.prompt, settings["vocabulary"])
-    ids = char_lm.write_on(model, key, prompt, config.sample_length, config.temperature)
+    ids = char_lm.continue_text(model, key, prompt, config.sample_length, config.temperature)
     return config.prompt + "".join(settings["vocabulary"][i] for i in ids.tolist())
 
 

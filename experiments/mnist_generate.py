@@ -94,7 +94,11 @@ def prepare(config: Config):
     import numpy as np
 
     from rnn_jax.datasets import image_data
-    from rnn_jax.models.row_generator import binarise, build_writer, writing_loss
+    from rnn_jax.models.row_generator import (
+        binarize,
+        build_row_generator,
+        row_generator_loss,
+    )
     from rnn_jax.training import batches
     from rnn_jax.training.experiment import Experiment
     from rnn_jax.training.runs.digit_reader import load_image_classifier
@@ -105,18 +109,18 @@ def prepare(config: Config):
             f"--classifier was trained on {learnt.get('dataset')}; give one trained on mnist."
         )
     images = image_data.load_images("mnist", config.data_dir, bundled=BUNDLED)
-    pixels, labels = binarise(images.test_images, config.ink), images.test_labels
+    pixels, labels = binarize(images.test_images, config.ink), images.test_labels
     one_hot = np.eye(DIGITS, dtype=np.float32)
 
     def read(pixels):
         return chances(255 * pixels).argmax(-1)
 
     return Experiment(
-        build=build_writer,
+        build=build_row_generator,
         facts={"asked_size": DIGITS, "width": 28},
         source=images.source,
-        loss=functools.partial(writing_loss, unasked=config.unlabelled),
-        data=(binarise(images.train_images, config.ink), one_hot[images.train_labels]),
+        loss=functools.partial(row_generator_loss, unconditional=config.unlabelled),
+        data=(binarize(images.train_images, config.ink), one_hot[images.train_labels]),
         order=batches.BatchOrder(config.seed, len(images.train_labels), config.batch_size),
         predict=functools.partial(judge_and_draw, config=config),
         test_data=(pixels, one_hot[labels], np.arange(len(labels))),
@@ -133,8 +137,8 @@ def judge_and_draw(model, batch, config):
 
     pixels, asked, numbers = batch
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(config.seed), numbers)
-    drawn = model.draw(keys, asked, 28, config.temperature, config.guidance)
-    return model.nats(pixels, asked), drawn
+    drawn = model.sample(keys, asked, 28, config.temperature, config.guidance)
+    return model.nll(pixels, asked), drawn
 
 
 def _evaluate(config, read, pixels, labels, outputs):

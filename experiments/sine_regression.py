@@ -104,7 +104,7 @@ def loss(model, batch, keys, memory):
     """Mean squared error of a window of each stream, begun where the window before it ended."""
     del keys
     xs, targets, begins = batch
-    carry, ys = model(xs.T[..., None], model.begun(memory, begins))
+    carry, ys = model(xs.T[..., None], model.reset_carry(memory, begins))
     return ((ys[..., 0] - targets.T) ** 2).mean(), ({}, carry)
 
 

@@ -52,7 +52,7 @@ def main(config: Config) -> None:
         except InputError as error:
             print(error, flush=True)
             continue
-        (text,), chance = decode_iso(np.asarray(made.symbols).T), float(made.chances.prod())
+        (text,), chance = decode_iso(np.asarray(made.symbols).T), float(made.probabilities.prod())
         note = "" if _is_date(text) else "  which is no day of the calendar"
         print(f"{text}  {chance:.1%}{note}", flush=True)
 

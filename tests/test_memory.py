@@ -30,7 +30,7 @@ def next_value_loss(model, batch, keys, memory):
     """Squared error in predicting the stream one step on, from inputs with some noise."""
     noise = jax.vmap(lambda key: jax.random.normal(key, (T,)))(keys)
     inputs = (batch["xs"] + batch["noise"][:, None] * noise).T[..., None]
-    carry, ys = model(inputs, model.begun(memory, batch["begins"]))
+    carry, ys = model(inputs, model.reset_carry(memory, batch["begins"]))
     error = jnp.square(ys[..., 0].T - batch["targets"])
     return error.mean(), ({"largest": error.max(-1).mean()}, carry)
 

@@ -16,7 +16,12 @@ from test_mnist_lstm import digits
 
 from rnn_jax import GRUCell, InputError, learned_carry, load_run
 from rnn_jax.datasets import image_data
-from rnn_jax.models.row_generator import Writer, binarise, build_writer, writing_loss
+from rnn_jax.models.row_generator import (
+    RowGenerator,
+    binarize,
+    build_row_generator,
+    row_generator_loss,
+)
 from rnn_jax.training.runs import digit_reader
 from rnn_jax.training.runs.digit_reader import load_image_classifier
 
@@ -33,7 +38,7 @@ def few():
     few = digits()
     means = np.stack([few.train_images[few.train_labels == digit].mean(0) for digit in range(10)])
 
-    def chances(images):
+    def scores(images):
         return -((images[:, None] - means) ** 2.0).sum((-1, -2))
 
     with pytest.MonkeyPatch.context() as patch:
@@ -41,7 +46,7 @@ def few():
         patch.setattr(
             digit_reader,
             "load_image_classifier",
-            lambda folder, **_: (chances, {"dataset": "mnist"}),
+            lambda folder, **_: (scores, {"dataset": "mnist"}),
         )
         yield few
 
@@ -56,11 +61,11 @@ def trained(few, tmp_path_factory):
 def test_the_network_learns_to_write(few, trained):
     """Better than to know for each digit how often each pixel is ink: rows tell of the next one."""
     config, summary = trained
-    inked = binarise(few.train_images, "threshold")
+    inked = binarize(few.train_images, "threshold")
     means = np.stack([inked[few.train_labels == digit].mean(0) for digit in range(10)])
-    chances = np.clip(means, 0.02, 0.98)[few.test_labels]
-    test = binarise(few.test_images, "threshold")
-    known = -np.log(np.where(test, chances, 1 - chances)).sum((1, 2)).mean()
+    ink = np.clip(means, 0.02, 0.98)[few.test_labels]
+    test = binarize(few.test_images, "threshold")
+    known = -np.log(np.where(test, ink, 1 - ink)).sum((1, 2)).mean()
     assert summary["test_nll"] < known
     assert summary["temperature"] == config.temperature
     assert 0 < summary["read_as_asked"] <= 1 and summary["real_read"] > 0.6
@@ -71,10 +76,10 @@ def test_a_run_writes_what_it_promises_and_can_be_read_back(few, trained):
     assert json.loads((config.out_dir / "summary.json").read_text()) == summary
     for name in ("training.png", "samples.png"):
         assert (config.out_dir / name).read_bytes().startswith(b"\x89PNG")
-    model, _ = load_run(config.out_dir, build_writer)
-    asked = jax.nn.one_hot(few.test_labels, 10)
-    nats = model.nats(jnp.asarray(binarise(few.test_images, config.ink)), asked)
-    np.testing.assert_allclose(nats.mean(), summary["test_nll"], rtol=1e-5)
+    model, _ = load_run(config.out_dir, build_row_generator)
+    condition = jax.nn.one_hot(few.test_labels, 10)
+    nll = model.nll(jnp.asarray(binarize(few.test_images, config.ink)), condition)
+    np.testing.assert_allclose(nll.mean(), summary["test_nll"], rtol=1e-5)
 
 
 def test_a_run_cut_in_two_is_the_run_never_cut(trained, tmp_path):
@@ -98,31 +103,31 @@ def test_a_finished_run_draws_anew_if_asked_otherwise(trained, tmp_path, capsys)
 
 
 @pytest.fixture(scope="module")
-def writer():
-    """A network that writes tiny images, with weights that make it care for what is above.
+def generator():
+    """A generator of tiny images whose rows depend strongly on the rows above.
 
-    Its state starts from something that was learnt, so as not to start from zeros.
+    Its learned initial carry is not zero.
     """
     cell = learned_carry(GRUCell(5))
-    graphdef, params = nnx.split(Writer(cell, 2, WIDTH, 4, rngs=nnx.Rngs(0)))
+    graphdef, params = nnx.split(RowGenerator(cell, 2, WIDTH, 4, rngs=nnx.Rngs(0)))
     return nnx.merge(graphdef, jax.tree.map(lambda leaf: 2 * leaf + 0.5, params))
 
 
-def chances(writer, asked):
-    """The probability of each of IMAGES where this is asked for."""
+def probabilities(generator, condition):
+    """The probability of each of IMAGES given a condition."""
     images = jnp.asarray(IMAGES, jnp.uint8)
-    nats = writer.nats(images, jnp.tile(jnp.asarray(asked), (len(images), 1)))
-    return np.exp(-np.asarray(nats, float))
+    nll = generator.nll(images, jnp.tile(jnp.asarray(condition), (len(images), 1)))
+    return np.exp(-np.asarray(nll, float))
 
 
-def guided(asked, nothing, guidance):
-    """The chances of IMAGES, pixel by pixel, each from the logits that two distributions give."""
+def guided(conditional, unconditional, guidance):
+    """The probabilities of IMAGES, pixel by pixel, from the logits of two distributions."""
     pixels, found = IMAGES.reshape(len(IMAGES), -1), np.ones(len(IMAGES))
     for number, image in enumerate(pixels):
         for j, pixel in enumerate(image):
             logits = []
-            for chance in (asked, nothing):
-                so_far = chance * (pixels[:, :j] == image[:j]).all(1)
+            for probability in (conditional, unconditional):
+                so_far = probability * (pixels[:, :j] == image[:j]).all(1)
                 ink = so_far[pixels[:, j] == 1].sum() / so_far.sum()
                 logits.append(np.log(ink / (1 - ink)))
             ink = 1 / (1 + np.exp(-logits[1] - guidance * (logits[0] - logits[1])))
@@ -130,40 +135,44 @@ def guided(asked, nothing, guidance):
     return found
 
 
-def test_the_chances_of_all_images_sum_to_one_for_each_label(writer):
+def test_the_probabilities_of_all_images_sum_to_one(generator):
     for label in np.eye(2, dtype=np.float32):
-        np.testing.assert_allclose(chances(writer, label).sum(), 1, rtol=1e-5)
+        np.testing.assert_allclose(probabilities(generator, label).sum(), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
-def test_images_are_drawn_as_often_as_their_likelihood_says(writer, guidance):
-    """And, where what is asked for is to count for more, as both likelihoods together say."""
-    count, asked = 20_000, jnp.array([0.0, 1.0])
-    keys, asks = jax.random.split(jax.random.key(0), count), jnp.tile(asked, (count, 1))
-    drawn = jax.jit(lambda keys: writer.draw(keys, asks, HEIGHT, guidance=guidance))(keys)
-    same = (np.asarray(drawn)[:, None] == IMAGES).all((-1, -2))
-    expected = guided(chances(writer, asked), chances(writer, 0 * asked), guidance)
+def test_sample_frequencies_match_the_likelihood(generator, guidance):
+    """With guidance, the frequencies follow both likelihoods together."""
+    count, condition = 20_000, jnp.array([0.0, 1.0])
+    keys, conditions = jax.random.split(jax.random.key(0), count), jnp.tile(condition, (count, 1))
+    sample = jax.jit(lambda keys: generator.sample(keys, conditions, HEIGHT, guidance=guidance))
+    same = (np.asarray(sample(keys))[:, None] == IMAGES).all((-1, -2))
+    expected = guided(
+        probabilities(generator, condition), probabilities(generator, 0 * condition), guidance
+    )
     np.testing.assert_allclose(same.mean(0), expected, atol=0.012)
 
 
-def test_a_share_of_the_examples_asks_for_nothing(writer):
-    """And it is the loss of those with the label and of those without, each of them by chance."""
+def test_a_share_of_the_conditions_is_replaced_by_zeros(generator):
+    """The loss is a random mixture of the conditional and the unconditional one."""
     images = jnp.tile(jnp.asarray(IMAGES, jnp.uint8), (40, 1, 1))
-    asked = jnp.tile(jnp.eye(2), (len(images) // 2, 1))
-    batch, keys = (images, asked), jax.random.split(jax.random.key(0), len(images))
-    found = [writing_loss(writer, batch, keys, (), share)[0] for share in (0.0, 0.25, 1.0)]
-    told, nothing = (writer.nats(images, asks).mean() for asks in (asked, 0 * asked))
-    np.testing.assert_allclose(found[::2], [told, nothing], rtol=1e-6)
-    np.testing.assert_allclose(found[1], 0.75 * told + 0.25 * nothing, rtol=0.02)
+    condition = jnp.tile(jnp.eye(2), (len(images) // 2, 1))
+    batch, keys = (images, condition), jax.random.split(jax.random.key(0), len(images))
+    found = [row_generator_loss(generator, batch, keys, (), share)[0] for share in (0.0, 0.25, 1.0)]
+    conditional, unconditional = (
+        generator.nll(images, given).mean() for given in (condition, 0 * condition)
+    )
+    np.testing.assert_allclose(found[::2], [conditional, unconditional], rtol=1e-6)
+    np.testing.assert_allclose(found[1], 0.75 * conditional + 0.25 * unconditional, rtol=0.02)
 
 
-def test_ink_is_what_is_above_the_threshold_or_drawn_by_its_grey_value():
-    grey = np.repeat(np.array([[0, 51, 127, 128, 255]], np.uint8), 10_000, axis=0)
-    np.testing.assert_array_equal(binarise(grey, "threshold")[0], [0, 0, 0, 1, 1])
-    sampled = binarise(grey, "sampled")
+def test_binarize_uses_a_threshold_or_samples():
+    gray = np.repeat(np.array([[0, 51, 127, 128, 255]], np.uint8), 10_000, axis=0)
+    np.testing.assert_array_equal(binarize(gray, "threshold")[0], [0, 0, 0, 1, 1])
+    sampled = binarize(gray, "sampled")
     np.testing.assert_allclose(sampled.mean(0), [0, 0.2, 127 / 255, 128 / 255, 1], atol=0.02)
     assert sampled[:, 0].max() == 0 and sampled[:, -1].min() == 1
-    np.testing.assert_array_equal(sampled, binarise(grey, "sampled"))
+    np.testing.assert_array_equal(sampled, binarize(gray, "sampled"))
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,10 @@ def test_with_padding_the_carry_is_that_of_each_sequences_end():
         np.testing.assert_allclose(whole[b], alone, atol=1e-6)
 
 
-@pytest.mark.parametrize("fold", [True, False])
+@pytest.mark.parametrize("fuse", [True, False])
 @pytest.mark.parametrize("how", ["lengths", "mask", "gaps"])
-def test_outputs_are_read_at_the_last_step_that_counts(how, fold):
-    model = classifier(LSTMCell(7), readout="outputs", fold=fold)
+def test_outputs_are_read_at_the_last_step_that_counts(how, fuse):
+    model = classifier(LSTMCell(7), readout="outputs", fuse_projection=fuse)
     mask = np.arange(T)[:, None] < np.array([T, 2, 4])
     if how == "gaps":
         mask[[1, 3], 1] = False, True
@@ -107,8 +107,8 @@ def test_a_classifier_takes_resets(readout):
 @every_cell
 def test_a_folded_projection_changes_neither_values_nor_gradients(cell, float64):
     results = []
-    for folded in (True, False):
-        graphdef, params = widened(classifier(cell, fold=folded))
+    for fuse in (True, False):
+        graphdef, params = widened(classifier(cell, fuse_projection=fuse))
         xs = sequences().astype(jnp.float64)
 
         def loss(params, xs, graphdef=graphdef):
@@ -159,7 +159,7 @@ def test_bfloat16_products_keep_float32_parameters_and_stay_close():
     [
         (lambda: classifier(LSTMCell(7), readout="last"), "readout must be 'carry' or 'outputs'"),
         (lambda: classifier(LSTMCell(7), projection_size=-1), "got -1"),
-        (lambda: classifier(ConvLSTMCell(7)), "ConvLSTMCell reads 2 axes of places; use RNN(cell"),
+        (lambda: classifier(ConvLSTMCell(7)), "ConvLSTMCell has 2 spatial axes; use RNN(cell"),
         (lambda: classifier(LSTMCell), "SequenceClassifier needs a cell, got the class LSTMCell"),
         (lambda: classifier("lstm"), "SequenceClassifier needs a cell such as"),
         (lambda: SequenceClassifier(LSTMCell(7), D, C, rngs=0), "rngs must be an nnx.Rngs"),

@@ -1,4 +1,4 @@
-"""The conditional NADE, held against NumPy, sums over all vectors and counts of what is drawn."""
+"""The conditional NADE, compared with NumPy, sums over all vectors and counts of samples."""
 
 import itertools
 
@@ -16,7 +16,7 @@ VECTORS = np.array(list(itertools.product((0.0, 1.0), repeat=WIDTH)), np.float32
 
 @pytest.fixture(scope="module")
 def nade():
-    """One whose parts depend on each other much."""
+    """A NADE whose elements depend strongly on each other."""
     graphdef, params = nnx.split(NADE(CONTEXT, WIDTH, HIDDEN, rngs=nnx.Rngs(0)))
     return nnx.merge(graphdef, jax.tree.map(lambda leaf: 2 * leaf, params))
 
@@ -26,41 +26,41 @@ def contexts():
     return jnp.array([[1.0, -0.5, 0.3], [0.2, 0.8, -1.0]])
 
 
-def chances(nade, contexts, weights, temperature=1.0):
-    """The probability of each of VECTORS, part by part in NumPy float64."""
+def probabilities(nade, contexts, weights, temperature=1.0):
+    """The probability of each of VECTORS, element by element in NumPy float64."""
     contexts, kernel, bias, seen, said = (
         np.asarray(leaf, np.float64)
         for leaf in (contexts, nade.context.kernel, nade.context.bias, nade.seen, nade.said)
     )
-    both = contexts @ kernel + bias
+    outputs = contexts @ kernel + bias
     found = []
     for xs in VECTORS:
-        hidden, chance = both[:, :HIDDEN].copy(), 1.0
+        hidden, probability = outputs[:, :HIDDEN].copy(), 1.0
         for j, x in enumerate(xs):
-            logit = np.dot(weights, both[:, HIDDEN + j] + np.maximum(hidden, 0) @ said[j])
+            logit = np.dot(weights, outputs[:, HIDDEN + j] + np.maximum(hidden, 0) @ said[j])
             one = 1 / (1 + np.exp(-logit / temperature))
-            chance *= one if x else 1 - one
+            probability *= one if x else 1 - one
             hidden += x * seen[j]
-        found.append(chance)
+        found.append(probability)
     return np.array(found)
 
 
-def test_log_probabilities_are_those_of_the_equations_and_sum_to_one(nade, contexts):
+def test_log_prob_follows_the_equations_and_sums_to_one(nade, contexts):
     context = jnp.broadcast_to(contexts[0], (len(VECTORS), CONTEXT))
     found = nade.log_prob(context, jnp.asarray(VECTORS))
-    np.testing.assert_allclose(np.exp(found), chances(nade, contexts[:1], [1.0]), rtol=1e-4)
+    np.testing.assert_allclose(np.exp(found), probabilities(nade, contexts[:1], [1.0]), rtol=1e-4)
     np.testing.assert_allclose(np.exp(found).sum(), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("weights", "temperature"), [([1.0], 1.0), ([1.0], 0.5), ([2.0, -1.0], 1.0)]
 )
-def test_draws_come_as_often_as_the_chances_say(nade, contexts, weights, temperature):
-    """Tempered ones, and those of several contexts together."""
-    keys, heard = jax.random.split(jax.random.key(0), 20_000), contexts[: len(weights)]
-    weighed = jnp.array(weights)
-    drawn = jax.jit(jax.vmap(lambda key: nade.sample(key, heard, weighed, temperature)))(keys)
-    places = np.asarray(drawn) @ 2 ** np.arange(WIDTH)[::-1]
-    shares = np.bincount(places, minlength=len(VECTORS)) / len(keys)
-    expected = chances(nade, heard, weights, temperature)
+def test_sample_frequencies_match_the_probabilities(nade, contexts, weights, temperature):
+    """With temperatures, and with several weighted contexts."""
+    keys, used = jax.random.split(jax.random.key(0), 20_000), contexts[: len(weights)]
+    weight_array = jnp.array(weights)
+    samples = jax.jit(jax.vmap(lambda key: nade.sample(key, used, weight_array, temperature)))(keys)
+    index = np.asarray(samples) @ 2 ** np.arange(WIDTH)[::-1]
+    shares = np.bincount(index, minlength=len(VECTORS)) / len(keys)
+    expected = probabilities(nade, used, weights, temperature)
     np.testing.assert_allclose(shares, expected, atol=0.015)

@@ -1,4 +1,4 @@
-"""Models read a sequence from the start of their own cell, not from zeros."""
+"""Models start a sequence from `cell.start`, not from zeros."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from flax import nnx
 
 from rnn_jax import ConvLSTMCell, GRUCell, HiddenCarry, LSTMCell, SequenceModel, learned_carry
 from rnn_jax.datasets.text import NOTHING
-from rnn_jax.models.char_lm import next_character_loss, next_logits, surprise
+from rnn_jax.models.char_lm import character_bits, next_character_loss, next_logits
 
 B, T, C = 2, 6, 4
 IDS = jax.random.randint(jax.random.key(0), (B, T), 0, C)
@@ -39,32 +39,32 @@ every_start = pytest.mark.parametrize(
 
 
 @every_start
-def test_the_bits_of_characters_are_those_that_were_predicted(cell):
+def test_character_bits_are_the_nll_of_the_predictions(cell):
     model = model_of(cell)
     _, logits = next_logits(model, BEFORE.T)
-    told = jnp.take_along_axis(jax.nn.log_softmax(logits), IDS.T[..., None], -1)[..., 0]
-    bits = surprise(model, (BEFORE, IDS))
-    np.testing.assert_allclose(bits, -told.T / np.log(2), rtol=1e-5)
+    picked = jnp.take_along_axis(jax.nn.log_softmax(logits), IDS.T[..., None], -1)[..., 0]
+    bits = character_bits(model, (BEFORE, IDS))
+    np.testing.assert_allclose(bits, -picked.T / np.log(2), rtol=1e-5)
 
 
 @every_start
-def test_the_first_window_of_training_begins_at_the_start_whatever_the_memory(cell):
-    model, memory = model_of(cell), jax.tree.map(lambda c: c + 7, cell.initial_carry((B,)))
+def test_the_first_window_of_training_ignores_the_carry_given(cell):
+    model, carry = model_of(cell), jax.tree.map(lambda c: c + 7, cell.initial_carry((B,)))
     batch = BEFORE[:, 0], IDS, jnp.ones(B, bool)
-    loss, _ = next_character_loss(model, batch, jax.random.split(jax.random.key(0), B), memory)
-    bits = surprise(model, (BEFORE, IDS))
+    loss, _ = next_character_loss(model, batch, jax.random.split(jax.random.key(0), B), carry)
+    bits = character_bits(model, (BEFORE, IDS))
     np.testing.assert_allclose(loss, bits.mean() * np.log(2), rtol=1e-5)
 
 
-def test_the_bits_of_characters_can_be_had_in_64_bits(float64):
+def test_character_bits_work_with_64_bit_types(float64):
     model = model_of(learned_carry(LSTMCell(3)))
-    bits = jax.jit(surprise)(model, (BEFORE, IDS))
+    bits = jax.jit(character_bits)(model, (BEFORE, IDS))
     assert bits.dtype == jnp.float32 and np.isfinite(bits).all()
 
 
-def test_streams_of_pictures_begin_anew_too():
+def test_reset_carry_works_for_images():
     model = SequenceModel(learned_carry(ConvLSTMCell(3)), 1, 1, rngs=nnx.Rngs(0))
     model.rnn.params.carry.h[...] = jnp.ones(3)
     carry = model.rnn.cell.initial_carry((B, 4, 5))
-    begun = model.begun(carry, jnp.array([True, False]))
-    np.testing.assert_array_equal(begun.h, np.stack([np.ones((4, 5, 3)), np.zeros((4, 5, 3))]))
+    reset = model.reset_carry(carry, jnp.array([True, False]))
+    np.testing.assert_array_equal(reset.h, np.stack([np.ones((4, 5, 3)), np.zeros((4, 5, 3))]))

@@ -24,11 +24,11 @@ from rnn_jax.datasets.text import (
 )
 from rnn_jax.datasets.text_files import BLOCK
 from rnn_jax.models.char_lm import (
-    STRETCH,
+    EVAL_WINDOW,
+    character_bits,
+    continue_text,
     next_character_loss,
     next_logits,
-    surprise,
-    write_on,
 )
 from rnn_jax.models.factory import build_sequence_model
 from rnn_jax.models.sampling import sample_logits
@@ -120,11 +120,11 @@ def test_the_last_of_256_ids_is_not_taken_for_nothing():
     np.testing.assert_array_equal(narrow, [[NOTHING, 255, 0, 255]])
     np.testing.assert_array_equal(next_logits(model, jnp.asarray(narrow).T)[1], logits)
     wide, small = ((jnp.asarray(shifted(i)), jnp.asarray(i)) for i in (ids, ids.astype(np.uint8)))
-    np.testing.assert_array_equal(surprise(model, small), surprise(model, wide))
+    np.testing.assert_array_equal(character_bits(model, small), character_bits(model, wide))
     before, begins = jnp.array([NOTHING], jnp.int32), jnp.array([True])
-    keys, memory = jax.random.split(jax.random.key(0), 1), model.rnn.cell.initial_carry((1,))
+    keys, carry = jax.random.split(jax.random.key(0), 1), model.rnn.cell.initial_carry((1,))
     losses = [
-        next_character_loss(model, (before, targets, begins), keys, memory)
+        next_character_loss(model, (before, targets, begins), keys, carry)
         for targets in map(jnp.asarray, (ids, ids.astype(np.uint8)))
     ]
     assert losses[0][0] == losses[1][0] > 0
@@ -171,29 +171,29 @@ def test_entropies_are_those_of_sources_known_to_the_bit():
     assert unigram_bits(turns * 0) == bigram_bits(turns * 0) == 0
 
 
-def test_the_bits_of_a_stream_are_those_of_one_long_read():
+def test_bits_of_windows_equal_those_of_one_long_sequence():
     model = build_sequence_model(SETTINGS)
-    ids = jax.random.randint(jax.random.key(0), (2, STRETCH + 70), 0, 4)
+    ids = jax.random.randint(jax.random.key(0), (2, EVAL_WINDOW + 70), 0, 4)
     before = jnp.asarray(shifted(np.asarray(ids)))
     _, logits = next_logits(model, before.T)
-    told = jnp.take_along_axis(jax.nn.log_softmax(logits), ids.T[..., None], -1)[..., 0]
-    bits = jax.jit(surprise)(model, (before, ids))
-    np.testing.assert_allclose(bits, -told.T / np.log(2), rtol=1e-4)
+    picked = jnp.take_along_axis(jax.nn.log_softmax(logits), ids.T[..., None], -1)[..., 0]
+    bits = jax.jit(character_bits)(model, (before, ids))
+    np.testing.assert_allclose(bits, -picked.T / np.log(2), rtol=1e-4)
 
 
-def test_what_is_written_cold_is_the_likeliest_and_is_read_again():
+def test_low_temperature_continues_with_the_most_probable_characters():
     model, prompt = build_sequence_model(SETTINGS), np.array([2, 0], np.int32)
-    written = write_on(model, jax.random.key(0), prompt, 12, temperature=1e-4)
+    written = continue_text(model, jax.random.key(0), prompt, 12, temperature=1e-4)
     _, logits = next_logits(model, jnp.array([NOTHING, *prompt, *written]))
     np.testing.assert_array_equal(logits[2:-1].argmax(-1), written)
 
 
-def test_samples_have_the_frequencies_that_a_temperature_asks_for():
+def test_sample_frequencies_match_the_temperature():
     logits = jnp.log(jnp.array([0.8, 0.2]))
     rows = jnp.broadcast_to(logits, (4000, 2))
     for temperature, share in ((1.0, 0.2), (0.5, 0.04 / 0.68)):
-        drawn = sample_logits(jax.random.key(0), rows, temperature)
-        assert drawn.mean() == pytest.approx(share, abs=0.02)
+        sampled = sample_logits(jax.random.key(0), rows, temperature)
+        assert sampled.mean() == pytest.approx(share, abs=0.02)
 
 
 @pytest.mark.filterwarnings("error")

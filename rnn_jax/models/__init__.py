@@ -1,1 +1,1 @@
-"""Models around a recurrent layer: what is read, and what is said of it."""
+"""Models built on recurrent layers: classifiers, sequence models, and generative models."""

@@ -1,4 +1,4 @@
-"""Attention: what each step of one sequence takes from all steps of another."""
+"""Dot-product attention between two sequences."""
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,13 @@ def dot_attention(
     keys: Float[Array, "S ... H"],
     lengths: Int[Array, "..."] | None = None,
 ) -> tuple[Float[Array, "T ... H"], Float[Array, "T S ..."]]:
-    """For each query the mean of the keys, weighted by the softmax of its products with them.
+    """Average the keys, weighted by the softmax of their dot products with each query.
 
-    `lengths` [...] says how many of the S keys count, 0 to S; the weights of others are zero. Where
-    none counts, context and weights are zero.
+    Args:
+      queries: [T, ..., H].
+      keys: [S, ..., H], which serve as values too.
+      lengths: the number of valid keys [...], 0 to S; the weights of all others are zero. Without
+        valid keys, context and weights are zero.
 
     Returns:
       The contexts [T, ..., H] and the weights [T, S, ...].
@@ -26,7 +29,7 @@ def dot_attention(
     scores = jnp.einsum("t...h,s...h->ts...", queries, keys)
     if lengths is not None:
         keep = keep_mask(lengths, len(keys))
-        # Not -inf, of which softmax would make NaN where no key counts.
+        # The softmax of a row of -inf would be NaN.
         scores = jnp.where(keep, scores, jnp.finfo(scores.dtype).min)
         weights = jax.nn.softmax(scores, 1) * keep
         keys = jnp.where(keep[..., None], keys, 0)

@@ -1,4 +1,4 @@
-"""A sequence model as a model of language: it tells the next character, and so it can write."""
+"""Character-level language model: training loss, negative log-likelihood and sampling."""
 
 import math
 
@@ -12,15 +12,15 @@ from rnn_jax.models.sampling import sample_logits
 from rnn_jax.models.sequence import SequenceModel
 from rnn_jax.typing import Array, Bool, Carry, Float, Int, Integer, Key
 
-STRETCH = 1000
-"""Characters that `surprise` reads at a time, for memory's sake; the carry goes on."""
+EVAL_WINDOW = 1000
+"""Characters that `character_bits` processes at a time, which bounds the size of the logits."""
 
 
 def next_logits(
     model: SequenceModel, ids: Integer[Array, "T ..."], carry: Carry | None = None
 ) -> tuple[Carry, Float[Array, "T ... C"]]:
-    """The carry after reading characters [T, ...], and what is told to follow each of them."""
-    # Unsigned ids of 8 bits count no further than 255, and have no NOTHING.
+    """Return the final carry, and after each of the characters [T, ...] the logits of the next."""
+    # Unsigned 8-bit ids end at 255 and cannot represent NOTHING.
     xs = jax.nn.one_hot(ids.astype(jnp.int32), model.output.out_features, dtype=jnp.float32)
     return model(xs, carry)
 
@@ -29,34 +29,46 @@ def next_character_loss(
     model: SequenceModel,
     batch: tuple[Int[Array, " B"], Integer[Array, "B T"], Bool[Array, " B"]],
     keys: Key[Array, " B"],
-    memory: Carry,
+    carry: Carry,
 ) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], Carry]]:
-    """Mean cross-entropy [nats] of a window of each stream, read on from where the last one ended.
+    """Mean cross-entropy [nats] of one window of each stream.
 
-    `batch` is what `rnn_jax.datasets.text.windows` cuts: the characters in front of the windows,
-    the windows themselves, and which streams begin.
+    Args:
+      model: the language model.
+      batch: from `rnn_jax.datasets.text.windows`: the character before each window, the windows,
+        and whether a window is the first one of its stream.
+      keys: unused.
+      carry: the carry at the end of the previous windows.
+
+    Returns:
+      The loss, and the metrics with the carry at the end of the windows.
     """
     del keys
     before, targets, begins = batch
     targets = targets.T.astype(jnp.int32)
     xs = jnp.concatenate([before[None].astype(jnp.int32), targets[:-1]])
-    carry, logits = next_logits(model, xs, model.begun(memory, begins))
+    carry, logits = next_logits(model, xs, model.reset_carry(carry, begins))
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
     return loss, ({"bits_per_character": loss / math.log(2)}, carry)
 
 
-def surprise(
+def character_bits(
     model: SequenceModel, batch: tuple[Int[Array, "B N"], Integer[Array, "B N"]]
 ) -> Float[Array, "B N"]:
-    """Bits that each character of whole streams takes, from what is read and what follows it."""
+    """Negative log-likelihood [bits] of each character of whole streams.
+
+    Args:
+      model: the language model.
+      batch: the inputs [B, N], and the characters [B, N] to predict from them.
+    """
     count = batch[0].shape[1]
 
-    def cut(ids):
-        padded = jnp.pad(ids, ((0, 0), (0, -count % STRETCH)))
-        return padded.reshape(len(ids), -1, STRETCH).transpose(1, 2, 0)
+    def windows(ids):
+        padded = jnp.pad(ids, ((0, 0), (0, -count % EVAL_WINDOW)))
+        return padded.reshape(len(ids), -1, EVAL_WINDOW).transpose(1, 2, 0)
 
-    def read(carry, stretch):
-        xs, targets = stretch
+    def step(carry, window):
+        xs, targets = window
         carry, logits = next_logits(model, xs, carry)
         targets = targets.astype(jnp.int32)
         return carry, optax.softmax_cross_entropy_with_integer_labels(logits, targets)
@@ -64,25 +76,33 @@ def surprise(
     weights = model.rnn.weights()
     dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(weights))
     carry = model.rnn.cell.start(weights, (len(batch[0]),), dtype)
-    _, nats = jax.lax.scan(read, carry, jax.tree.map(cut, batch))
-    return nats.reshape(-1, len(batch[0])).T[:, :count] / math.log(2)
+    _, nll = jax.lax.scan(step, carry, jax.tree.map(windows, batch))
+    return nll.reshape(-1, len(batch[0])).T[:, :count] / math.log(2)
 
 
-def write_on(
+def continue_text(
     model: SequenceModel,
     key: Key[Array, ""],
     prompt: Integer[Array | np.ndarray, " T"],
     length: int,
     temperature: float = 1.0,
 ) -> Int[Array, " {length}"]:
-    """`length` characters that follow a prompt, which may be empty, each drawn and then read."""
+    """Sample `length` characters that follow a prompt, which may be empty.
 
-    def draw(state, key):
+    Args:
+      model: the language model.
+      key: the source of randomness.
+      prompt: character ids [T].
+      length: the number of characters to sample.
+      temperature: at least 0, see `sample_logits`.
+    """
+
+    def step(state, key):
         carry, logits = state
-        drawn = sample_logits(key, logits, temperature)
-        carry, ys = next_logits(model, drawn[None], carry)
-        return (carry, ys[-1]), drawn
+        character = sample_logits(key, logits, temperature)
+        carry, ys = next_logits(model, character[None], carry)
+        return (carry, ys[-1]), character
 
     prompt = jnp.asarray(prompt, jnp.int32)
     carry, ys = next_logits(model, jnp.pad(prompt, (1, 0), constant_values=NOTHING))
-    return jax.lax.scan(draw, (carry, ys[-1]), jax.random.split(key, length))[1]
+    return jax.lax.scan(step, (carry, ys[-1]), jax.random.split(key, length))[1]

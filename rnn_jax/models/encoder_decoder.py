@@ -1,4 +1,4 @@
-"""Sequence to sequence: one recurrent layer reads all of the source, another writes the target."""
+"""Sequence to sequence: an encoder reads the source, a decoder generates the target."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -17,17 +17,17 @@ from rnn_jax.models.attention import dot_attention
 from rnn_jax.models.factory import from_settings
 from rnn_jax.typing import Array, Carry, Float, Int
 
-NOTHING = -1
-"""What the decoder is told was written before the first symbol; its one-hot vector is zero."""
+START = -1
+"""The decoder's input before the first symbol; its one-hot vector is zero."""
 
 
-class Source(NamedTuple):
-    """A source that has been read.
+class Encoded(NamedTuple):
+    """The encoder's results for a source.
 
     Attributes:
-      carry: the encoder's final carry, fields [..., H].
-      ys: its outputs [S, ..., H].
-      lengths: how many of them belong to the source.
+      carry: the final carry, fields [..., H].
+      ys: the outputs [S, ..., H].
+      lengths: the number of symbols [...] of each source.
     """
 
     carry: Carry
@@ -36,32 +36,32 @@ class Source(NamedTuple):
 
 
 class Translation(NamedTuple):
-    """What the decoder wrote.
+    """A greedy translation.
 
     Attributes:
-      symbols: at each step the one it gave the highest probability.
-      chances: that probability, given the symbols before.
-      weights: what attention paid to each step of the source, or None for a model without.
+      symbols: the most probable symbol at each step [T, ...].
+      probabilities: its probability given the symbols before it [T, ...].
+      weights: the attention weights [T, S, ...], or None for a model without attention.
     """
 
     symbols: Int[Array, "T ..."]
-    chances: Float[Array, "T ..."]
+    probabilities: Float[Array, "T ..."]
     weights: Float[Array, "T S ..."] | None
 
 
 class EncoderDecoder(nnx.Module):
-    """An encoder whose final carry is the first of a decoder, with attention or without.
+    """An encoder whose final carry is the initial carry of a decoder, with optional attention.
 
-    Both see symbols as one-hot vectors, so their input weights are the embeddings. Attention is
-    computed from the decoder's outputs, and goes into the output layer, not into the recurrence.
+    Symbols are one-hot vectors, so the input weights act as embeddings. Attention is computed from
+    the decoder's outputs and feeds the output layer; the recurrence does not see it.
 
     Args:
-      cell: any `Cell`, for both.
-      source_size: how many symbols there are in sources.
-      target_size: C, how many symbols there are in targets.
-      attention: let each output see the encoder's outputs, not the decoder's alone.
+      cell: any `Cell`, used for both.
+      source_size: the number of source symbols.
+      target_size: C, the number of target symbols.
+      attention: let each output attend to all outputs of the encoder.
       driver: as in `RNN`.
-      rngs: where the parameters' keys come from.
+      rngs: the source of the parameters' keys, e.g. `nnx.Rngs(0)`.
 
     References: Sutskever, Vinyals, Le (2014), "Sequence to sequence learning with neural networks";
     for attention see `dot_attention`.
@@ -94,56 +94,59 @@ class EncoderDecoder(nnx.Module):
         lengths: Int[Array, "..."],
         targets: Int[Array, "T ..."],
     ) -> Float[Array, "T ... C"]:
-        """The logits of each symbol of the targets, given all symbols before it (teacher forcing).
+        """Logits of each target symbol, given all target symbols before it (teacher forcing).
 
-        `lengths` says how many symbols of each source count; the others may be anything.
+        Args:
+          sources: symbols [S, ...]; those past the end of a source are ignored.
+          lengths: the number of symbols [...] of each source.
+          targets: symbols [T, ...].
         """
         targets = targets.astype(jnp.int32)
-        before = jnp.concatenate([jnp.full_like(targets[:1], NOTHING), targets[:-1]])
-        source = self._read(sources, lengths)
-        _, logits, _ = self._write(source.carry, before, source)
+        before = jnp.concatenate([jnp.full_like(targets[:1], START), targets[:-1]])
+        encoded = self._encode(sources, lengths)
+        _, logits, _ = self._decode(encoded.carry, before, encoded)
         return logits
 
     def translate(
         self, sources: Int[Array, "S ..."], lengths: Int[Array, "..."], steps: int
     ) -> Translation:
-        """Write `steps` symbols, each the likeliest after those written before (greedy)."""
-        source = self._read(sources, lengths)
+        """Generate `steps` symbols, at each step the most probable one (greedy decoding)."""
+        encoded = self._encode(sources, lengths)
 
         def step(state, _):
             carry, before = state
-            carry, logits, weights = self._write(carry, before[None], source)
+            carry, logits, weights = self._decode(carry, before[None], encoded)
             symbols = logits[0].argmax(-1)
-            chances = jax.nn.softmax(logits[0]).max(-1)
-            written = Translation(symbols, chances, None if weights is None else weights[0])
-            return (carry, symbols), written
+            probabilities = jax.nn.softmax(logits[0]).max(-1)
+            weights = None if weights is None else weights[0]
+            return (carry, symbols), Translation(symbols, probabilities, weights)
 
-        start = source.carry, jnp.full(sources.shape[1:], NOTHING)
+        start = encoded.carry, jnp.full(sources.shape[1:], START)
         return jax.lax.scan(step, start, length=steps)[1]
 
-    def _read(self, sources, lengths):
+    def _encode(self, sources, lengths):
         xs = jax.nn.one_hot(sources, self.source_size, dtype=jnp.float32)
-        return Source(*self.encoder(xs, lengths=lengths), lengths)
+        return Encoded(*self.encoder(xs, lengths=lengths), lengths)
 
-    def _write(self, carry, before, source):
+    def _decode(self, carry, before, encoded):
         """The carry, logits and attention weights after the symbols `before` [T, ...]."""
         xs = jax.nn.one_hot(before, self.target_size, dtype=jnp.float32)
         carry, ys = self.decoder(xs, carry)
         weights = None
         if self.combine is not None:
-            contexts, weights = dot_attention(ys, source.ys, source.lengths)
+            contexts, weights = dot_attention(ys, encoded.ys, encoded.lengths)
             ys = jnp.tanh(self.combine(jnp.concatenate([ys, contexts], -1)))
         return carry, self.output(ys), weights
 
 
 def build_encoder_decoder(settings: Mapping) -> EncoderDecoder:
-    """The model that settings describe.
+    """Initialize an `EncoderDecoder` from the settings of a run.
 
     Args:
       settings: cell, hidden_size, source_size, target_size, attention and seed.
 
     Raises:
-      InputError: a setting that is missing, or a cell that is not known.
+      InputError: a missing setting or an unknown cell.
     """
 
     def make(cell, options):

@@ -1,4 +1,4 @@
-"""Models newly drawn from the settings of a run."""
+"""Models initialized from the settings of a run."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -15,19 +15,19 @@ from rnn_jax.models.sequence import SequenceClassifier, SequenceModel
 
 Model = TypeVar("Model", bound=nnx.Module)
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
-"""What matrix products are computed in, by name; None is the parameters' own dtype."""
+"""The dtype of matrix products by name; None keeps that of the parameters."""
 
 
 def build_classifier(settings: Mapping, driver: Driver = "auto") -> SequenceClassifier:
-    """The model that the settings of a run describe, newly drawn.
+    """Initialize a `SequenceClassifier` from the settings of a run.
 
     Args:
       settings: cell, hidden_size, forget_bias, input_size, projection_size, num_classes, readout
         and seed; init and dtype, if they are not the defaults.
-      driver: how the scan is run, see `unroll`.
+      driver: as in `RNN`.
 
     Raises:
-      InputError: a setting that is missing, or a cell that is not known.
+      InputError: a missing setting or an unknown cell.
     """
     return from_settings(
         settings,
@@ -44,7 +44,15 @@ def build_classifier(settings: Mapping, driver: Driver = "auto") -> SequenceClas
 
 
 def build_sequence_model(settings: Mapping) -> SequenceModel:
-    """The model that settings describe: cell, hidden_size, input_size, output_size and seed."""
+    """Initialize a `SequenceModel` from the settings of a run.
+
+    Args:
+      settings: cell, hidden_size, input_size, output_size and seed; forget_bias, init and dtype, if
+        they are not the defaults.
+
+    Raises:
+      InputError: a missing setting or an unknown cell.
+    """
     sizes = "input_size", "output_size"
     return from_settings(
         settings,
@@ -53,14 +61,14 @@ def build_sequence_model(settings: Mapping) -> SequenceModel:
 
 
 def from_settings(settings: Mapping, make: Callable[[Cell, dict], Model]) -> Model:
-    """The model that `make(cell, options)` makes of what all settings of runs say alike.
+    """Build the cell and the layer options of a run, and return `make(cell, options)`.
 
     Args:
       settings: cell, hidden_size, seed; forget_bias, init and dtype, if they are not the defaults.
-      make: `options` are init, dtype and rngs, as `RNN` takes them.
+      make: a function of the cell and a dictionary of init, dtype and rngs, as `RNN` takes them.
 
     Raises:
-      InputError: a setting that is missing, or a cell that is not known.
+      InputError: a missing setting or an unknown cell.
     """
     if not isinstance(settings, Mapping):
         raise InputError(f"the settings of a run must be a dict, got a {type(settings).__name__}.")

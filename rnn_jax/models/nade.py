@@ -1,4 +1,4 @@
-"""Binary vectors [W] drawn one part after the other, given a context: a conditional NADE."""
+"""Conditional NADE: an autoregressive distribution of binary vectors, given a context."""
 
 import jax
 import jax.numpy as jnp
@@ -12,22 +12,24 @@ from rnn_jax.typing import Array, Float, Int, Key
 
 
 class NADE(nnx.Module):
-    """The chances of each part, given the context [..., H] and the parts before it.
+    """Conditional neural autoregressive distribution of binary vectors x [..., W].
+
+    The probability of each element depends on the context [..., H] and on the elements before it:
 
         hidden_j = relu(context w_c + b_c + sum over i < j of x_i seen_i)
         logit_j = context w_o + b_o + hidden_j . said_j
 
-    Shared by all parts are the hidden units, seen and said are [W, M].
+    The matrices `seen` and `said` are [W, M].
 
     Args:
       context_size: H.
-      width: W, the number of parts.
-      hidden_size: M, the hidden units.
-      rngs: where the parameters' keys come from.
+      width: W, the number of elements.
+      hidden_size: M, the number of hidden units.
+      rngs: the source of the parameters' keys, e.g. `nnx.Rngs(0)`.
 
-    Reference: Larochelle, Murray, "The neural autoregressive distribution estimator", 2011;
-    Boulanger-Lewandowski, Bengio, Vincent, "Modeling temporal dependencies in high-dimensional
-    sequences", 2012 (given the state of a recurrent network).
+    References: Larochelle, Murray (2011), "The neural autoregressive distribution estimator";
+    Boulanger-Lewandowski, Bengio, Vincent (2012), "Modeling temporal dependencies in
+    high-dimensional sequences" (conditioned on the state of a recurrent network).
     """
 
     def __init__(self, context_size: int, width: int, hidden_size: int, *, rngs: nnx.Rngs):
@@ -45,7 +47,7 @@ class NADE(nnx.Module):
     def log_prob(
         self, context: Float[Array, "... H"], xs: Float[Array, "... W"]
     ) -> Float[Array, "..."]:
-        """The log-probability [nats] of vectors of zeros and ones."""
+        """Log-probability [nats] of vectors of zeros and ones."""
         start, bias = self._split(self.context(context))
         before = xs[..., None, :] * jnp.tri(self.width, k=-1, dtype=xs.dtype)
         hidden = jax.nn.relu(start[..., None, :] + before @ self.seen[...])
@@ -59,20 +61,25 @@ class NADE(nnx.Module):
         weights: Float[Array, " K"],
         temperature: float = 1.0,
     ) -> Int[Array, " W"]:
-        """A vector of zeros and ones, its parts drawn at a temperature; see `sample_logits`.
+        """Sample a vector of zeros and ones.
 
-        The logit of a part is the sum of those that the contexts give, each by its weight.
+        Args:
+          key: the source of randomness.
+          contexts: K contexts [K, H], each of which gives logits.
+          weights: the logit of an element is the sum of the contexts' logits times these weights.
+          temperature: at least 0, see `sample_logits`.
         """
 
-        def draw(hidden, part):
-            key, bias, seen, said = part
+        def step(hidden, element):
+            key, bias, seen, said = element
             logit = weights @ (bias + jax.nn.relu(hidden) @ said)
             x = sample_logits(key, jnp.stack([jnp.zeros_like(logit), logit]), temperature)
             return hidden + x * seen, x
 
         start, bias = self._split(self.context(contexts))
-        parts = jax.random.split(key, self.width), bias.T, self.seen[...], self.said[...]
-        return jax.lax.scan(draw, start, parts)[1]
+        elements = jax.random.split(key, self.width), bias.T, self.seen[...], self.said[...]
+        return jax.lax.scan(step, start, elements)[1]
 
-    def _split(self, both):
-        return jnp.split(both, [both.shape[-1] - self.width], -1)
+    def _split(self, outputs):
+        """The initial hidden units and the biases of the logits."""
+        return jnp.split(outputs, [outputs.shape[-1] - self.width], -1)

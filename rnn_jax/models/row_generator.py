@@ -1,4 +1,4 @@
-"""Images written row by row, from the top: how likely they are, and new ones."""
+"""Generative model of binary images, one row at a time."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -15,77 +15,84 @@ from rnn_jax.layers.checks import check_rngs
 from rnn_jax.layers.rnn import RNN
 from rnn_jax.models.factory import from_settings
 from rnn_jax.models.nade import NADE
-from rnn_jax.typing import Array, Float, Key, Memory
+from rnn_jax.typing import Array, Carry, Float, Key
 
-Ink = Literal["threshold", "sampled"]
-"""How grey becomes black and white."""
+Binarization = Literal["threshold", "sampled"]
+"""A rule that turns gray values into zeros and ones."""
 
-INK_SEED = 28
+BINARIZATION_SEED = 28
 
 
-def binarise(images: UInt8[np.ndarray, "*shape"], ink: Ink) -> UInt8[np.ndarray, "*shape"]:
-    """Grey values 0-255 as 0 and 1, the same ones whenever it is asked.
+def binarize(
+    images: UInt8[np.ndarray, "*shape"], method: Binarization
+) -> UInt8[np.ndarray, "*shape"]:
+    """Gray values 0-255 as 0 and 1, deterministically.
 
-    "threshold": 1 above 127. "sampled": 1 with the probability value / 255, drawn by INK_SEED.
+    "threshold": 1 above 127. "sampled": 1 with probability value / 255, with a fixed seed.
 
-    Reference: Salakhutdinov, Murray, "On the quantitative analysis of deep belief networks", 2008
+    Reference: Salakhutdinov, Murray (2008), "On the quantitative analysis of deep belief networks"
     (sampled).
     """
-    if ink == "threshold":
+    if method == "threshold":
         return (images > 127).astype(np.uint8)
-    draws = np.random.default_rng(INK_SEED).integers(0, 255, images.shape, np.uint8)
-    return (draws < images).astype(np.uint8)
+    levels = np.random.default_rng(BINARIZATION_SEED).integers(0, 255, images.shape, np.uint8)
+    return (levels < images).astype(np.uint8)
 
 
-class Writer(nnx.Module):
-    """A recurrent layer that reads each row and what is asked for, and a NADE for the row below.
+class RowGenerator(nnx.Module):
+    """A recurrent layer over rows and a condition, and a NADE for the next row.
 
     Args:
       cell: any `Cell`.
-      asked_size: A, the length of what is asked for, e.g. a class as one-hot.
+      condition_size: A, the size of the condition, e.g. of a one-hot class label.
       width: W, the pixels of a row.
       row_size: the hidden units of the NADE.
       rngs: the source of the parameters' keys, e.g. `nnx.Rngs(0)`.
 
     Raises:
-      InputError: an argument of another kind.
+      InputError: an invalid argument.
     """
 
-    def __init__(self, cell: Cell, asked_size: int, width: int, row_size: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self, cell: Cell, condition_size: int, width: int, row_size: int, *, rngs: nnx.Rngs
+    ):
         check_rngs(rngs)
-        for name, size in (("asked_size", asked_size), ("width", width), ("row_size", row_size)):
+        sizes = ("condition_size", condition_size), ("width", width), ("row_size", row_size)
+        for name, size in sizes:
             check_size(name, size)
-        self.rnn = RNN(cell, asked_size + width, rngs=rngs)
+        self.rnn = RNN(cell, condition_size + width, rngs=rngs)
         self.row = NADE(cell.output_size, width, row_size, rngs=rngs)
 
-    def nats(self, images: UInt8[Array, "B T W"], asked: Float[Array, "B A"]) -> Float[Array, " B"]:
-        """The negative log-likelihood [nats] of each image of zeros and ones."""
+    def nll(
+        self, images: UInt8[Array, "B T W"], condition: Float[Array, "B A"]
+    ) -> Float[Array, " B"]:
+        """Negative log-likelihood [nats] of each image of zeros and ones."""
         rows = jnp.moveaxis(images, 0, 1).astype(jnp.float32)
         above = jnp.pad(rows, ((1, 0), (0, 0), (0, 0)))[:-1]
-        asked = jnp.broadcast_to(asked, (len(rows), *asked.shape))
-        _, ys = self.rnn(jnp.concatenate([above, asked], -1))
+        condition = jnp.broadcast_to(condition, (len(rows), *condition.shape))
+        _, ys = self.rnn(jnp.concatenate([above, condition], -1))
         return -self.row.log_prob(ys, rows).sum(0)
 
-    def draw(
+    def sample(
         self,
         keys: Key[Array, " B"],
-        asked: Float[Array, "B A"],
+        condition: Float[Array, "B A"],
         height: int,
         temperature: float = 1.0,
         guidance: float = 1.0,
     ) -> UInt8[Array, "B {height} W"]:
-        """Images of zeros and ones, each row given those drawn before.
+        """Sample images of zeros and ones, each row given the rows above it.
 
         Args:
           keys: one for each image.
-          asked: what is asked for.
-          height: T, the rows.
+          condition: one for each image [B, A].
+          height: T, the number of rows.
           temperature: at least 0, see `sample_logits`.
-          guidance: g in logits = nothing + g (asked - nothing), where `nothing` are the logits of
-            a second state to which zeros are asked for; above 1 draws what is asked for more
-            clearly, if training has shown zeros too. At 1 there is no second state.
+          guidance: g in `logits = unconditional + g (conditional - unconditional)`; above 1 it
+            strengthens the condition. The unconditional logits are those for a condition of zeros,
+            which training must have included. At 1 they are not computed.
 
-        Reference: Ho, Salimans, "Classifier-free diffusion guidance", 2021.
+        Reference: Ho, Salimans (2021), "Classifier-free diffusion guidance".
         """
         check_size("height", height)
         if not np.isfinite(guidance):
@@ -94,47 +101,56 @@ class Writer(nnx.Module):
         weights = [1.0] if guidance == 1 else [guidance, 1 - guidance]
         weights = jnp.array(weights, jnp.float32)
 
-        def draw_one(key, asked):
-            asks = jnp.stack([asked, jnp.zeros_like(asked)])[: len(weights)]
+        def sample_one(key, condition):
+            conditions = jnp.stack([condition, jnp.zeros_like(condition)])[: len(weights)]
 
-            def write(state, key):
+            def step(state, key):
                 carries, above = state
-                xs = jnp.concatenate([jnp.tile(above, (len(asks), 1)), asks], -1)
+                xs = jnp.concatenate([jnp.tile(above, (len(conditions), 1)), conditions], -1)
                 carries, ys = cell.step(params, carries, xs)
                 row = self.row.sample(key, ys, weights, temperature)
                 return (carries, row.astype(above.dtype)), row.astype(jnp.uint8)
 
-            start = cell.start(params, (len(asks),)), jnp.zeros(self.row.width, jnp.float32)
-            return jax.lax.scan(write, start, jax.random.split(key, height))[1]
+            carries = cell.start(params, (len(conditions),))
+            start = carries, jnp.zeros(self.row.width, jnp.float32)
+            return jax.lax.scan(step, start, jax.random.split(key, height))[1]
 
-        return jax.vmap(draw_one)(keys, asked)
+        return jax.vmap(sample_one)(keys, condition)
 
 
-def writing_loss(
-    model: Writer,
+def row_generator_loss(
+    model: RowGenerator,
     batch: tuple[UInt8[Array, "B T W"], Float[Array, "B A"]],
     keys: Key[Array, " B"],
-    memory: Memory,
-    unasked: float = 0.0,
-) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], Memory]]:
-    """Mean negative log-likelihood [nats] of images and what was asked for.
+    carry: Carry,
+    unconditional: float = 0.0,
+) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], Carry]]:
+    """Mean negative log-likelihood [nats] of images given their conditions.
 
-    A share `unasked` of the examples, drawn anew each time, is asked for by zeros; see `draw`.
+    Args:
+      model: the generator.
+      batch: images and conditions.
+      keys: one for each example.
+      carry: returned unchanged.
+      unconditional: the probability that a condition is replaced by zeros, as guidance needs.
     """
-    images, asked = batch
-    told = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - unasked))(keys)
-    return model.nats(images, asked * told[:, None]).mean(), ({}, memory)
+    images, condition = batch
+    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - unconditional))(keys)
+    return model.nll(images, condition * keep[:, None]).mean(), ({}, carry)
 
 
-def build_writer(settings: Mapping) -> Writer:
-    """The model that settings describe: cell, hidden_size, row_size, asked_size, width and seed.
+def build_row_generator(settings: Mapping) -> RowGenerator:
+    """Initialize a `RowGenerator` from the settings of a run.
+
+    Args:
+      settings: cell, hidden_size, row_size, asked_size (the size of the condition), width and seed.
 
     Raises:
-      InputError: a setting that is missing, or a cell that is not known.
+      InputError: a missing setting or an unknown cell.
     """
 
     def make(cell, options):
         sizes = settings["asked_size"], settings["width"], settings["row_size"]
-        return Writer(cell, *sizes, rngs=options["rngs"])
+        return RowGenerator(cell, *sizes, rngs=options["rngs"])
 
     return from_settings(settings, make)

@@ -1,4 +1,4 @@
-"""Drawing classes from the logits of a network."""
+"""Sampling of classes from logits."""
 
 import numbers
 
@@ -9,29 +9,28 @@ import numpy as np
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float, Int, Key
 
-COLDEST = 1e-20
-"""Temperatures below this one are greedy: logits divided by them could overflow."""
+MIN_TEMPERATURE = 1e-20
+"""Temperatures up to this one are greedy: the quotient logits / temperature could overflow."""
 
 
 def sample_logits(
     key: Key[Array, ""], logits: Float[Array, "... C"], temperature: float | Float[Array, ""] = 1.0
 ) -> Int[Array, "..."]:
-    """A class for each row of logits [..., C], drawn at a temperature.
+    """Sample a class from each row of logits [..., C].
 
-    The probabilities are the softmax of logits / temperature: below 1 likelier classes are drawn
-    more often. At temperature 0 the class with the highest logit is taken. A temperature that is
-    traced cannot be checked: one that is not above 0 counts as 0.
+    The probabilities are softmax(logits / temperature); temperature 0 takes the class with the
+    highest logit. A traced temperature cannot be checked: one that is not above 0 counts as 0.
 
     Raises:
-      InputError: a temperature that is negative, infinite or no number.
+      InputError: a temperature that is negative or not finite.
     """
     logits = jnp.asarray(logits)
     if isinstance(temperature, jax.core.Tracer):
-        warm = temperature > COLDEST
-        drawn = jax.random.categorical(key, logits / jnp.where(warm, temperature, 1))
-        return jnp.where(warm, drawn, logits.argmax(-1))
+        positive = temperature > MIN_TEMPERATURE
+        sampled = jax.random.categorical(key, logits / jnp.where(positive, temperature, 1))
+        return jnp.where(positive, sampled, logits.argmax(-1))
     check_temperature(temperature)
-    if float(temperature) <= COLDEST:
+    if float(temperature) <= MIN_TEMPERATURE:
         return logits.argmax(-1)
     return jax.random.categorical(key, logits / temperature)
 
@@ -44,5 +43,5 @@ def check_temperature(temperature: object) -> None:
     if not scalar or isinstance(temperature, bool) or not 0 <= float(temperature) < np.inf:
         raise InputError(
             f"temperature must be a finite number of at least 0, got {temperature!r}; 0 always "
-            "takes the likeliest class."
+            "takes the most likely class."
         )

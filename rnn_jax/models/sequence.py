@@ -1,6 +1,6 @@
-"""Models around a recurrent layer: one class for a whole sequence, or an answer at every step."""
+"""A recurrent layer with an output layer: one output per sequence, or one per step."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from rnn_jax.cells.array_ops import dot
 from rnn_jax.cells.base import Cell, GatedCell
 from rnn_jax.cells.checks import require_cell
 from rnn_jax.drivers.arguments import as_sequence
-from rnn_jax.drivers.unroll import unroll
+from rnn_jax.drivers.unroll import Driver, unroll
 from rnn_jax.errors import InputError, check_size
 from rnn_jax.layers.checks import check_rngs
 from rnn_jax.layers.rnn import RNN
@@ -22,28 +22,27 @@ from rnn_jax.wrappers.masking import hold
 
 
 class SequenceClassifier(nnx.Module):
-    """Input layer, recurrent layer, output layer: one class for a whole sequence.
+    """Classifier of whole sequences: input layer, recurrent layer, output layer.
 
-    The weights of the output layer start standard normal, those of the input layer LeCun normal.
+    The kernel of the output layer is initialized standard normal, that of the input layer LeCun
+    normal.
 
     Args:
-      cell: any `Cell` of vectors with a `readout`, or whose carry has a field h.
+      cell: any `Cell` with vector inputs that has a `readout`, or whose carry has a field h.
       input_size: D, the number of input features.
       num_classes: C.
-      projection_size: the width of the linear layer before the cell; 0 leaves it out.
-      readout: the input of the output layer: "carry", the output that the final carry holds, or
-        "outputs", the output of the last step that counts, zeros for a sequence in which none does.
-        They are equal up to rounding if every sequence has a step that counts. If none counts,
-        "carry" reads the carry that the sequence starts from.
-      fold: let the input layer and the cell's input weights be multiplied with each other where
-        that saves work; parameters and gradients are the same, see
-        `rnn_jax.wrappers.fused_projection`.
+      projection_size: the width of the linear layer before the cell; 0 omits the layer.
+      readout: the input of the output layer: "carry", the output in the final carry, or "outputs",
+        the output of the last valid step. Both are equal up to rounding for a sequence with at
+        least one valid step. Without one, "carry" uses the initial carry and "outputs" zeros.
+      fuse_projection: multiply the input layer with the cell's input weights where that saves work;
+        parameters and gradients are the same, see `rnn_jax.wrappers.fused_projection`.
+      init, dtype, driver: as in `RNN`.
       rngs: the source of the parameters' keys, e.g. `nnx.Rngs(0)`.
-      options: init, dtype and driver, as in `RNN`.
 
     Raises:
-      InputError: an argument of another kind; a cell that reads places, such as `ConvLSTMCell`, or
-        whose final carry holds no output.
+      InputError: an invalid argument; a cell with spatial axes, such as `ConvLSTMCell`, or whose
+        final carry contains no output.
     """
 
     def __init__(
@@ -54,9 +53,11 @@ class SequenceClassifier(nnx.Module):
         *,
         projection_size: int = 128,
         readout: Literal["carry", "outputs"] = "carry",
-        fold: bool = True,
+        fuse_projection: bool = True,
+        init: str = "default",
+        dtype: Any = None,
+        driver: Driver = "auto",
         rngs: nnx.Rngs,
-        **options,
     ):
         check_rngs(rngs)
         _require_vectors(type(self).__name__, cell)
@@ -72,11 +73,12 @@ class SequenceClassifier(nnx.Module):
             )
         self.input_size = input_size
         self.readout = readout
-        self.fold = fold
+        self.fuse_projection = fuse_projection
         self.projection = (
             nnx.Linear(input_size, projection_size, rngs=rngs) if projection_size else None
         )
-        self.rnn = RNN(cell, projection_size or input_size, rngs=rngs, **options)
+        options = {"init": init, "dtype": dtype, "driver": driver}
+        self.rnn = RNN(cell, projection_size or input_size, **options, rngs=rngs)
         self.output = nnx.Linear(
             cell.output_size, num_classes, kernel_init=jax.nn.initializers.normal(1.0), rngs=rngs
         )
@@ -90,12 +92,15 @@ class SequenceClassifier(nnx.Module):
         resets: Bool[Array, "T ..."] | None = None,
         key: Key[Array, ""] | None = None,
     ) -> Float[Array, "... C"]:
-        """Logits [..., C] for sequences [T, ..., D]; `lengths`, `mask`, `resets` and `key` as in
-        `unroll`.
+        """Logits [..., C] of sequences [T, ..., D].
+
+        `lengths`, `mask`, `resets` and `key` are those of `unroll`.
         """
-        cell, params, xs = self._project(xs, fold=self.fold and key is None)
+        cell, params, xs = self._project(xs, fuse=self.fuse_projection and key is None)
         if self.readout == "outputs" and not len(xs):
-            raise InputError("there are no steps, so no outputs to read out; give xs with T > 0.")
+            raise InputError(
+                "readout='outputs' needs at least one step, got T = 0; use readout='carry'."
+            )
         counts = {"lengths": lengths, "mask": mask}
         carry, ys = unroll(
             cell, params, xs, **counts, resets=resets, key=key, driver=self.rnn.driver
@@ -105,12 +110,12 @@ class SequenceClassifier(nnx.Module):
         return self.output(cell.readout(params, carry) if hasattr(cell, "readout") else carry.h)
 
     def gates(self, xs: Float[Array, "T ... D"], **options) -> dict[str, Float[Array, "T ... H"]]:
-        """The gates' values [T, ..., H] over time, by name; `options` as in `gate_activations`."""
-        cell, params, xs = self._project(xs, self.fold)
+        """Gate activations [T, ..., H] by name; `options` as in `gate_activations`."""
+        cell, params, xs = self._project(xs, self.fuse_projection)
         return gate_activations(cell, params, xs, **options)
 
-    def _project(self, xs, fold):
-        """Cell, parameters and inputs to run, the projection folded in where that pays."""
+    def _project(self, xs, fuse):
+        """The cell, parameters and inputs to run: the projection is fused or already applied."""
         cell, params = self.rnn.cell, self.rnn.weights()
         xs = as_sequence(xs, self.input_size)
         if self.projection is None:
@@ -118,7 +123,7 @@ class SequenceClassifier(nnx.Module):
         kernel, bias = self.projection.kernel[...], self.projection.bias[...]
         if self.rnn.dtype is not None:
             kernel = kernel.astype(self.rnn.dtype)
-        if fold and isinstance(cell, GatedCell) and folding_pays(cell, kernel):
+        if fuse and isinstance(cell, GatedCell) and folding_pays(cell, kernel):
             return *folded(cell, params, kernel, bias), xs
         return cell, params, dot(xs, kernel) + bias
 
@@ -128,7 +133,7 @@ def last_outputs(
     lengths: Int[Array, "..."] | None = None,
     mask: Bool[Array, "T ..."] | None = None,
 ) -> Float[Array, "... O"]:
-    """The output of the last step of each sequence that counts; zeros where none does."""
+    """Output of the last valid step of each sequence; zeros for a sequence without one."""
     if lengths is None and mask is None:
         return ys[-1]
     if mask is None:
@@ -144,9 +149,8 @@ def _require_vectors(caller, cell):
     require_cell(caller, cell)
     if cell.spatial_axes:
         raise InputError(
-            f"{caller} takes cells that read vectors, and {type(cell).__name__} reads "
-            f"{cell.spatial_axes} axes of places; use RNN(cell, ...) and a layer of your own on "
-            "its outputs."
+            f"{caller} needs a cell with vector inputs, and {type(cell).__name__} has "
+            f"{cell.spatial_axes} spatial axes; use RNN(cell, ...) and your own output layer."
         )
 
 
@@ -155,14 +159,14 @@ def _has_output(cell):
 
 
 class SequenceModel(nnx.Module):
-    """A recurrent layer, and a linear layer on each of its outputs.
+    """A recurrent layer, and a linear layer applied to each of its outputs.
 
     Args:
       cell: any `Cell`.
       input_size: D, the number of input features.
       output_size: C, the number of output features.
-      rngs: where the parameters' keys come from.
-      options: init, dtype and driver, as in `RNN`.
+      init, dtype, driver: as in `RNN`.
+      rngs: the source of the parameters' keys, e.g. `nnx.Rngs(0)`.
     """
 
     def __init__(
@@ -171,24 +175,26 @@ class SequenceModel(nnx.Module):
         input_size: int,
         output_size: int,
         *,
+        init: str = "default",
+        dtype: Any = None,
+        driver: Driver = "auto",
         rngs: nnx.Rngs,
-        **options,
     ):
         require_cell(type(self).__name__, cell)
         check_size("output_size", output_size)
-        self.rnn = RNN(cell, input_size, rngs=rngs, **options)
+        self.rnn = RNN(cell, input_size, init=init, dtype=dtype, driver=driver, rngs=rngs)
         self.output = nnx.Linear(cell.output_size, output_size, rngs=rngs)
 
     def __call__(
         self, xs: Float[Array, "T ... D"], carry: Carry | None = None, **options
     ) -> tuple[Carry, Float[Array, "T ... C"]]:
-        """The final carry and the outputs [T, ..., C] for xs [T, ..., D]; `options` of `unroll`."""
+        """Final carry and outputs [T, ..., C] for xs [T, ..., D]; `options` as in `unroll`."""
         carry, ys = self.rnn(xs, carry, **options)
         return carry, self.output(ys)
 
-    def begun(self, carry: Carry, begins: Bool[Array, " B"]) -> Carry:
-        """The carry [B, H], replaced by `cell.start` in the rows of sequences that begin."""
+    def reset_carry(self, carry: Carry, resets: Bool[Array, " B"]) -> Carry:
+        """Replace the carry [B, H] of each sequence with a reset by `cell.start`."""
         leaf = jax.tree.leaves(carry)[0]
         start = self.rnn.cell.start(self.rnn.weights(), leaf.shape[:-1], leaf.dtype)
-        begins = begins.reshape(*begins.shape, *(1,) * self.rnn.cell.spatial_axes)
-        return hold(begins.astype(jnp.float32), start, carry)
+        resets = resets.reshape(*resets.shape, *(1,) * self.rnn.cell.spatial_axes)
+        return hold(resets.astype(jnp.float32), start, carry)
