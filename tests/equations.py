@@ -28,6 +28,12 @@ def named(gates, seen):
     return dict(zip(gates, np.swapaxes(seen, 0, 1), strict=True))
 
 
+def by_gate(params, gates):
+    """The weights of each gate on their own: input matrix, recurrent matrix, bias."""
+    parts = (np.split(np.asarray(w), len(gates), axis=-1) for w in params[:3])
+    return dict(zip(gates, zip(*parts, strict=True), strict=True))
+
+
 def chang(params, xs, carry):
     """Chang et al. (2019): forward Euler, the recurrent matrix antisymmetric but for diffusion."""
     epsilon, gamma = 0.2, 0.03

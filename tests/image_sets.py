@@ -10,16 +10,17 @@ import hashlib
 import http.server
 import shutil
 import threading
-from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 import pytest
+from repository import ROOT
 
-from rnn_jax.datasets.image_data import load_images
+from rnn_jax.datasets.idx import read_idx
+from rnn_jax.datasets.image_data import ImageData, load_images
 from rnn_jax.datasets.original_files import reachable
 
-BUNDLED = Path(__file__).parents[1] / "experiments" / "mnist_files"
+BUNDLED = ROOT / "experiments" / "mnist_files"
 NAMES = {
     "train_images": "train-images-idx3-ubyte.gz",
     "train_labels": "train-labels-idx1-ubyte.gz",
@@ -114,6 +115,18 @@ def serve(tmp_path, monkeypatch):
         (tmp_path / "www").mkdir()
         yield tmp_path / "www", f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
+
+
+def digits(count=300):
+    """The first digits of the bundled originals, as the loader returns them."""
+
+    def read(part):
+        images, labels = (
+            read_idx(next(BUNDLED.glob(f"{part}-{kind}*")))[:count] for kind in ("images", "labels")
+        )
+        return np.array(images), labels.astype(np.int32)
+
+    return ImageData(*read("train"), *read("t10k"), 10, "mnist", "a few originals")
 
 
 def in_any_order(images, labels):

@@ -14,8 +14,6 @@ import throughput
 
 from rnn_jax import InputError
 
-ROOT = Path(__file__).parent.parent
-
 HUGE = 10**30
 EXPERIMENTS = char_lm, date_translation, mnist_generate, mnist_lstm, sine_regression
 

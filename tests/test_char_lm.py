@@ -11,8 +11,6 @@ from cut import cut_and_resumed, rows
 from rnn_jax import InputError, load_run
 from rnn_jax.models.factory import build_sequence_model
 
-ROOT = Path(__file__).parent.parent
-
 WORDS = "one", "three", "five", "seven"
 SMALL = {"hidden_size": 16, "batch_size": 8, "window": 16, "learning_rate": 0.02, "devices": 1}
 BRIEF = SMALL | {"steps": 6, "log_every": 4, "sample_length": 20}

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
-from test_mnist_lstm import ROOT
+from repository import ROOT
 
 from rnn_jax.models.nade import NADE
 from rnn_jax.training import intervals

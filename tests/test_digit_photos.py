@@ -1,34 +1,16 @@
 """Pictures of digits become what MNIST is made of, whatever their size and colours."""
 
 import gzip
-from pathlib import Path
 
 import numpy as np
 import photographs
 import pytest
+from pictures import TEST_IMAGES, saved, stroke
 from PIL import Image
 
 from rnn_jax import InputError
 from rnn_jax.datasets.digit_photos import departure, read_images
 from rnn_jax.datasets.idx import read_idx
-
-ROOT = Path(__file__).parent.parent
-
-TEST_IMAGES = ROOT / "experiments" / "mnist_files" / "t10k-images-idx3-ubyte.gz"
-
-
-def stroke(size=28):
-    """A slanted white stroke on black, off the centre, in the proportions of a digit."""
-    picture = np.zeros((size, size), np.uint8)
-    for row in range(size // 5, 4 * size // 5):
-        start = size // 4 + (size - row) // 5
-        picture[row, start : start + size // 8] = 255
-    return picture
-
-
-def saved(path, picture):
-    Image.fromarray(picture).save(path)
-    return path
 
 
 def test_a_picture_of_the_right_size_is_taken_as_it_is(tmp_path):

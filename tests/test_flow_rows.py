@@ -2,16 +2,16 @@
 
 import json
 
-from test_gradient_flow_benchmark import (
-    benchmark,
-    config,
-    flow_measure,
-    flow_report,
-    rows,
-    short_chunks,
-)
+import flow_measure
+import flow_report
+import gradient_flow as benchmark
+import pytest
+from flow_runs import config, rows, shorten_chunks
 
-__all__ = ["short_chunks"]
+
+@pytest.fixture(autouse=True)
+def short_chunks(monkeypatch):
+    shorten_chunks(monkeypatch)
 
 
 def test_a_damaged_row_never_takes_the_others_with_it(tmp_path, monkeypatch, capsys):

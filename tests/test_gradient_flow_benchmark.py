@@ -1,6 +1,5 @@
 """benchmarks/gradient_flow.py: what it measures, writes, keeps and says."""
 
-import json
 from pathlib import Path
 
 import flow_measure
@@ -13,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from test_mnist_lstm import digits
+from flow_runs import config, rows, shorten_chunks
+from image_sets import digits
 
 import rnn_jax.analysis.adjoint_probe
 import rnn_jax.datasets.image_data
@@ -26,8 +26,6 @@ from rnn_jax.models.factory import build_classifier
 from rnn_jax.training.runs.checkpoint import Checkpoints
 from rnn_jax.training.runs.run_dir import RunDir
 from rnn_jax.training.runs.saved_runs import CHECKPOINTS
-
-ROOT = Path(__file__).parent.parent
 
 FIGURES = ("gradient_norms.png", "norm_vs_length.png", "lyapunov.png", "gates.png")
 
@@ -48,19 +46,7 @@ class Doubling(Cell):
 
 @pytest.fixture(autouse=True)
 def short_chunks(monkeypatch):
-    """Chunks of two steps compile sooner."""
-    for room in (rnn_jax.analysis.adjoint_probe, rnn_jax.drivers.unroll):
-        monkeypatch.setattr(room, "chunk_length", lambda *sizes: 2)
-
-
-def config(tmp_path, **changes):
-    small = {"hidden_size": 6, "batch_size": 4, "seeds": 1, "lyapunov": 2, "repeats": 1}
-    grid = {"cells": ("lstm",), "lengths": (4,), "out_dir": tmp_path / "out"}
-    return benchmark.Config(**small | grid | changes)
-
-
-def rows(tmp_path):
-    return [json.loads(line) for line in (tmp_path / "out" / benchmark.ROWS).open()]
+    shorten_chunks(monkeypatch)
 
 
 def test_a_run_writes_rows_and_figures_and_goes_on_where_it_was_cut_off(

@@ -7,8 +7,8 @@ import zlib
 
 import numpy as np
 import pytest
+from pictures import saved, stroke
 from PIL import Image
-from test_digit_photos import saved, stroke
 
 from rnn_jax import InputError
 from rnn_jax.datasets.digit_photos import read_images

@@ -11,8 +11,11 @@ import time
 
 import numpy as np
 import pytest
-from test_mnist_lstm import BUNDLED, ROOT, Config, main
+from image_sets import BUNDLED
+from mnist_lstm import Config, main
+from repository import ROOT
 
+from rnn_jax import CELLS, InputError
 from rnn_jax.datasets import image_data
 
 
@@ -55,7 +58,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path, arguments, words):
     ],
 )
 def test_a_setting_out_of_range_is_named_as_a_flag(tmp_path, changes, words):
-    with pytest.raises(rnn_jax.InputError) as error:
+    with pytest.raises(InputError) as error:
         main(Config(out_dir=tmp_path / "run", **changes))
     assert words in str(error.value)
 
@@ -73,7 +76,7 @@ def test_help_names_every_option_with_its_default_and_needs_no_jax(tmp_path):
     text, _ = process.communicate()
     assert process.returncode == 0
     for words in (
-        *rnn_jax.CELLS,
+        *CELLS,
         "--hidden-size",
         "(default: 128)",
         "(default: 0.001)",

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +10,8 @@ import numpy as np
 import pytest
 from cut import cut_and_resumed, rows
 from flax import nnx
+from image_sets import digits
 from mnist_generate import Config, main
-from test_mnist_lstm import digits
 
 from rnn_jax import GRUCell, InputError, learned_carry, load_run
 from rnn_jax.datasets import image_data
@@ -24,8 +23,6 @@ from rnn_jax.models.row_generator import (
 )
 from rnn_jax.training.runs import digit_reader
 from rnn_jax.training.runs.digit_reader import load_image_classifier
-
-ROOT = Path(__file__).parent.parent
 
 SMALL = {"hidden_size": 32, "row_size": 8, "batch_size": 32, "learning_rate": 0.01, "devices": 1}
 HEIGHT, WIDTH = 3, 2

@@ -9,33 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 import predict
 import pytest
-from mnist_lstm import BUNDLED, Config, main
+from image_sets import digits
+from mnist_lstm import Config, main
 from PIL import Image
 
+from rnn_jax import InputError, load_run
 from rnn_jax.datasets import image_data
-from rnn_jax.datasets.idx import read_idx
-
-ROOT = Path(__file__).parent.parent
 
 SMALL = {"hidden_size": 8, "projection_size": 4, "batch_size": 32, "examples": 200, "log_every": 3}
-
-
-def digits(count=300):
-    """The first digits of the bundled originals, as the loader returns them."""
-
-    def read(part):
-        images, labels = (
-            read_idx(next(BUNDLED.glob(f"{part}-{kind}*")))[:count] for kind in ("images", "labels")
-        )
-        return np.array(images), labels.astype(np.int32)
-
-    return image_data.ImageData(*read("train"), *read("t10k"), 10, "mnist", "a few originals")
 
 
 @pytest.fixture
 def few_digits(monkeypatch):
     data = digits()
-    monkeypatch.setattr(rnn_jax.datasets.image_data, "load_images", lambda *args, **kwargs: data)
+    monkeypatch.setattr(image_data, "load_images", lambda *args, **kwargs: data)
     return data
 
 
@@ -79,7 +66,7 @@ def test_a_finished_run_says_so_and_can_be_read_back(few_digits, tmp_path, capsy
     summary = main(Config(**SMALL, out_dir=tmp_path))
     assert main(Config(**SMALL, out_dir=tmp_path, resume=True)) == summary
     assert "finished" in capsys.readouterr().out
-    model, settings = rnn_jax.load_run(tmp_path)
+    model, settings = load_run(tmp_path)
     xs = jnp.moveaxis(image_data.to_sequences(few_digits.test_images), 0, 1)
     accuracy = np.mean(model(xs).argmax(-1) == few_digits.test_labels)
     assert settings["hidden_size"] == 8
@@ -90,7 +77,7 @@ def test_predictions_are_those_of_the_run(few_digits, tmp_path, capsys):
     main(Config(**SMALL, out_dir=tmp_path / "run"))
     picture = tmp_path / "digit.png"
     Image.fromarray(few_digits.test_images[0]).save(picture)
-    model, _ = rnn_jax.load_run(tmp_path / "run")
+    model, _ = load_run(tmp_path / "run")
     xs = image_data.to_sequences(few_digits.test_images[:1])
     want = np.asarray(jax.nn.softmax(model(jnp.moveaxis(xs, 0, 1))))[0]
     capsys.readouterr()
@@ -133,5 +120,5 @@ def test_the_defaults_are_the_classic_job():
 
 
 def test_a_batch_larger_than_the_data_set_is_refused(few_digits, tmp_path):
-    with pytest.raises(rnn_jax.InputError, match="a batch of 302 is larger than the data set"):
+    with pytest.raises(InputError, match="a batch of 302 is larger than the data set"):
         main(Config(batch_size=302, out_dir=tmp_path / "run"))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cells import H
-from test_references import by_gate, sigmoid
+from equations import by_gate, sigmoid
 
 from rnn_jax import (
     ConvLSTMCell,

@@ -1,23 +1,20 @@
 """predict.py reads each picture that can be read, and says of the others why not."""
 
 import dataclasses
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from pictures import TEST_IMAGES, stroke
 from PIL import Image
 from predict import Config, main
-from test_digit_photos import TEST_IMAGES, stroke
 
 from rnn_jax import InputError, load_image_classifier, load_run
 from rnn_jax.datasets.idx import read_idx
 from rnn_jax.models.factory import build_classifier
 from rnn_jax.training.runs.checkpoint import Checkpoints
 from rnn_jax.training.runs.run_dir import RunDir
-
-ROOT = Path(__file__).parent.parent
 
 SETTINGS = {"cell": "gru", "hidden_size": 8, "input_size": 28, "projection_size": 0}
 SETTINGS |= {"num_classes": 10, "readout": "carry", "seed": 0, "sequence": "rows"}

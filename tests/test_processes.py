@@ -7,7 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from test_mnist_lstm import ROOT
+from repository import ROOT
 
 from rnn_jax import InputError, RunError
 from rnn_jax.training.devices.rendezvous import meet, parse_address

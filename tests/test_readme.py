@@ -6,7 +6,6 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import features
 import flow_report
@@ -16,8 +15,7 @@ import reliability
 import report
 import summarise
 import tyro
-
-ROOT = Path(__file__).parent.parent
+from repository import ROOT
 
 README = (ROOT / "README.md").read_text()
 

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from cut import cut_at, rows
-from test_loop import STEPS, Run, assert_same, examples  # noqa: F401
+from small_runs import STEPS, Run, assert_same, few_examples
 
 from rnn_jax import InputError
 from rnn_jax.training.runs.metrics import METRICS, PENDING
@@ -18,12 +18,17 @@ SETTINGS = {"cell": "lstm", "steps": STEPS, "experiment": "test"}
 
 
 @pytest.fixture(scope="module")
+def examples():
+    return few_examples()
+
+
+@pytest.fixture(scope="module")
 def lstm():
     return Run()
 
 
 @pytest.fixture(scope="module")
-def half_done(lstm, examples, tmp_path_factory):  # noqa: F811
+def half_done(lstm, examples, tmp_path_factory):
     """A run stopped after step 10, of 12, with two rows."""
     path = tmp_path_factory.mktemp("half")
     with cut_at(10):
@@ -72,7 +77,7 @@ DAMAGE = {
 @pytest.mark.parametrize("damage, words", DAMAGE.values(), ids=DAMAGE)
 def test_damaged_rows_are_named_and_nothing_is_overwritten(
     lstm,
-    examples,  # noqa: F811
+    examples,
     run,
     damage,
     words,
@@ -84,14 +89,14 @@ def test_damaged_rows_are_named_and_nothing_is_overwritten(
     assert content(run) == before
 
 
-def test_rows_after_the_checkpoint_are_dropped_whatever_they_hold(lstm, examples, run):  # noqa: F811
+def test_rows_after_the_checkpoint_are_dropped_whatever_they_hold(lstm, examples, run):
     with open(run / METRICS, "ab") as file:
         file.write(b'{"step": 12, "loss": 1}\n\0\0\xff\n{"step": 1')
     lstm(run, examples, SETTINGS, resume=True)
     assert [row["step"] for row in rows(run)] == [5, 10, 12]
 
 
-def test_a_finished_run_names_its_damaged_rows(lstm, examples, run):  # noqa: F811
+def test_a_finished_run_names_its_damaged_rows(lstm, examples, run):
     lstm(run, examples, SETTINGS, resume=True)
     summary = write_summary(RunDir(run), {"steps": STEPS})
     assert lstm(run, examples, SETTINGS, resume=True) == summary
@@ -102,7 +107,7 @@ def test_a_finished_run_names_its_damaged_rows(lstm, examples, run):  # noqa: F8
 
 @pytest.mark.parametrize("kind", ["deleted", "emptied"])
 @pytest.mark.parametrize("name", [METRICS, "summary.json"])
-def test_progress_without_a_checkpoint_is_refused_and_kept(lstm, examples, run, kind, name):  # noqa: F811
+def test_progress_without_a_checkpoint_is_refused_and_kept(lstm, examples, run, kind, name):
     if name == "summary.json":
         (run / METRICS).write_text("")
         write_summary(RunDir(run), {"steps": 3})
@@ -117,7 +122,7 @@ def test_progress_without_a_checkpoint_is_refused_and_kept(lstm, examples, run, 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again_and_keeps_its_rows(
     lstm,
-    examples,  # noqa: F811
+    examples,
     run,
     half_done,
 ):
@@ -130,7 +135,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again_and_keeps_its_row
 
 
 @pytest.mark.parametrize("text", [None, "", "[1]", '{"cell": "lstm", "steps": 12, "seed": 3}'])
-def test_a_damaged_config_is_restored_from_the_checkpoint(lstm, examples, run, text):  # noqa: F811
+def test_a_damaged_config_is_restored_from_the_checkpoint(lstm, examples, run, text):
     path = run / "config.json"
     path.unlink()
     if text is not None:
@@ -142,7 +147,7 @@ def test_a_damaged_config_is_restored_from_the_checkpoint(lstm, examples, run, t
 
 
 @pytest.mark.parametrize("old, new", [("0.91", "0.97"), ("accuracy", "acuracy"), ("{", "")])
-def test_a_damaged_summary_is_made_again(lstm, examples, run, old, new):  # noqa: F811
+def test_a_damaged_summary_is_made_again(lstm, examples, run, old, new):
     whole = lstm(run, examples, SETTINGS, resume=True)
     write_summary(RunDir(run), {"steps": STEPS, "accuracy": 0.91})
     path = run / "summary.json"
@@ -156,12 +161,12 @@ def lengthened(lstm, path, data, steps, **flags):
     """Train to another number of steps than that of `Run`."""
     settings = SETTINGS | {"steps": steps, **flags}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("test_loop.STEPS", steps)
+        patch.setattr("small_runs.STEPS", steps)
         return lstm(path, data, settings, **flags, resume=path.exists())
 
 
 @pytest.mark.parametrize("finished", [False, True])
-def test_a_run_can_be_extended_and_equals_a_longer_one(lstm, examples, run, tmp_path, finished):  # noqa: F811
+def test_a_run_can_be_extended_and_equals_a_longer_one(lstm, examples, run, tmp_path, finished):
     if finished:
         lstm(run, examples, SETTINGS, resume=True)
         write_summary(RunDir(run), {"steps": STEPS})
@@ -172,7 +177,7 @@ def test_a_run_can_be_extended_and_equals_a_longer_one(lstm, examples, run, tmp_
     assert read_json(run / "config.json")["extensions"] == extensions
 
 
-def test_an_extension_cut_off_before_its_first_checkpoint_goes_on(lstm, examples, run):  # noqa: F811
+def test_an_extension_cut_off_before_its_first_checkpoint_goes_on(lstm, examples, run):
     lstm(run, examples, SETTINGS, resume=True)
     loop = Loop(RunDir(run), lstm_config(run), SETTINGS | {"steps": 20}, 20)
     loop.start(lstm.first, lstm.mesh)
@@ -187,24 +192,24 @@ def lstm_config(path):
     return TrainConfig(batch_size=8, log_every=5, out_dir=path, resume=True)
 
 
-def test_fewer_steps_than_done_are_refused(lstm, examples, run):  # noqa: F811
+def test_fewer_steps_than_done_are_refused(lstm, examples, run):
     with pytest.raises(InputError, match="has 10 steps already, more than 8; give at least"):
         lengthened(lstm, run, examples, 8)
     assert [row["step"] for row in rows(run)] == [5, 10]
 
 
-def test_a_schedule_that_depends_on_the_length_refuses_another_length(lstm, examples, tmp_path):  # noqa: F811
+def test_a_schedule_that_depends_on_the_length_refuses_another_length(lstm, examples, tmp_path):
     lengthened(lstm, tmp_path / "run", examples, 12, decay="cosine")
     with pytest.raises(InputError, match=r"other settings: steps \(20 now, 12 then\)"):
         lengthened(lstm, tmp_path / "run", examples, 20, decay="cosine")
 
 
-def test_a_run_of_another_experiment_is_named(lstm, examples, run):  # noqa: F811
+def test_a_run_of_another_experiment_is_named(lstm, examples, run):
     with pytest.raises(InputError, match="holds a run of test, not of other"):
         lstm(run, examples, SETTINGS | {"experiment": "other"}, resume=True)
 
 
-def test_a_checkpoint_without_a_seal_of_its_rows_still_resumes(lstm, examples, run, monkeypatch):  # noqa: F811
+def test_a_checkpoint_without_a_seal_of_its_rows_still_resumes(lstm, examples, run, monkeypatch):
     from rnn_jax.training.runs import metrics
 
     read = metrics.read_metrics

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 from cells import H
-from equations import EQUATIONS, named, sigmoid
+from equations import EQUATIONS, by_gate, named, sigmoid
 
 from rnn_jax import (
     CoupledLSTMCell,
@@ -24,12 +24,6 @@ from rnn_jax import (
 from rnn_jax.testing.oracle import B, D, T, assert_close, problem, run
 
 pytestmark = pytest.mark.usefixtures("float64")
-
-
-def by_gate(params, gates):
-    """The weights of each gate on their own: input matrix, recurrent matrix, bias."""
-    parts = (np.split(np.asarray(w), len(gates), axis=-1) for w in params[:3])
-    return dict(zip(gates, zip(*parts, strict=True), strict=True))
 
 
 def nets(params, gates, x, h):

@@ -1,7 +1,6 @@
 """Cosines from sines: what a state carried from window to window is worth, and that it is saved."""
 
 import json
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,8 +12,6 @@ from rnn_jax import InputError, load_run
 from rnn_jax.models.factory import build_sequence_model
 from rnn_jax.plotting import time_series
 from rnn_jax.training import trainer
-
-ROOT = Path(__file__).parent.parent
 
 SMALL = {"hidden_size": 16, "batch_size": 16, "windows": 20, "window": 10, "learning_rate": 0.01}
 BRIEF = SMALL | {"steps": 6, "log_every": 4}

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from apart import RESETS
-from test_references import named, sigmoid
+from equations import named, sigmoid
 
 from rnn_jax import (
     ConvLSTMCell,

@@ -5,57 +5,23 @@ import re
 import signal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from cut import cut_at, rows
-from flax import nnx
+from small_runs import STEPS, Run, assert_same, few_examples
 
-from rnn_jax import CELLS, InputError, RunError, SequenceClassifier
+from rnn_jax import InputError, RunError
 from rnn_jax.training import trainer
-from rnn_jax.training.batches import BatchOrder
-from rnn_jax.training.commands.config import TrainConfig
-from rnn_jax.training.devices.sharding import data_mesh
-from rnn_jax.training.losses import classification_loss
 from rnn_jax.training.runs.checkpoint import Checkpoints, DamageWarning
 from rnn_jax.training.runs.metrics import METRICS
 from rnn_jax.training.runs.records import write_summary
 from rnn_jax.training.runs.run_dir import RunDir
-from rnn_jax.training.step import init_state, make_gradient, make_train_interval
-from rnn_jax.training.trainer import Loop
-
-CLASSES, N, T, D, STEPS = 3, 40, 5, 4, 12
+from rnn_jax.training.step import make_train_interval
 
 
 @pytest.fixture(scope="module")
 def examples():
-    xs = np.random.default_rng(0).normal(size=(N, T, D)).astype(np.float32)
-    return jnp.asarray(xs), jnp.asarray(xs.mean(1)[:, :CLASSES].argmax(-1))
-
-
-class Run:
-    """One cell in training, which can be started as often as one likes and compiles once."""
-
-    def __init__(self, cell="lstm", devices=1):
-        self.cell, self.mesh, self.optimizer = cell, data_mesh(8, devices), optax.adam(0.01)
-        self.graphdef, self.first = init_state(self.create, self.optimizer, self.mesh)
-        self.gradient = make_gradient(self.graphdef, classification_loss)
-        self.interval = make_train_interval(self.gradient, self.optimizer, self.mesh)
-
-    def create(self):
-        sizes = {"projection_size": 0, "rngs": nnx.Rngs(0)}
-        return SequenceClassifier(CELLS[self.cell](6), D, CLASSES, **sizes)
-
-    def __call__(self, out_dir, examples, settings=None, **flags):
-        config = TrainConfig(**{"batch_size": 8, "log_every": 5, "out_dir": out_dir} | flags)
-        settings = {"cell": self.cell} if settings is None else settings
-        loop = Loop(RunDir(out_dir), config, settings, STEPS)
-        if summary := loop.finished():
-            return summary
-        state = loop.start(jax.tree.map(jnp.copy, self.first), self.mesh)
-        order = BatchOrder(0, N, 8)
-        return loop.train(self.interval, self.gradient, state, examples, order)
+    return few_examples()
 
 
 @pytest.fixture(scope="module", params=["lstm", "gru", "rnn"])
@@ -73,10 +39,6 @@ def test_rows_tell_the_learning_rate_of_their_step_as_it_goes_down(lstm, example
     done = np.array([5, 10, 12]) - 1
     found = [row["learning_rate"] for row in rows(tmp_path)]
     np.testing.assert_allclose(found, 0.2 * (1 + np.cos(np.pi * done / STEPS)), rtol=1e-5)
-
-
-def assert_same(got, want):
-    jax.tree.map(np.testing.assert_array_equal, got, want)
 
 
 @pytest.mark.parametrize("step", [1, 5, 7, 11])
