@@ -51,7 +51,7 @@ def check_cells(cells: Sequence[str], hidden_size: int, drivers: Sequence[str] =
         if set(drivers) == {"associative"} and not isinstance(cell, LinearCell):
             raise InputError(
                 f"--drivers associative is for linear cells, and {printable(name)} is not one; "
-                "add plain, or give --cells and --cell linear ones, e.g. --cells --cell mingru."
+                "add scan, or give --cells and --cell linear ones, e.g. --cells --cell mingru."
             )
 
 

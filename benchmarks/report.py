@@ -13,7 +13,7 @@ from rich.table import Table
 from rnn_jax.plotting import style
 
 POINT = ("cell", "pass", "T", "B", "D", "H")
-OURS, PLAIN, TORCH = "rnn_jax", "rnn_jax plain", "PyTorch"
+OURS, SCAN, TORCH = "rnn_jax", "rnn_jax scan", "PyTorch"
 LINES = {
     "Flax linen": (style.GREEN, "-"),
     "Flax NNX": (style.GREEN, ":"),
@@ -73,10 +73,10 @@ def summary(rows: Sequence[Mapping]) -> list[str]:
         ours = [row for row in group if row["implementation"].startswith(OURS)]
         default = [row for row in ours if row["default_driver"]] or ours
         mine = default[-1]
-        plain = [row for row in ours if row["implementation"] == PLAIN]
+        scan = [row for row in ours if row["implementation"] == SCAN]
         jax = [row for row in group if row["jax"] and row not in ours]
         torch = [row for row in group if row["implementation"] == TORCH]
-        best = [min(rows, key=_milliseconds, default=None) for rows in (plain, jax, torch)]
+        best = [min(rows, key=_milliseconds, default=None) for rows in (scan, jax, torch)]
         milliseconds = [f"{_milliseconds(row):.3g} ms" if row else "-" for row in (mine, *best[1:])]
         if jax:
             milliseconds[1] += f" ({best[1]['implementation']})"
@@ -225,6 +225,6 @@ def _panel(axes, rows, same_sizes):
 def _look(label):
     if label.startswith(OURS):
         one, many = ("-.", "--") if "remat" in label else (":", "-")
-        color = style.INK if "plain" in label else style.BLUE
+        color = style.INK if "scan" in label else style.BLUE
         return color, many if " x" in label else one, 2.5
     return *LINES.get(label, (style.INK, "-")), 1.2

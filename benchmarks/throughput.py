@@ -41,7 +41,7 @@ class Config:
     """Sizes T,B,D,H to measure instead of those, e.g. 784,64,1,128 512,32,128,256."""
     passes: tuple[Literal["forward", "train", "lyapunov"], ...] = ("forward", "train")
     """All outputs; the gradient of all parameters; or all Lyapunov exponents."""
-    drivers: tuple[Literal["plain", "chunked", "remat", "associative"], ...] = ("plain", "chunked")
+    drivers: tuple[Literal["scan", "chunked", "remat", "associative"], ...] = ("scan", "chunked")
     """The ways of rnn_jax to run a cell; remat is chunked with less memory; associative is for
     linear cells."""
     devices: int = 0
@@ -108,8 +108,8 @@ def _problems(config) -> list[Problem]:
     for flag in ("passes", "drivers", "lengths", "peers"):
         if not getattr(config, flag):
             raise InputError(f"--{flag} needs at least one value.")
-    if config.job and not set(config.drivers) <= {"plain", "chunked"}:
-        raise InputError("--job measures --drivers plain and chunked; leave out the others.")
+    if config.job and not set(config.drivers) <= {"scan", "chunked"}:
+        raise InputError("--job measures --drivers scan and chunked; leave out the others.")
     cells = [*config.cells, *([] if config.cell is None else [config.cell])]
     if not cells:
         raise InputError("there is nothing to measure; give --cells or --cell.")

@@ -80,7 +80,7 @@ class LeakyCell(GatedCell):
         return params.gain * carry.h
 
 
-SLOW, FAST, BOTH = ("plain",), ("chunked",), ("plain", "chunked")
+SLOW, FAST, BOTH = ("scan",), ("chunked",), ("scan", "chunked")
 
 
 class Row(NamedTuple):
@@ -108,7 +108,7 @@ CELLS = {
     "cornn": Row(CoRNNCell(H), FAST),
     "conv_lstm": Row(ConvLSTMCell(H), FAST),
     "lru": Row(LRUCell(H), ("chunked", "associative")),
-    "mingru": Row(MinGRUCell(H), ("plain", "associative")),
+    "mingru": Row(MinGRUCell(H), ("scan", "associative")),
     "minlstm": Row(MinLSTMCell(H), ("associative",)),
     "rglru": Row(RGLRUCell(H), ("associative",)),
     "zoneout": Row(zoneout(LSTMCell(H), 0.1, 0.4), FAST),

@@ -30,9 +30,9 @@ LENGTHS = np.array([0, 3, 7, 5], np.int32)
     [LRUCell(H), MinLSTMCell(H), RGLRUCell(H), layer_norm(learned_carry(MinGRUCell(H)))],
     ids=["lru", "minlstm", "rglru", "wrapped"],
 )
-def test_with_lengths_values_and_gradients_are_those_of_plain(cell):
+def test_with_lengths_values_and_gradients_are_those_of_the_scan_driver(cell):
     point = problem(cell)
-    drivers = ("associative", "plain")
+    drivers = ("associative", "scan")
     got, want = (run_back(cell, *point, driver=d, lengths=LENGTHS) for d in drivers)
     assert_close(got, want)
 
@@ -41,7 +41,7 @@ def test_with_lengths_values_and_gradients_are_those_of_plain(cell):
 def test_any_number_of_steps_runs(steps):
     cell = LRUCell(H)
     point = problem(cell, steps)
-    got, want = (run_back(cell, *point, driver=d) for d in ("associative", "plain"))
+    got, want = (run_back(cell, *point, driver=d) for d in ("associative", "scan"))
     assert_close(got, want)
 
 

@@ -115,39 +115,37 @@ class Broken(NamedTuple):
 
 
 BROKEN = [
-    Broken(PlainCarry(2), ("plain",), ("initial carry is a named tuple", "is a tuple")),
-    Broken(Float32Carry(2), ("plain",), ("initial carry", "expected bfloat16")),
-    Broken(WideParams(2), ("plain",), ("params are float32", "float32 and float64")),
-    Broken(OneBuffer(2), ("plain",), ("handed out twice", "carry.c shares the buffer of carry.h")),
+    Broken(PlainCarry(2), ("scan",), ("initial carry is a named tuple", "is a tuple")),
+    Broken(Float32Carry(2), ("scan",), ("initial carry", "expected bfloat16")),
+    Broken(WideParams(2), ("scan",), ("params are float32", "float32 and float64")),
+    Broken(OneBuffer(2), ("scan",), ("handed out twice", "carry.c shares the buffer of carry.h")),
     Broken(
-        ConstantBias(2), ("plain",), ("handed out twice", "params.b shares the buffer of params.b")
+        ConstantBias(2), ("scan",), ("handed out twice", "params.b shares the buffer of params.b")
     ),
-    Broken(CompilesItsInit(2), ("plain",), ("a second init", "1 compilations")),
-    Broken(
-        EqualToNoOther(2, options=Options()), ("plain",), ("frozen hashable value", "not equal")
-    ),
-    Broken(Hashless(2), ("plain",), ("frozen hashable value", "unhashable")),
+    Broken(CompilesItsInit(2), ("scan",), ("a second init", "1 compilations")),
+    Broken(EqualToNoOther(2, options=Options()), ("scan",), ("frozen hashable value", "not equal")),
+    Broken(Hashless(2), ("scan",), ("frozen hashable value", "unhashable")),
     Broken(
         MixesTheBatch(2),
-        ("plain",),
+        ("scan",),
         ("a sequence runs alone as in a batch", "each sequence runs as if alone"),
     ),
     Broken(
         LooksAhead(2),
-        ("plain", "chunked"),
+        ("scan", "chunked"),
         (
             "outputs before t do not see inputs from t on. Found: chunked: ys before t = 1 is off",
             "the gradient of y t by later inputs is exactly zero. Found: chunked: the gradient",
         ),
     ),
-    Broken(CountsItsCalls(2), ("plain",), ("of a python loop", "ys is off by up to")),
+    Broken(CountsItsCalls(2), ("scan",), ("of a python loop", "ys is off by up to")),
     Broken(
-        DropsAGradient(2), ("plain",), ("finite differences", "the slope by params.w_h is off by")
+        DropsAGradient(2), ("scan",), ("finite differences", "the slope by params.w_h is off by")
     ),
-    Broken(IgnoresTheDtype(2), ("plain",), ("bfloat16 weights give float32", "float64")),
+    Broken(IgnoresTheDtype(2), ("scan",), ("bfloat16 weights give float32", "float64")),
     Broken(
         TwoSteps(2),
-        ("plain", "chunked"),
+        ("scan", "chunked"),
         ("of a python loop. Found: chunked: the gradient by params.w_x is",),
     ),
 ]
@@ -175,16 +173,16 @@ def test_a_sound_cell_holds_all_claims_at_other_sizes_too():
     assert check_cell(MinimalGatedCell(5), drivers=["chunked"], features=1) == tuple(CHECKS)
 
 
-def test_a_cell_that_is_nothing_but_a_step_is_asked_under_plain():
-    assert drivers_for(ResetBeforeGRUCell(2)) == ("plain",)
-    assert drivers_for(LSTMCell(2)) == ("plain", "chunked", "remat")
+def test_a_cell_that_is_nothing_but_a_step_is_checked_with_scan():
+    assert drivers_for(ResetBeforeGRUCell(2)) == ("scan",)
+    assert drivers_for(LSTMCell(2)) == ("scan", "chunked", "remat")
 
 
 @pytest.mark.parametrize(
     "words, arguments",
     [
         ("takes a cell", {"cell": LSTMCell}),
-        ("can take the drivers plain; got 'chunked'", {"cell": ResetBeforeGRUCell(2)}),
+        ("can take the drivers scan; got 'chunked'", {"cell": ResetBeforeGRUCell(2)}),
         ("features must be a positive whole number", {"cell": LSTMCell(2), "features": 0}),
     ],
 )

@@ -24,8 +24,8 @@ OPTIONS = {
     "resets": ("resets",),
     "reverse": ("reverse", "mask", "resets"),
     "key": ("key",),
-    "truncate": ("truncate",),
-    "truncate_resets": ("truncate", "resets"),
+    "tbptt_steps": ("tbptt_steps",),
+    "tbptt_steps_resets": ("tbptt_steps", "resets"),
 }
 
 
@@ -38,7 +38,7 @@ def options(names, seed):
         "resets": jnp.asarray(rng.random((T, B)) < 0.3),
         "reverse": True,
         "key": jax.random.key(seed),
-        "truncate": 3,
+        "tbptt_steps": 3,
     }
     return {name: values[name] for name in names}
 

@@ -20,7 +20,7 @@ LSTM = LSTMCell(2)
 STEP = learned_carry(ResetBeforeGRUCell(2))
 BOTH = {"mask": MASK, "resets": RESETS}
 each_way = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
-each_driver = pytest.mark.parametrize("driver", ["plain", "chunked"])
+each_driver = pytest.mark.parametrize("driver", ["scan", "chunked"])
 
 
 def assert_apart(cell, driver, **options):
@@ -32,8 +32,8 @@ def assert_apart(cell, driver, **options):
 @each_way
 @pytest.mark.parametrize(
     "cell, driver",
-    [(LSTM, "plain"), (LSTM, "chunked"), (STEP, "plain"), (ConvLSTMCell(1), "chunked")],
-    ids=["lstm-plain", "lstm-chunked", "step-plain", "conv-chunked"],
+    [(LSTM, "scan"), (LSTM, "chunked"), (STEP, "scan"), (ConvLSTMCell(1), "chunked")],
+    ids=["lstm-scan", "lstm-chunked", "step-plain", "conv-chunked"],
 )
 def test_each_episode_runs_apart_without_the_steps_that_do_not_count(cell, driver, reverse):
     assert_apart(cell, driver, **BOTH, reverse=reverse)

@@ -187,7 +187,7 @@ def test_any_batch_dimensions_will_do(batch, float64):
     norms = norms_of(cell, p.params, p.xs, d_ys, d_carry, p.carry)
     assert norms.carry.h.shape == (T + 1, *batch)
     assert norms.xs.shape == (T, *batch)
-    _, (_, _, by_carry) = run_back(cell, p.params, p.xs, p.carry, p.cotangents, driver="plain")
+    _, (_, _, by_carry) = run_back(cell, p.params, p.xs, p.carry, p.cotangents, driver="scan")
     assert_close(norms.carry.h[0], log10_norm(by_carry.h))
 
 

@@ -79,7 +79,7 @@ def test_runs_and_gradients_are_the_same_under_strict_promotion(row):
     lengths = jnp.array([T, 2])
     mask = jnp.asarray(np.arange(T)[:, None] < np.array([T, 2]))
     resets = jnp.zeros((T, B), bool).at[3].set(True)
-    cut = {"mask": mask, "resets": resets, "truncate": 2, "reverse": True}
+    cut = {"mask": mask, "resets": resets, "tbptt_steps": 2, "reverse": True}
     for driver in set(drivers_for(cell)) - {"remat"}:
         options = cut if driver == "chunked" else {"lengths": lengths}
         want = everything(cell, params, xs, driver, **options)
@@ -129,12 +129,12 @@ def explicit_mesh():
 SHARDED = [
     pytest.param(CELLS[name].cell, driver, id=f"{name}-{driver}")
     for name, drivers in {
-        "lstm": ("plain", "chunked", "remat", "newton"),
-        "gru_reset_before": ("plain",),
-        "mingru": ("plain", "associative"),
+        "lstm": ("scan", "chunked", "remat", "newton"),
+        "gru_reset_before": ("scan",),
+        "mingru": ("scan", "associative"),
         "normed": ("chunked",),
         "lru": ("chunked", "associative"),
-        "conv_lstm": ("plain", "chunked"),
+        "conv_lstm": ("scan", "chunked"),
     }.items()
     for driver in drivers
 ]
@@ -176,7 +176,7 @@ def test_parameters_and_carry_may_be_donated(cell):
     assert len({leaf.unsafe_buffer_pointer() for leaf in leaves}) == len(leaves)
 
 
-@pytest.mark.parametrize("driver", ["plain", "chunked", "associative"])
+@pytest.mark.parametrize("driver", ["scan", "chunked", "associative"])
 def test_a_run_is_exported_for_any_batch_size(driver):
     cell = learned_carry(MinGRUCell(4))
     params, xs = problem(cell, jax.random.key(0), steps=70, batch=3)

@@ -29,16 +29,16 @@ LENGTHS = np.array([0, 3, 7, 5], np.int32)
     [LSTMCell(2), GRUCell(2), ResetBeforeGRUCell(2), UGRNNCell(2)],
     ids=["lstm", "gru", "step", "ugrnn"],
 )
-def test_values_and_gradients_are_those_of_plain(cell, float64):
+def test_values_and_gradients_are_those_of_the_scan_driver(cell, float64):
     point = problem(cell, features=1)
-    got, want = (run_back(cell, *point, driver=d, lengths=LENGTHS) for d in ("newton", "plain"))
+    got, want = (run_back(cell, *point, driver=d, lengths=LENGTHS) for d in ("newton", "scan"))
     assert_close(got, want, 1e-10)
 
 
 def test_a_huge_number_in_one_carry_hides_no_error_in_another(float64):
     cell = SLSTMCell(2)
     params, xs, *_ = problem(cell, features=1)
-    got, want = (run(cell, params, xs, driver=d, lengths=LENGTHS) for d in ("newton", "plain"))
+    got, want = (run(cell, params, xs, driver=d, lengths=LENGTHS) for d in ("newton", "scan"))
     assert_close(got, want, 1e-10)
 
 
@@ -81,7 +81,7 @@ def diverging():
 
 def test_a_run_that_does_not_converge_is_an_error_outside_jit_and_nan_inside():
     cell, *given = diverging()
-    with pytest.raises(RunError, match=r"did not converge: .* residual .* error .* driver='plain'"):
+    with pytest.raises(RunError, match=r"did not converge: .* residual .* error .* driver='scan'"):
         unroll(cell, *given, driver="newton")
     last, ys = run(cell, *given, driver="newton")
     assert np.all(np.isnan(last.h))
@@ -112,7 +112,7 @@ def test_a_truncated_run_that_does_not_converge_after_its_first_window_is_an_err
     params = cell.init(jax.random.key(0), 1)
     params = params._replace(w_x=jnp.ones((1, 1)), w_h=jnp.full((1, 1), 3.0))
     calm, growing = jnp.zeros((100, 1, 1)), jnp.ones((100, 1, 1))
-    options = {"driver": "newton", "truncate": 100}
+    options = {"driver": "newton", "tbptt_steps": 100}
     unroll(cell, params, jnp.concatenate([calm, calm]), **options)
     with pytest.raises(RunError, match="did not converge"):
         unroll(cell, params, jnp.concatenate([calm, growing, calm[:after]]), **options)
@@ -123,7 +123,7 @@ def test_states_that_count_as_converged_are_those_of_exact_arithmetic(gain, step
     cell, params, xs = chaotic(gain, steps)
     narrow = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), (params, xs))
     _, ys, report = unroll_newton(cell, *narrow)
-    _, exact = unroll(cell, *jax.tree.map(lambda x: x.astype(jnp.float64), narrow), driver="plain")
+    _, exact = unroll(cell, *jax.tree.map(lambda x: x.astype(jnp.float64), narrow), driver="scan")
     assert bool(report.converged) == (gain <= 1 or steps < 100)
     if report.converged:
         np.testing.assert_allclose(ys, exact, atol=1e-4)

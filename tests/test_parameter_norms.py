@@ -25,7 +25,7 @@ def scalar_params(w, dtype=jnp.float64):
 def test_parameter_norms_are_those_of_reverse_mode(cell, float64):
     p = problem(cell)
     d_carry, d_ys = p.cotangents
-    _, (grads, _, _) = run_back(cell, p.params, p.xs, p.carry, p.cotangents, driver="plain")
+    _, (grads, _, _) = run_back(cell, p.params, p.xs, p.carry, p.cotangents, driver="scan")
     got = parameter_norms_of(cell, p.params, p.xs, d_ys, d_carry, p.carry)
     assert_close(got, dict(parameter_norms(cell, grads)))
     assert_close(got["w_h"], np.log10(np.linalg.norm(grads.w_h)))

@@ -48,7 +48,7 @@ def test_the_carries_are_those_of_runs_of_every_length(cell, reverse):
     times = np.arange(len(xs))[:, None]
     for t in range(len(xs)):
         so_far = MASK & (times >= t if reverse else times <= t)
-        last, _ = run(cell, params, xs, carry, driver="plain", **given | {"mask": so_far})
+        last, _ = run(cell, params, xs, carry, driver="scan", **given | {"mask": so_far})
         counts = MASK[t].reshape(-1, *(1,) * (xs.ndim - 2))
         here = jax.tree.map(lambda c, t=t: c[t], got)
         assert_close(here, jax.tree.map(lambda c, counts=counts: counts * c, last))

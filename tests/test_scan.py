@@ -101,10 +101,10 @@ def test_a_carry_of_64_bits_is_kept_so(float64):
 
 
 @telling_cell
-def test_forward_mode_of_plain_is_the_transpose_of_its_reverse_mode(cell, float64):
+def test_forward_mode_of_scan_is_the_transpose_of_its_reverse_mode(cell, float64):
     *point, cotangents = problem(cell)
     *tangents, _ = problem(cell, seed=1)
-    forward = jax.jit(lambda *both: jax.jvp(unrolled(cell, "plain"), *both)[1])
+    forward = jax.jit(lambda *both: jax.jvp(unrolled(cell, "scan"), *both)[1])
     _, gradients = loop_back(cell, *point, cotangents)
     np.testing.assert_allclose(
         inner(forward(tuple(point), tuple(tangents)), cotangents),

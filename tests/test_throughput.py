@@ -43,7 +43,7 @@ def throughput(folder, *arguments):
 
 @functools.cache
 def our_values(problem):
-    return ours.layer(problem, "plain", 1).values
+    return ours.layer(problem, "scan", 1).values
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,7 @@ def rows(measured):
 def test_every_driver_has_a_row_with_all_columns(rows):
     assert all(set(COLUMNS.split()) <= set(row) for row in rows)
     drivers = {row["implementation"] for row in rows}
-    assert {"rnn_jax plain", "rnn_jax chunked"} <= drivers
+    assert {"rnn_jax scan", "rnn_jax chunked"} <= drivers
     assert {row["cell"] for row in rows} == {"lstm", "my_module:MyCell"}
     assert all(row["median_ms"] > 0 and row["compile_ms"] > 0 for row in rows)
     assert all("throughput.py --out-dir out --points" in row["command"] for row in rows)
@@ -98,7 +98,7 @@ def test_the_summary_sets_the_default_against_the_plain_scan_and_the_fastest_pee
         found = {"implementation": implementation, "median_ms": milliseconds, "jax": jax}
         return shared | found | {"default_driver": default, "roofline_fraction": 0.5}
 
-    ours = [row("rnn_jax plain", 8.0), row("rnn_jax chunked x2", 4.0, default=True)]
+    ours = [row("rnn_jax scan", 8.0), row("rnn_jax chunked x2", 4.0, default=True)]
     jax = [row("Haiku", 6.0), row("Equinox", 7.0)]
     *_, line = report.summary([*ours, *jax, row("PyTorch", 10.0, jax=None)])
     assert line == (

@@ -65,7 +65,7 @@ seeds = st.integers(0, 99)
 @fetched
 @partial(jax.jit, static_argnames=("cell", "options"))
 def run(cell, options, params, xs, carry, lengths=None):
-    """The final carry and the outputs; plain where there are no options."""
+    """The final carry and the outputs; the scan driver where there are no options."""
     return unroll(cell, params, xs, carry, lengths=lengths, **_driven(options))
 
 
@@ -78,7 +78,7 @@ def run_back(cell, options, params, xs, carry, cotangents, lengths=None):
 
 
 def _driven(options):
-    return {"driver": "chunked", **dict(options)} if options else {"driver": "plain"}
+    return {"driver": "chunked", **dict(options)} if options else {"driver": "scan"}
 
 
 @fetched
@@ -107,7 +107,7 @@ def padding(net, lengths):
 @every_net
 @some_examples
 @given(seed=seeds, data=st.data())
-def test_the_chunked_driver_gives_the_values_and_gradients_of_plain(net, seed, data, float64):
+def test_the_chunked_driver_gives_the_values_and_gradients_of_scan(net, seed, data, float64):
     given = net.problem(seed)
     for lengths in (None, draw_lengths(data, net)):
         got, want = (run_back(net.cell, how, *given, lengths) for how in (net.fast, ()))

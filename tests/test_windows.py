@@ -25,9 +25,9 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 LENGTHS = np.array([0, 3, 7, 5], np.int32)
 EVERY = [
-    pytest.param(LSTMCell(2), "plain", id="lstm-plain"),
+    pytest.param(LSTMCell(2), "scan", id="lstm-scan"),
     pytest.param(LSTMCell(2), "chunked", id="lstm-chunked"),
-    pytest.param(ResetBeforeGRUCell(2), "plain", id="step-plain"),
+    pytest.param(ResetBeforeGRUCell(2), "scan", id="step-scan"),
     pytest.param(ConvLSTMCell(1), "chunked", id="conv-chunked"),
     pytest.param(MinGRUCell(2), "associative", id="linear-associative"),
 ]
@@ -70,7 +70,7 @@ def windowed(cell, params, xs, carry, cotangents, window):
 @every_cell_and_driver
 def test_truncation_gives_the_gradients_of_each_window_and_the_values_of_the_whole(cell, driver):
     given = jax.device_get(problem(cell, features=1))
-    got = run_back(cell, *given, driver=driver, truncate=3)
+    got = run_back(cell, *given, driver=driver, tbptt_steps=3)
     assert_close(got, windowed(cell, *given, 3))
     assert_close(got[0], loop_back(cell, *given)[0])
 
@@ -79,14 +79,14 @@ def test_truncation_gives_the_gradients_of_each_window_and_the_values_of_the_who
 def test_any_window_is_truncated(window):
     cell = LSTMCell(2)
     given = jax.device_get(problem(cell, features=1))
-    got = run_back(cell, *given, driver="chunked", truncate=window)
+    got = run_back(cell, *given, driver="chunked", tbptt_steps=window)
     assert_close(got, windowed(cell, *given, window))
 
 
 def test_a_window_of_more_than_all_steps_truncates_nothing():
     cell = LSTMCell(2)
     given = problem(cell, features=1)
-    got, want = (run_back(cell, *given, driver="chunked", truncate=n) for n in (9 * T, None))
+    got, want = (run_back(cell, *given, driver="chunked", tbptt_steps=n) for n in (9 * T, None))
     assert_same(got, want)
 
 
@@ -117,7 +117,7 @@ def windows_apart(cell, params, xs, carry, window, reverse, lengths):
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("driver", ["plain", "chunked"])
+@pytest.mark.parametrize("driver", ["scan", "chunked"])
 @pytest.mark.parametrize("lengths", [[T] * B, [7, 3, 5, 6]], ids=["whole", "ragged"])
 def test_an_episode_that_starts_with_a_window_keeps_the_gradient_of_its_start(
     driver, reverse, lengths
@@ -128,7 +128,7 @@ def test_an_episode_that_starts_with_a_window_keeps_the_gradient_of_its_start(
 
     def ours(params):
         how = {"lengths": lengths, "resets": jnp.asarray(RESETS), "reverse": reverse}
-        return unroll(cell, params, xs, carry, truncate=3, driver=driver, **how)[1]
+        return unroll(cell, params, xs, carry, tbptt_steps=3, driver=driver, **how)[1]
 
     def apart(params):
         return windows_apart(cell, params, xs, carry, 3, reverse, np.asarray(lengths))[1]
@@ -143,17 +143,17 @@ def test_windows_start_at_the_end_of_what_is_read_backward():
     cell = LSTMCell(2)
     params, xs, carry, (d_last, d_ys) = jax.device_get(problem(cell, features=1))
     given = params, xs, carry, (d_last, d_ys)
-    got = run_back(cell, *given, driver="chunked", truncate=3, reverse=True)
+    got = run_back(cell, *given, driver="chunked", tbptt_steps=3, reverse=True)
     turned = params, xs[::-1], carry, (d_last, d_ys[::-1])
     (last, ys), (d_params, d_xs, d_carry) = windowed(cell, *turned, 3)
     assert_close(got, ((last, ys[::-1]), (d_params, d_xs[::-1], d_carry)))
 
 
 @pytest.mark.parametrize(
-    "options", [{"truncate": 2}, {"reverse": True}], ids=["truncate", "reverse"]
+    "options", [{"tbptt_steps": 2}, {"reverse": True}], ids=["tbptt_steps", "reverse"]
 )
 def test_no_steps_are_a_sequence_like_any_other(options):
     cell = LSTMCell(2)
     params, xs, carry, _ = problem(cell, steps=0)
-    last, ys = partial(run, cell, driver="plain")(params, xs, carry, **options)
+    last, ys = partial(run, cell, driver="scan")(params, xs, carry, **options)
     assert_same((last, ys), jax.device_get((carry, np.zeros((0, B, 2)))))

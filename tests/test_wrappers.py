@@ -103,7 +103,7 @@ def test_a_learned_carry_starts_as_that_of_the_cell_and_learns(cell, float64):
 
 @pytest.mark.parametrize(
     "cell, drivers",
-    [(NESTED, ("plain", "chunked")), (NESTED_STEP, ("plain", "auto"))],
+    [(NESTED, ("scan", "chunked")), (NESTED_STEP, ("scan", "auto"))],
     ids=["gated", "step"],
 )
 def test_nested_noise_is_the_same_under_all_drivers_and_has_its_gradient(cell, drivers, float64):

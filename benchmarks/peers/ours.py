@@ -22,7 +22,7 @@ from rnn_jax.training import losses, step
 from rnn_jax.training.devices import sharding
 
 DRIVERS = {
-    "plain": {"driver": "plain"},
+    "scan": {"driver": "scan"},
     "chunked": {"driver": "chunked"},
     "remat": {"driver": "chunked", "remat": True},
     "associative": {"driver": "associative"},

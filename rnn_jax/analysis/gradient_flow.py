@@ -83,7 +83,7 @@ def loss_adjoint_norms(
     """
     if not callable(loss):
         raise InputError(f"loss must be a function of (final carry, ys), got {loss!r}.")
-    final, ys = unroll(cell, params, xs, carry, driver="plain")
+    final, ys = unroll(cell, params, xs, carry, driver="scan")
     value = jax.eval_shape(loss, final, ys)
     if getattr(value, "shape", None) != () or not jnp.issubdtype(value.dtype, jnp.floating):
         got = f"{value.dtype}{list(value.shape)}" if hasattr(value, "dtype") else repr(value)

@@ -15,7 +15,7 @@ from rnn_jax.typing import Array, Carry, Float, Inexact, Inputs, Params
 def associative(
     cell: GatedCell, params: Params, carry: Carry, xs: Inputs
 ) -> tuple[Carry, Float[Array, "T ... O"]]:
-    """`scan.plain` for a linear cell and T > 0 in about log2 T rounds, each over all steps at once.
+    """`scan_steps` for a linear cell and T > 0 in about log2 T rounds, each over all steps at once.
 
     Reference: Blelloch (1990), "Prefix sums and their applications"; Martin, Cundy (2018),
     "Parallelizing linear recurrent neural nets over sequence length".

@@ -2,7 +2,7 @@
 
 In a chunk of K steps the input projection and both weight gradients are one product each, in cache;
 the recurrence is unrolled. The backward pass is written once, over project / mix / update, with
-`jax.vjp(update)` as its pointwise part. `scan.plain` is the reference.
+`jax.vjp(update)` as its pointwise part. `scan_steps` is the reference.
 """
 
 from functools import partial
@@ -21,7 +21,7 @@ from rnn_jax.typing import Array, Carry, Float, Inputs, Params
 def chunked(
     cell: GatedCell, params: Params, carry: Carry, xs: Inputs, chunk: int, remat: bool = False
 ) -> tuple[Carry, Float[Array, "T ... H"]]:
-    """`scan.plain` in chunks of `chunk` steps; the steps that fill no chunk form a shorter one.
+    """`scan_steps` in chunks of `chunk` steps; the steps that fill no chunk form a shorter one.
 
     With `remat` only the carries between chunks are kept for the backward pass, which runs each
     chunk once more: memory grows with T/K instead of T.

@@ -15,7 +15,7 @@ from rnn_jax.cells.array_ops import expand
 from rnn_jax.cells.base import Cell
 from rnn_jax.drivers.arguments import prepare
 from rnn_jax.drivers.chunking import at
-from rnn_jax.drivers.scan import plain
+from rnn_jax.drivers.scan import scan_steps
 from rnn_jax.errors import InputError, RunError, check_size
 from rnn_jax.typing import Array, Bool, Carry, Float, Inputs, Int, Params
 
@@ -67,7 +67,7 @@ def unroll_newton(
     if len(xs):
         carry, ys, report = newton(run.cell, run.params, run.carry, run.xs, max_iterations)
     else:
-        carry, ys = plain(run.cell, run.params, run.carry, run.xs)
+        carry, ys = scan_steps(run.cell, run.params, run.carry, run.xs)
         zero = jnp.zeros(())
         report = NewtonReport(zero, zero, jnp.zeros((), jnp.int32), jnp.array(True))
     return *run.finish(carry, ys), report
@@ -99,7 +99,7 @@ def check_converged(report: NewtonReport) -> None:
         raise RunError(
             f"the newton driver did not converge: after {int(report.iterations)} iterations its "
             f"residual is {float(report.residual):.2g} and the estimated error of the carries "
-            f"{float(report.error):.2g}; use driver='plain' for this cell."
+            f"{float(report.error):.2g}; use driver='scan' for this cell."
         )
 
 

@@ -10,7 +10,7 @@ from rnn_jax.typing import Array, Carry, Float, Inputs, Params
 
 
 @partial(jax.jit, static_argnames="cell")
-def plain(
+def scan_steps(
     cell: Cell, params: Params, carry: Carry, xs: Inputs
 ) -> tuple[Carry, Float[Array, "T ... O"]]:
     """Run `cell.step` over time; every transformation of JAX works on it."""

@@ -1,4 +1,4 @@
-"""Running a cell over time: `unroll`, and the plain driver that every other one must equal."""
+"""Running a cell over time: `unroll`, and the scan driver that every other one must equal."""
 
 import math
 from functools import partial
@@ -13,12 +13,12 @@ from rnn_jax.drivers.associative import associative
 from rnn_jax.drivers.chunked import chunked
 from rnn_jax.drivers.chunking import at, chunk_length, in_pieces
 from rnn_jax.drivers.newton import check_converged, newton
-from rnn_jax.drivers.scan import plain
+from rnn_jax.drivers.scan import scan_steps
 from rnn_jax.errors import InputError, check_size
 from rnn_jax.typing import Array, Bool, Carry, Float, Int, Key, Params
 from rnn_jax.wrappers.masking import hold
 
-Driver = Literal["auto", "plain", "chunked", "associative", "newton"]
+Driver = Literal["auto", "scan", "chunked", "associative", "newton"]
 
 
 def unroll(
@@ -32,7 +32,7 @@ def unroll(
     resets: Bool[Array, "T ..."] | None = None,
     reverse: bool = False,
     key: Key[Array, ""] | None = None,
-    truncate: int | None = None,
+    tbptt_steps: int | None = None,
     driver: Driver = "auto",
     chunk: int | None = None,
     remat: bool = False,
@@ -56,8 +56,8 @@ def unroll(
       reverse: run from the last step to the first; ys stay in the order of xs. With lengths each
         sequence starts at its own end, and with resets each episode.
       key: what a cell draws its noise from, as dropout does; without, it draws none.
-      truncate: cut the gradient every so many steps: truncated back-propagation through time.
-      driver: how the scan is run; all give the same values. "plain" is `jax.lax.scan` over the
+      tbptt_steps: cut the gradient every so many steps: truncated back-propagation through time.
+      driver: how the scan is run; all give the same values. "scan" is `jax.lax.scan` over the
         cell's step; "chunked" is faster and takes any GatedCell, but no forward-mode derivatives;
         "associative" runs time in parallel and takes linear cells; "newton" does so for
         any cell but one that convolves, see `rnn_jax.drivers.newton`; "auto" is the choice of
@@ -80,20 +80,20 @@ def unroll(
     how = {"driver": driver, "chunk": chunk, "remat": remat}
     try:
         given = run.cell, run.params, run.carry, run.xs
-        if truncate is None:
+        if tbptt_steps is None:
             carry, ys, report = _drive(*given, **how)
         else:
-            check_size("truncate", truncate)
+            check_size("tbptt_steps", tbptt_steps)
             if not isinstance(steps, int):
-                raise InputError(f"truncate needs a fixed number of steps, got {steps}.")
-            window = min(truncate, max(steps, 1))
+                raise InputError(f"tbptt_steps needs a fixed number of steps, got {steps}.")
+            window = min(tbptt_steps, max(steps, 1))
             carry, ys, report = _truncated(*given, run.masks, window=window, **how)
     except TypeError as error:
         if "forward-mode" not in str(error):
             raise
         raise InputError(
             f"the {driver} driver has no forward-mode derivatives (jvp, jacfwd, linearize); "
-            "use driver='plain' for them."
+            "use driver='scan' for them."
         ) from error
     if report is not None:
         check_converged(report)
@@ -104,12 +104,12 @@ LONGEST_CHUNK = 32
 """The most steps that may be asked for as a chunk: compiling takes longer the more there are."""
 
 SHORT = 64
-"""Steps under which the plain driver is as fast: its scan has little to hand from step to step."""
+"""Steps under which the scan driver is as fast: its scan has little to hand from step to step."""
 
 
 def pick_driver(cell: Cell, steps: int) -> Driver:
     """The driver that "auto" stands for at T = `steps`: the one measured fastest on CPUs."""
-    return "chunked" if isinstance(cell, GatedCell) and steps >= SHORT else "plain"
+    return "chunked" if isinstance(cell, GatedCell) and steps >= SHORT else "scan"
 
 
 def check_driver(driver: object) -> None:
@@ -122,13 +122,13 @@ def _check_driver(cell, given, steps, driver, chunk, remat):
     """The driver to use for `cell`, made of the one `given`, if it can do what was asked."""
     check_driver(driver)
     if driver == "auto" and not isinstance(steps, int):
-        driver = "plain"  # A symbolic number of steps, in an exported program, has no chunks.
+        driver = "scan"  # A symbolic number of steps, in an exported program, has no chunks.
     if driver == "auto":
         driver = "chunked" if remat or chunk is not None else pick_driver(cell, steps)
     name = type(given).__name__
     if driver == "chunked" and not isinstance(cell, GatedCell):
         raise InputError(
-            f"the chunked driver needs a GatedCell and {name} is none; use driver='plain'."
+            f"the chunked driver needs a GatedCell and {name} is none; use driver='scan'."
         )
     if driver == "associative" and not getattr(cell, "linear", False):
         why = "cannot start anew within a run" if getattr(given, "linear", False) else "is not"
@@ -139,9 +139,9 @@ def _check_driver(cell, given, steps, driver, chunk, remat):
         raise InputError(
             f"chunk and remat belong to the chunked driver; leave them out with {driver}."
         )
-    if driver != "plain" and not isinstance(steps, int):
+    if driver != "scan" and not isinstance(steps, int):
         raise InputError(
-            f"the {driver} driver needs a fixed number of steps, got {steps}; use driver='plain'."
+            f"the {driver} driver needs a fixed number of steps, got {steps}; use driver='scan'."
         )
     if chunk is not None:
         check_size("chunk", chunk)
@@ -158,8 +158,8 @@ def _drive(cell, params, carry, xs, *, driver, chunk, remat):
     steps = jax.tree.leaves(xs)[0].shape[0]
     batch = math.prod(jax.tree.leaves(carry)[0].shape[:-1])
     batch = batch if isinstance(batch, int) else 1  # A symbolic size, in an exported program.
-    if driver == "plain" or not steps or not batch:
-        return *plain(cell, params, carry, xs), None
+    if driver == "scan" or not steps or not batch:
+        return *scan_steps(cell, params, carry, xs), None
     if driver == "associative":
         return *associative(cell, params, carry, xs), None
     if driver == "newton":

@@ -75,7 +75,7 @@ class RNN(nnx.Module):
         self, xs: Float[Array, "T ... D"], carry: Carry | None = None, **options
     ) -> tuple[Carry, Float[Array, "T ... O"]]:
         """Final carry and outputs [T, ..., O] for xs [T, ..., D]; `options` are those of `unroll`:
-        lengths, mask, resets, reverse, key, truncate, chunk, remat.
+        lengths, mask, resets, reverse, key, tbptt_steps, chunk, remat.
         """
         options = {"driver": self.driver} | options
         return unroll(self.cell, self.weights(), xs, carry, **options)
@@ -84,7 +84,7 @@ class RNN(nnx.Module):
         self, x: Float[Array, "... D"], carry: Carry | None = None
     ) -> tuple[Carry, Float[Array, "... O"]]:
         """One step, for inputs that arrive one by one: many of them equal the whole."""
-        carry, ys = self(jnp.asarray(x)[None], carry, driver="plain")
+        carry, ys = self(jnp.asarray(x)[None], carry, driver="scan")
         return carry, ys[0]
 
     def gates(

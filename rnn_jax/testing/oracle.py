@@ -17,7 +17,7 @@ T, B, D = 7, 4, 2
 
 DRIVERS = {
     "auto": {},
-    "plain": {"driver": "plain"},
+    "scan": {"driver": "scan"},
     "chunked": {"driver": "chunked", "chunk": 2},
     "remat": {"driver": "chunked", "chunk": 2, "remat": True},
     "associative": {"driver": "associative"},
@@ -29,8 +29,8 @@ DRIVERS = {
 def drivers_for(cell: Cell) -> tuple[str, ...]:
     """The drivers that `cell` can take, the reference first."""
     if not isinstance(cell, GatedCell):
-        return ("plain",)
-    return ("plain", "chunked", "remat", *(["associative"] if cell.linear else []))
+        return ("scan",)
+    return ("scan", "chunked", "remat", *(["associative"] if cell.linear else []))
 
 
 def places(cell: Cell) -> tuple[int, ...]:
@@ -71,7 +71,7 @@ def fetched(function):
     return lambda *args, **options: jax.device_get(function(*args, **options))
 
 
-compiled = partial(jax.jit, static_argnames=("cell", "driver", "reverse", "truncate"))
+compiled = partial(jax.jit, static_argnames=("cell", "driver", "reverse", "tbptt_steps"))
 
 
 @fetched
