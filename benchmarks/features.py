@@ -9,9 +9,10 @@ from options import check_cells, check_sizes
 from timing import interleave, spread, turn
 
 from rnn_jax.errors import InputError
-from rnn_jax.files import append_rows, local_path
+from rnn_jax.files import local_path
 from rnn_jax.training.commands.cli import check_at_least, check_at_most, run
-from rnn_jax.training.runs.jsonl import facts, read_rows
+from rnn_jax.training.runs.jsonl import append_rows, read_rows
+from rnn_jax.training.runs.provenance import provenance
 
 ROWS = "features.jsonl"
 BARE, INPUTS = "bare layer", "bare layer, gradient by inputs too"
@@ -86,7 +87,7 @@ def _measure(config, name):
             "ratio": medians[feature] / sum(medians[name] for name in _same_work(feature)),
             **spread(times),
             **sizes,
-            **facts(),
+            **provenance(),
         }
         for feature, times in seconds.items()
     ]

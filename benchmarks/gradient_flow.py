@@ -9,9 +9,10 @@ from tqdm import tqdm
 from worker import JAX_PLATFORMS
 
 from rnn_jax.errors import InputError
-from rnn_jax.files import append_rows, local_path
+from rnn_jax.files import local_path
 from rnn_jax.training.commands.cli import check_at_least, run
-from rnn_jax.training.runs.jsonl import facts, resume_rows
+from rnn_jax.training.runs.jsonl import append_rows, resume_rows
+from rnn_jax.training.runs.provenance import provenance
 
 ROWS = "gradient_flow.jsonl"
 DRAWN_ONLY = ("cells", "cell", "lengths", "hidden_size", "init", "task")
@@ -120,7 +121,7 @@ def _measure(config, networks, out):
     import flow_measure
     import flow_rows
 
-    found = facts()
+    found = provenance()
     settings = {name: getattr(config, name) for name in SETTINGS}
     flow_rows.set_aside_damaged(out.path / ROWS)
     rows = resume_rows(out, ROWS, settings, found, ("cell", "init", "T", "seed", "timing"))

@@ -11,9 +11,10 @@ from PIL import Image, ImageDraw
 from tyro.conf import Positional
 
 from rnn_jax.errors import InputError
-from rnn_jax.files import append_rows, local_path
+from rnn_jax.files import local_path
 from rnn_jax.training.commands.cli import check_at_least, run
-from rnn_jax.training.runs.jsonl import facts, read_rows
+from rnn_jax.training.runs.jsonl import append_rows, read_rows
+from rnn_jax.training.runs.provenance import provenance
 
 ROWS = "rows.jsonl"
 BUNDLED = Path(__file__).parent.parent / "experiments" / "mnist_files"
@@ -81,7 +82,7 @@ def _measure(config, path):
     chosen = np.random.default_rng(config.seed).choice(len(images), config.digits, replace=False)
     images, labels = images[chosen], labels[chosen]
     shared = {name: settings.get(name) for name in ("cell", "hidden_size", "examples", "seed")}
-    shared = {f"run_{name}": value for name, value in shared.items()} | facts()
+    shared = {f"run_{name}": value for name, value in shared.items()} | provenance()
     with exclusive(path.parent) as out:
         out.move_aside()
         out.write("config.json", dataclasses.asdict(config))

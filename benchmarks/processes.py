@@ -8,7 +8,7 @@ from peers import PEERS
 from worker import Absent, Worker
 
 from rnn_jax.errors import InputError
-from rnn_jax.training.runs.jsonl import command, cores
+from rnn_jax.training.runs.provenance import command, cores
 
 
 class Implementation(NamedTuple):
@@ -40,7 +40,7 @@ class Team:
       pythons: the interpreter of a peer, where it is not this one.
 
     Attributes:
-      facts: those of the run, see `rnn_jax.training.runs.jsonl.facts`.
+      facts: the `provenance` of its first process.
       absent: why a peer is not measured, by its label.
 
     Raises:

@@ -13,9 +13,9 @@ from typing import Literal, get_args
 from tqdm import tqdm
 
 from rnn_jax.errors import InputError, RunError
-from rnn_jax.files import append_rows
 from rnn_jax.training.commands.cli import check_at_least, run
-from rnn_jax.training.runs.jsonl import facts
+from rnn_jax.training.runs.jsonl import append_rows
+from rnn_jax.training.runs.provenance import machine, provenance
 
 ROWS = "reliability.jsonl"
 Trial = Literal[
@@ -90,9 +90,8 @@ def main(config: Config) -> None:
 
 
 def _run(config, out):
-    found = facts()
-    line = "device   {cores} cores of {processor}, jax {jax}, Python {python}, commit {git_commit}"
-    print(line.format(**found))
+    found = provenance()
+    print(f"device   {machine(found)}")
     rows = _try_all(config, out.path, found)
     _show(rows)
     out.write_text("reliability.md", "\n".join(_page(rows)) + "\n")
@@ -170,8 +169,7 @@ def _page(rows):
     lines = summary(rows)
     if rows:
         minutes = sum(row["seconds"] for row in rows) / 60
-        line = "{cores} cores of {processor}, jax {jax}, Python {python}, commit {git_commit}"
-        lines += ["", f"{line.format(**rows[0])}; {minutes:.0f} minutes.", "", "```bash"]
+        lines += ["", f"{machine(rows[0])}; {minutes:.0f} minutes.", "", "```bash"]
         lines += [rows[0]["command"], "```"]
     for row in rows:
         if row["trial"] == "dead-peer" or row["outcome"] == "lost":

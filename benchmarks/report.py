@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rnn_jax.plotting import style
+from rnn_jax.training.runs.provenance import machine
 
 POINT = ("cell", "pass", "T", "B", "D", "H")
 OURS, SCAN, TORCH = "rnn_jax", "rnn_jax scan", "PyTorch"
@@ -28,8 +29,7 @@ LINES = {
 
 def show_start(facts: Mapping, absent: Mapping[str, str], earlier: Path | None) -> None:
     """Say what is measured on what, and which peers are absent."""
-    line = "{cores} cores of {processor}, {device}, jax {jax}, Python {python}, commit {git_commit}"
-    print("device   " + line.format(**facts))
+    print(f"device   {machine(facts)}")
     if earlier:
         print(f"kept     the earlier run, now in {earlier}")
     for label, reason in absent.items():

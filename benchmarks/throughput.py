@@ -12,9 +12,9 @@ from peers.problem import Problem, Sizes
 from processes import Team
 
 from rnn_jax.errors import InputError
-from rnn_jax.files import append_rows, local_path
+from rnn_jax.files import local_path
 from rnn_jax.training.commands.cli import check_at_least, check_at_most, run
-from rnn_jax.training.runs.jsonl import read_rows
+from rnn_jax.training.runs.jsonl import append_rows, read_rows
 
 ROWS, JOB_ROWS, FIGURE = "throughput.jsonl", "mnist_job.jsonl", "throughput.png"
 SIZE_FLAGS = "--lengths", "--batch-size", "--input-size", "--hidden-size"

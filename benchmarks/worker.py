@@ -127,14 +127,14 @@ class Server:
         """Import the library; its version, and how many devices it has."""
         if name == "rnn_jax":
             from rnn_jax.training.devices import sharding
-            from rnn_jax.training.runs.jsonl import facts
+            from rnn_jax.training.runs.provenance import provenance
 
             if devices != 1:
                 sharding.start_devices(devices)
             import jax
 
             self.module = importlib.import_module("peers.ours")
-            return {"facts": facts(), "devices": len(jax.devices())}
+            return {"facts": provenance(), "devices": len(jax.devices())}
         peer = PEERS[name]
         try:
             self.module = importlib.import_module(f"peers.{peer.module}")

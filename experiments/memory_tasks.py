@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 from rnn_jax.errors import InputError
-from rnn_jax.files import append_rows, local_path, writing
+from rnn_jax.files import local_path, writing
 from rnn_jax.training.commands.cli import check_at_least, check_positive, run
-from rnn_jax.training.runs.jsonl import facts, read_rows, resume_rows
+from rnn_jax.training.runs.jsonl import append_rows, read_rows, resume_rows
+from rnn_jax.training.runs.provenance import provenance
 
 ROWS = "memory_tasks.jsonl"
 SETTINGS = (
@@ -134,7 +135,7 @@ def _train(config, points, out):
         )
 
     shared = settings | {"hidden_size": config.hidden_size}
-    found = facts() | {"device_count": devices.size}
+    found = provenance() | {"device_count": devices.size}
     rows = resume_rows(out, ROWS, shared, found, KEYS)
     done = {tuple(row[name] for name in train_until_solved.Point._fields) for row in rows}
     for number, point in enumerate(points, 1):

@@ -1,11 +1,11 @@
-"""Local paths, appended rows, and files that are complete or known to be damaged."""
+"""Local paths, and files that are written whole or detected as damaged."""
 
 import contextlib
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -57,23 +57,6 @@ def writing(path: Path) -> Iterator[Path]:
             f"{path} cannot be written ({error.strerror or error}); free some space, then "
             "start the command again, a training run with --resume."
         ) from error
-
-
-def as_line(row: Mapping) -> str:
-    """A row as a line of JSON."""
-    return json.dumps(row) + "\n"
-
-
-def append_rows(path: Path, rows: Iterable[Mapping]) -> None:
-    """Append rows to a file of JSON lines; they are on disk when this returns.
-
-    Raises:
-      RunError: they cannot be written.
-    """
-    with writing(path), open(path, "a", encoding="utf-8") as file:
-        file.write("".join(map(as_line, rows)))
-        file.flush()
-        os.fsync(file.fileno())
 
 
 class Damaged(Exception):

@@ -39,6 +39,7 @@ class Run:
     def __call__(self, out_dir, examples, settings=None, **flags):
         config = TrainConfig(**{"batch_size": 8, "log_every": 5, "out_dir": out_dir} | flags)
         settings = {"cell": self.cell} if settings is None else settings
+        out_dir.mkdir(exist_ok=True)
         loop = Loop(RunDir(out_dir), config, settings, STEPS)
         if summary := loop.finished():
             return summary

@@ -6,7 +6,7 @@ import pytest
 
 from rnn_jax import InputError
 from rnn_jax.training.commands.config import TrainConfig
-from rnn_jax.training.runs.jsonl import resume_command
+from rnn_jax.training.runs.provenance import resume_command
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_a_trained_run_is_measured_before_and_after(tmp_path, monkeypatch, capsy
     settings = {"cell": "rnn", "hidden_size": 6, "forget_bias": 1.0, "input_size": 28, "seed": 0}
     settings |= {"projection_size": 4, "num_classes": 10, "readout": "carry"}
     settings |= {"dataset": "mnist", "sequence": "rows"}
-    run = RunDir(tmp_path / "run")
+    run = RunDir(tmp_path)
     run.write("config.json", settings)
     trained = nnx.state(build_classifier(settings | {"seed": 1}), nnx.Param)
     facts = {"settings": settings}

@@ -8,8 +8,8 @@ import pytest
 
 from rnn_jax import RunError
 from rnn_jax.errors import InputError
-from rnn_jax.files import append_rows
-from rnn_jax.training.runs.jsonl import facts, read_rows, resume_rows
+from rnn_jax.training.runs.jsonl import append_rows, read_rows, resume_rows
+from rnn_jax.training.runs.provenance import provenance
 from rnn_jax.training.runs.run_dir import exclusive
 
 ROWS = "rows.jsonl"
@@ -21,19 +21,19 @@ def resumed(path, settings, found):
 
 
 def test_rows_of_the_same_settings_are_kept_but_for_half_a_line(tmp_path, capsys):
-    out, found = tmp_path / "out", facts()
+    out, found = tmp_path / "out", provenance()
     assert resumed(out, {"steps": 3}, found) == []
     append_rows(out / ROWS, [{"a": 1}, {"a": 2}])
     with open(out / ROWS, "a") as file:
         file.write('{"a": ')
     assert resumed(out, {"steps": 3}, found) == [{"a": 1}, {"a": 2}] == read_rows(out / ROWS)
     whole = (out / ROWS).read_text().endswith("\n")
-    assert whole and "goes on  with 2 rows" in capsys.readouterr().out
+    assert whole and "resume   2 rows are in" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("change", [{"steps": 4}, {"jax": "0.0"}])
 def test_rows_of_other_settings_or_versions_are_moved_aside(change, tmp_path):
-    out, found = tmp_path / "out", facts()
+    out, found = tmp_path / "out", provenance()
     resumed(out, {"steps": 3}, found)
     append_rows(out / ROWS, [{"a": 1}])
     settings = {"steps": 3} | {name: x for name, x in change.items() if name == "steps"}
@@ -58,7 +58,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("content", DAMAGE.values(), ids=DAMAGE)
 def test_a_damaged_row_is_named_and_nothing_is_overwritten(content, tmp_path):
-    out, found = tmp_path / "out", facts()
+    out, found = tmp_path / "out", provenance()
     resumed(out, {"steps": 3}, found)
     (out / ROWS).write_bytes(content)
     with pytest.raises(InputError, match=r"rows\.jsonl cannot be read as rows: line 2 is damaged"):
@@ -68,7 +68,7 @@ def test_a_damaged_row_is_named_and_nothing_is_overwritten(content, tmp_path):
 
 @pytest.mark.parametrize("content", [None, "{", "[1]"], ids=["deleted", "cut off", "a list"])
 def test_rows_without_their_settings_are_refused(content, tmp_path):
-    out, found = tmp_path / "out", facts()
+    out, found = tmp_path / "out", provenance()
     resumed(out, {"steps": 3}, found)
     append_rows(out / ROWS, [{"a": 1}])
     (out / "config.json").unlink()

@@ -49,7 +49,7 @@ def test_a_grid_that_was_cut_off_goes_on_as_if_it_had_not_been(tmp_path, capsys)
     assert results(again) == results(whole) and again[0] == whole[0]
     printed = capsys.readouterr().out
     assert "2/3  adding T=3, gru, seed 1: not solved after 6 steps" in printed
-    assert "1/3  " not in printed and "goes on  with 1 rows" in printed
+    assert "1/3  " not in printed and "resume   1 rows are in" in printed
     assert (config.out_dir / "success.png").read_bytes().startswith(b"\x89PNG")
     assert again == experiment.main(dataclasses.replace(config, replot=True))
 

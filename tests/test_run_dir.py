@@ -177,12 +177,6 @@ def test_a_file_system_without_locks_is_said_once(tmp_path, monkeypatch):
         assert claimed(tmp_path / "run") == tmp_path / "run"
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"cannot be written.*--out-dir"):
-        RunDir(tmp_path / "file" / "run")
-
-
 def test_rows_are_on_disk_as_soon_as_they_are_appended(tmp_path):
     out = RunDir(tmp_path)
     for step in (1, 2):

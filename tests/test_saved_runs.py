@@ -32,6 +32,7 @@ SETTINGS = {
 
 def save(path, params, settings=SETTINGS, step=7):
     """A run in the folder `path` that has come to a step."""
+    path.mkdir(exist_ok=True)
     RunDir(path).write("config.json", settings)
     state = {"params": params, "step": jnp.int32(step)}
     checkpoints = Checkpoints(path / CHECKPOINTS)

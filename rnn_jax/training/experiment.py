@@ -27,8 +27,9 @@ from rnn_jax.training.commands.config import TrainConfig
 from rnn_jax.training.commands.output import guarded
 from rnn_jax.training.devices import agreement, sharding
 from rnn_jax.training.intervals import call_indices, compile_timed
-from rnn_jax.training.runs import jsonl, records, run_dir, saved_runs
+from rnn_jax.training.runs import records, run_dir, saved_runs
 from rnn_jax.training.runs.metrics import METRICS
+from rnn_jax.training.runs.provenance import provenance
 from rnn_jax.training.runs.run_dir import RunDir
 from rnn_jax.training.trainer import Loop
 from rnn_jax.typing import Data, Memory
@@ -129,7 +130,7 @@ def conduct(
     """
     settings = dataclasses.asdict(config) | dict(experiment.facts)
     settings["experiment"] = type(config).out_dir.name
-    facts = jsonl.facts() | {"device_count": devices.size, "data_source": experiment.source}
+    facts = provenance() | {"device_count": devices.size, "data_source": experiment.source}
     _print_start(config, facts)
     agreement.check_data((experiment.data, experiment.test_data))
     training = Loop(out, config, settings, config.steps)

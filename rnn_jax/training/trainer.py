@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from rnn_jax.errors import InputError, RunError, Stopped
-from rnn_jax.files import as_line, sweep
+from rnn_jax.files import sweep
 from rnn_jax.training.bad_steps import why_bad
 from rnn_jax.training.batches import Order
 from rnn_jax.training.best import check_metric
@@ -21,10 +21,11 @@ from rnn_jax.training.devices.sharding import largest, replicated
 from rnn_jax.training.intervals import ROW, fit
 from rnn_jax.training.runs import metrics, records
 from rnn_jax.training.runs.checkpoint import Checkpoints
-from rnn_jax.training.runs.jsonl import resume_command
+from rnn_jax.training.runs.jsonl import as_line
 from rnn_jax.training.runs.metrics import METRICS
+from rnn_jax.training.runs.provenance import resume_command, versions
 from rnn_jax.training.runs.run_dir import RunDir
-from rnn_jax.training.runs.saved_runs import CHECKPOINTS, environment, held
+from rnn_jax.training.runs.saved_runs import CHECKPOINTS, held
 from rnn_jax.training.step import TrainState
 from rnn_jax.typing import Data
 
@@ -166,7 +167,7 @@ class Loop:
                 if stop or due or step == self.steps:
                     facts = {"settings": self.settings, "train_seconds": self.seconds, "row": row}
                     facts |= {"rows": self._tally.seal(), "regular_rows": self._regular.seal()}
-                    facts |= {"versions": environment()}
+                    facts |= {"versions": versions()}
                     background = not stop and step < self.steps
                     self.checkpoints.save(step, state, facts, background=background)
                     if self.checkpoints.steps():

@@ -12,6 +12,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from rnn_jax.errors import InputError, RunError
 from rnn_jax.training.commands import signals
 from rnn_jax.training.devices import rendezvous
+from rnn_jax.training.runs.provenance import cores
 
 FORCED = "xla_force_host_platform_device_count"
 """The flag of XLA_FLAGS that sets the number of CPU devices."""
@@ -42,8 +43,7 @@ def start_devices(
       RunError: the processes do not find each other.
     """
     _check_processes(coordinator, num_processes, process_id)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    count = max(-(-devices // num_processes), cores or 1)
+    count = max(-(-devices // num_processes), cores())
     if jax.config.jax_num_cpu_devices < 1 and FORCED not in os.environ.get("XLA_FLAGS", ""):
         try:
             jax.config.update("jax_num_cpu_devices", count)

@@ -29,7 +29,7 @@ from rnn_jax.training.runs.checkpoint_files import (
     read_contents,
     write_checkpoint,
 )
-from rnn_jax.training.runs.jsonl import cores
+from rnn_jax.training.runs.provenance import cores
 from rnn_jax.training.runs.run_dir import free_name
 from rnn_jax.typing import Params
 

@@ -1,100 +1,51 @@
-"""Rows of results: what a figure depends on, and files of JSON lines that go on where they stopped.
+"""JSONL files: one JSON object per line, appended and flushed to disk row by row.
 
-JAX is imported where it is needed only: a command may read its rows, or its flags, without.
+JAX is imported inside functions: a command that only reads rows starts without it.
 """
 
 import json
 import os
-import platform
-import shlex
-import subprocess
-import sys
 import textwrap
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnn_jax.errors import InputError
-from rnn_jax.files import as_line
+from rnn_jax.files import writing
+from rnn_jax.training.runs.provenance import MACHINE, machine
 
 if TYPE_CHECKING:
     from rnn_jax.training.runs.run_dir import RunDir
 
-VERSIONS = ("device", "processor", "cores", "jax", "jaxlib", "python")
-"""The facts that rows of one file share."""
+
+def as_line(row: Mapping) -> str:
+    """A row as a line of JSON."""
+    return json.dumps(row) + "\n"
 
 
-def facts() -> dict[str, str | int | None]:
-    """What the figures of a run depend on: versions, device, processor, commit and command."""
-    from rnn_jax.training.runs.saved_runs import environment
+def append_rows(path: Path, rows: Iterable[Mapping]) -> None:
+    """Append rows to a JSONL file; they are on disk when this returns.
 
-    return environment() | {
-        "processor": _processor(),
-        "cores": cores(),
-        "git_commit": _git_commit(),
-        "command": command(),
-    }
-
-
-def command() -> str:
-    """What was typed to start this process."""
-    return shlex.join(["python", *sys.argv])
-
-
-def resume_command(folder: Path) -> str:
-    """The command that continues this process's run in `folder`, to be typed as it is."""
-    typed = list(sys.orig_argv)
-    if typed[len(typed) - len(sys.argv) + 1 :] != sys.argv[1:]:
-        typed = ["python", *sys.argv]
-    rest = typed[: len(typed) - len(sys.argv) + 1]
-    arguments = iter(sys.argv[1:])
-    for argument in arguments:
-        flag, equals, _ = argument.replace("_", "-").partition("=")
-        if flag == "--out-dir":
-            if not equals:
-                next(arguments, None)
-        elif flag not in ("--resume", "--no-resume"):
-            rest.append(argument)
-    return shlex.join([*rest, "--out-dir", str(folder), "--resume"])
-
-
-def cores() -> int:
-    """The processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
-
-
-def _git_commit() -> str | None:
-    """The commit of this working tree, `-dirty` where files differ from it."""
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    try:
-        found = subprocess.run(
-            describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip()
+    Raises:
+      RunError: they cannot be written.
+    """
+    with writing(path), open(path, "a", encoding="utf-8") as file:
+        file.write("".join(map(as_line, rows)))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_rows(path: Path, keys: Collection[str] = ()) -> list[dict]:
-    """The rows of a file of JSON lines, without an unfinished last line, of a run that was cut off.
+    """Read the rows of a JSONL file.
+
+    An unfinished last line, left by a process that was killed, is ignored.
 
     Args:
       path: the file.
-      keys: what each row must hold.
+      keys: keys that each row must have.
 
     Raises:
-      InputError: there is no such file, or a line of it is no row.
+      InputError: the file does not exist, or a line is not a row.
     """
     try:
         content = path.read_bytes()
@@ -105,15 +56,15 @@ def read_rows(path: Path, keys: Collection[str] = ()) -> list[dict]:
 
 
 def parse_rows(path: Path, content: bytes, keys: Collection[str] = ()) -> list[dict]:
-    """The rows in the content of the file `path`, see `read_rows`."""
+    """Parse the content of the JSONL file `path`; see `read_rows`."""
     rows = []
     for number, line in enumerate(content.split(b"\n")[:-1], 1):
         try:
             row = json.loads(line.decode())
         except (ValueError, RecursionError) as error:
-            row, reason = None, f"it is no JSON ({error})"
+            row, reason = None, f"it is not JSON ({error})"
         else:
-            reason = f"it is no JSON object: {textwrap.shorten(str(row), 60)}"
+            reason = f"it is not a JSON object: {textwrap.shorten(str(row), 60)}"
         if isinstance(row, dict):
             missing = [key for key in keys if key not in row]
             if not missing:
@@ -122,7 +73,7 @@ def parse_rows(path: Path, content: bytes, keys: Collection[str] = ()) -> list[d
             reason = f"it has no {missing[0]}"
         raise InputError(
             f"{path} cannot be read as rows: line {number} is damaged, {reason}; "
-            "put the file back from a copy, or take that line out of it."
+            "restore the file from a copy, or delete that line."
         )
     return rows
 
@@ -130,42 +81,41 @@ def parse_rows(path: Path, content: bytes, keys: Collection[str] = ()) -> list[d
 def resume_rows(
     out: "RunDir", name: str, settings: Mapping[str, Any], found: Mapping[str, Any], keys=()
 ) -> list[dict]:
-    """Prepare a folder for a file of rows; return the rows that it holds already.
+    """Prepare a folder for a JSONL file; return the rows that the file already has.
 
-    They are kept if they were made with the same settings on the same machine, according to the
-    config.json beside them; otherwise the folder is moved aside. Standard output says which.
+    They are kept if they were measured with the same settings on the same machine, according to
+    the config.json in the folder. Otherwise the folder is moved aside. Prints which of the two.
 
     Args:
-      out: the folder, locked, see `rnn_jax.training.runs.run_dir.exclusive`.
-      name: the file of rows.
-      settings: the settings that all rows share.
-      found: the facts of this process.
-      keys: what each row must hold.
+      out: the folder, locked; see `rnn_jax.training.runs.run_dir.exclusive`.
+      name: name of the file.
+      settings: settings that all rows share.
+      found: the `provenance` of this process.
+      keys: keys that each row must have.
 
     Raises:
-      InputError: the rows or the config.json are damaged.
+      InputError: the rows or config.json are damaged.
       RunError: the folder cannot be written.
     """
     from rnn_jax.training.runs.run_dir import read_json
 
-    line = "device   {cores} cores of {processor}, {device}, jax {jax}, Python {python}, commit "
-    print(line.format(**found) + str(found["git_commit"]))
+    print(f"device   {machine(found)}")
     shared = {name: str(value) for name, value in settings.items()}
-    shared |= {name: found[name] for name in VERSIONS}
+    shared |= {name: found[name] for name in MACHINE}
     path = out.path / name
     saved = read_json(out.path / "config.json")
     if saved is None and path.exists():
         raise InputError(
-            f"{path} has no config.json beside it, which says how its rows were made; "
+            f"{path} has no config.json beside it with the settings of its rows; "
             "put it back, or give another --out-dir."
         )
     if saved == shared and path.exists():
         rows = read_rows(path, keys)
         # An unfinished line would spoil the next one.
         out.write_text(name, "".join(map(as_line, rows)))
-        print(f"goes on  with {len(rows)} rows that are in {path}")
+        print(f"resume   {len(rows)} rows are in {path}")
         return rows
     if saved != shared and (earlier := out.move_aside()):
-        print(f"kept     the earlier run, of other settings, now in {earlier}")
+        print(f"kept     the earlier run, with other settings, now in {earlier}")
     out.write("config.json", shared)
     return []

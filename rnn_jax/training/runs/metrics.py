@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rnn_jax.errors import InputError
-from rnn_jax.files import as_line
-from rnn_jax.training.runs.jsonl import parse_rows
+from rnn_jax.training.runs.jsonl import as_line, parse_rows
 from rnn_jax.training.runs.records import SEAL, SUMMARY
 from rnn_jax.training.runs.run_dir import RunDir, free_name
 from rnn_jax.training.runs.saved_runs import CHECKPOINTS

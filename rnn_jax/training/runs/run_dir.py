@@ -11,8 +11,9 @@ from pathlib import Path
 import jax
 
 from rnn_jax.errors import InputError, RunError
-from rnn_jax.files import append_rows, local_path, replacing, writing
+from rnn_jax.files import local_path, replacing, writing
 from rnn_jax.training.devices.sharding import largest
+from rnn_jax.training.runs.jsonl import append_rows
 from rnn_jax.training.runs.locks import LOCK, FolderLock, InUse
 
 TRACES = "config.json", "metrics.jsonl", "checkpoints"
@@ -26,27 +27,11 @@ class RunDir:
       path: the folder.
       writes: whether this process writes; in the others, writing does nothing.
       lock: the lock that keeps other commands out, if there is one; see `claim` and `exclusive`.
-
-    Raises:
-      InputError: the folder cannot be written.
     """
 
     def __init__(self, path: Path, lock: FolderLock | None = None):
         self.path, self.lock = path, lock
         self.writes = jax.process_index() == 0
-        if not self.writes or lock is not None:
-            return
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            probe = path / ".writable"
-            probe.touch()
-            probe.unlink()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(
-                f"the folder {str(path)!r} cannot be written ({reason}); "
-                "give another one with --out-dir."
-            ) from error
 
     def write(self, name: str, content: Mapping) -> Path:
         """Write a JSON file, whole or not at all.
@@ -90,18 +75,17 @@ class RunDir:
     def move_aside(self) -> Path | None:
         """Rename a folder that holds a run to the first free of name.1, name.2, ...
 
-        An empty folder of the old name takes its place, with the lock, if there was one.
+        The lock moves to a new, empty folder of the old name.
 
         Returns:
-          the new path of the earlier run, or None if the folder holds none.
+          the new path of the earlier run, or None if the folder holds no run or is not locked.
         """
-        if not (self.writes and holds_run(self.path)):
+        if self.lock is None or not holds_run(self.path):
             return None
-        old = self.lock or FolderLock(self.path)
+        old = self.lock
         with writing(self.path):
             earlier = self.path.rename(free_name(self.path))
-        if self.lock is not None:
-            self.lock = FolderLock(self.path)
+        self.lock = FolderLock(self.path)
         old.release()
         return earlier
 

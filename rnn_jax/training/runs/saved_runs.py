@@ -2,14 +2,12 @@
 
 import contextlib
 import json
-import platform
 import textwrap
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
-import jaxlib
 from flax import nnx
 
 from rnn_jax.errors import InputError
@@ -32,16 +30,6 @@ _DISTINCT = {
     "sine_regression": "reset_state",
 }
 """By experiment, a setting that only its runs have."""
-
-
-def environment() -> dict[str, str | int]:
-    """The facts that a figure depends on: versions, and the devices JAX runs on."""
-    return {
-        "device": jax.devices()[0].device_kind,
-        "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
-        "python": platform.python_version(),
-    }
 
 
 def held(settings: Mapping) -> dict:
