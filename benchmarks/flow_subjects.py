@@ -10,13 +10,13 @@ import numpy as np
 from flow_tasks import BUNDLED
 from jax.nn.initializers import lecun_normal
 
-from rnn_jax import initializers
 from rnn_jax.cells.array_ops import dot
 from rnn_jax.cells.base import Cell
 from rnn_jax.cells.registry import find_cell
 from rnn_jax.datasets import image_data
 from rnn_jax.datasets.memory_tasks import Batch, Task
 from rnn_jax.errors import InputError
+from rnn_jax.initializers import Chrono, parse_init
 from rnn_jax.models.factory import build_classifier
 from rnn_jax.training.runs import saved_runs
 from rnn_jax.typing import Array, Float, Params
@@ -139,8 +139,8 @@ class Trained:
 
 def _draw(key, cell, init, task, T):
     key_cell, key_w = jax.random.split(key)
-    init = f"chrono={T}" if init == "chrono" else init
-    params = initializers.initialize(cell, key_cell, task.input_size, init)
+    initializer = Chrono(T) if init == "chrono" else parse_init(init)
+    params = initializer(cell, key_cell, task.input_size)
     w = lecun_normal()(key_w, (cell.output_size, task.outputs), jnp.float32)
     return Net(params, w, jnp.zeros(task.outputs))
 
@@ -148,7 +148,7 @@ def _draw(key, cell, init, task, T):
 def _misfit(cell, init, task, T):
     """Why this cell cannot be initialised so, or None; an init that none can be is an error."""
     if init != "chrono":
-        initializers.parse_init(init)
+        parse_init(init)
     if cell.spatial_axes:
         return f"{type(cell).__name__} reads pictures, and the tasks are sequences of vectors"
     if not hasattr(jax.eval_shape(cell.initial_carry), "_fields"):

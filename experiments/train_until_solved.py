@@ -21,6 +21,7 @@ from rnn_jax.datasets.memory_tasks import (
     last_steps_loss,
 )
 from rnn_jax.errors import InputError
+from rnn_jax.initializers import Chrono, Default, Initializer, parse_init
 from rnn_jax.models.sequence import SequenceModel
 from rnn_jax.numerics import clip_by_global_norm
 from rnn_jax.training import step
@@ -57,19 +58,19 @@ class Attempt(NamedTuple):
     skipped_steps: int
 
 
-def cell_and_init(variant: str, hidden_size: int, length: int) -> tuple[Cell, str]:
-    """The cell and the init that a variant stands for: `name`, `name:init`, or `module:Class`.
+def cell_and_init(variant: str, hidden_size: int, length: int) -> tuple[Cell, Initializer]:
+    """The cell and the initializer of a variant: `name`, `name:init`, or `module:Class`.
 
     `chrono` without a number is for memories of 1 to `length` steps.
 
     Raises:
-      InputError: there is no cell of this name.
+      InputError: there is no cell or initializer of this name.
     """
     name, _, init = variant.partition(":")
     if name not in CELLS:
-        return find_cell(variant, hidden_size), "default"
-    init = f"chrono={length}" if init == "chrono" else init or "default"
-    return find_cell(name, hidden_size), init
+        return find_cell(variant, hidden_size), Default()
+    chosen = Chrono(length) if init == "chrono" else parse_init(init or "default")
+    return find_cell(name, hidden_size), chosen
 
 
 def grid(
@@ -87,23 +88,23 @@ def grid(
     return [Point(*place, seed) for place in places for seed in range(seeds)]
 
 
-def task_model(cell: Cell, task: Task, init: str, key: Key[Array, ""]) -> SequenceModel:
+def task_model(cell: Cell, task: Task, init: Initializer, key: Key[Array, ""]) -> SequenceModel:
     """A network newly drawn: a cell, and a linear layer on each of its outputs.
 
     Raises:
-      InputError: an `init`, as of `initializers.initialize`, that does not suit the cell.
+      InputError: an `init` that does not suit the cell.
     """
     return SequenceModel(cell, task.input_size, task.outputs, init=init, rngs=nnx.Rngs(key))
 
 
-def check(cell: Cell, task: Task, length: int, init: str) -> None:
+def check(cell: Cell, task: Task, length: int, init: Initializer) -> None:
     """Raise InputError unless the task has examples of this length and the init suits the cell."""
     if length < task.shortest:
         raise InputError(f"this task takes at least {task.shortest} time steps, got {length}.")
     _blank(cell, task, init)
 
 
-def _blank(cell, task, init="default"):
+def _blank(cell, task, init=Default()):
     return nnx.eval_shape(lambda: task_model(cell, task, init, jax.random.key(0)))
 
 
@@ -120,7 +121,7 @@ def make_attempt(
     learning_rate: float,
     clip_norm: float,
     devices: Mesh,
-) -> Callable[[int, str], Attempt]:
+) -> Callable[[int, Initializer], Attempt]:
     """The function `attempt(seed, init)` that trains a network until it has solved a task.
 
     Example n of a seed is always the same; each step and each test takes examples that no other

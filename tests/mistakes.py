@@ -60,6 +60,11 @@ def init(cell, key, input_size):
     return cell.init(key, input_size)
 
 
+def adjust(init, cell, params, key):
+    """The parameters that `init` makes of `params`."""
+    return init.adjust(cell, params, key)
+
+
 def classify(xs, **making):
     """The logits of a new classifier."""
     return SequenceClassifier(**making, rngs=nnx.Rngs(0))(xs)
@@ -78,10 +83,10 @@ RIGHT = {
     LSTMCell: {"hidden_size": H},
     RNNCell: {"hidden_size": H},
     init: {"cell": CELL, "key": KEY, "input_size": D},
-    inits.chrono_biases: {"cell": CELL, "params": PARAMS, "key": KEY, "longest": 9},
-    inits.identity_recurrence: {"cell": CELL, "params": PARAMS},
-    inits.orthogonal_recurrence: {"cell": CELL, "params": PARAMS, "key": KEY},
-    inits.scaled_recurrence: {"params": PARAMS, "gain": 2.0},
+    inits.Chrono: {"longest": 9},
+    inits.Gain: {"gain": 0.9},
+    inits.ForgetBias: {"bias": 1.0},
+    adjust: {"init": inits.Orthogonal(), "cell": CELL, "params": PARAMS, "key": KEY},
     classify: {"xs": XS, "cell": CELL, "input_size": D, "num_classes": 3, "projection_size": 0},
     to_sequences: {"images": IMAGES},
     check_sequences: {"xs": zeros(3, 5, 2), "labels": [0, 1, 2], "num_classes": 3},

@@ -9,8 +9,9 @@ from repository import ROOT
 PACKAGE = ROOT / "rnn_jax"
 LAYERS = (
     {"typing", "errors"},
-    {"files", "initializers", "numerics"},
+    {"files", "numerics"},
     {"cells"},
+    {"initializers"},
     {"wrappers"},
     {"drivers"},
     {"analysis", "interop", "testing"},

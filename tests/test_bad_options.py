@@ -19,7 +19,7 @@ from rnn_jax import (
     unroll,
     unroll_carries,
 )
-from rnn_jax.initializers import initialize
+from rnn_jax.initializers import parse_init
 from rnn_jax.testing.oracle import B, D, T, problem
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -86,24 +86,24 @@ def test_a_mistake_is_answered_in_words(function, words, changes):
     "cell, init, words",
     [
         (LSTMCell(H), "gain", ["init must be one of", "e.g. gain=0.9", "got 'gain'"]),
-        (LSTMCell(H), "chrono=2", ["longest must be finite and at least 3 steps", "got 2"]),
-        (LSTMCell(H), "chrono=inf", ["must be finite in float32", "got 'chrono=inf'"]),
-        (LSTMCell(H), "chrono=1e300", ["must be finite in float32", "got 'chrono=1e300'"]),
-        (LSTMCell(H), "gain=nan", ["must be finite in float32", "got 'gain=nan'"]),
-        (LSTMCell(H), "forget=-inf", ["must be finite in float32", "got 'forget=-inf'"]),
+        (LSTMCell(H), "chrono=2", ["longest must be at least 3 steps", "got 2"]),
+        (LSTMCell(H), "chrono=inf", ["longest must be a number", "finite in float32, got inf"]),
+        (LSTMCell(H), "chrono=1e300", ["longest must be a number", "got 1e+300"]),
+        (LSTMCell(H), "gain=nan", ["gain must be a number", "finite in float32, got nan"]),
+        (LSTMCell(H), "forget=-inf", ["bias must be a number", "finite in float32, got -inf"]),
         (unbiased(LSTMCell(H)), "forget=1", ["sets b", "GatedParams does not have"]),
         (unbiased(LSTMCell(H)), "chrono=9", ["sets b", "GatedParams does not have"]),
         (ConvLSTMCell(H), "identity", ["makes w_h of shape (3, 12)", "has one of shape (3, 3, 3"]),
         (CELLS["projected"](4), "orthogonal", ["w_h of shape (4, 16)", "of shape (2, 16)"]),
         (CELLS["cornn"](H), "identity", ["w_h of shape (3, 3)", "of shape (6, 3)"]),
-        (RNNCell(H), "forget=1", ["forget=1 sets the bias", "RNNCell names none"]),
-        (RNNCell(H), "chrono=9", ["chrono sets the bias", "RNNCell names none"]),
+        (RNNCell(H), "forget=1", ["ForgetBias sets the bias", "RNNCell names none"]),
+        (RNNCell(H), "chrono=9", ["Chrono sets the bias", "RNNCell names none"]),
         (LRUCell(H), "orthogonal", ["sets w_h", "LRUParams does not have", "choose another"]),
         (MinGRUCell(H), "uniform", ["sets w_h", "LinearParams does not have"]),
     ],
 )
 def test_an_init_that_does_not_suit_a_cell_is_told_so(cell, init, words):
-    assert_told(words, initialize, cell, KEY, D, init)
+    assert_told(words, lambda: parse_init(init)(cell, KEY, D))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from mistakes import (
     IMAGES,
     PARAMS,
     XS,
+    adjust,
     assert_told,
     call,
     classify,
@@ -27,7 +28,6 @@ from mistakes import (
 from rnn_jax import LSTMCarry, gate_activations, load_run, unroll
 from rnn_jax.analysis import gradient_flow as flow
 from rnn_jax.datasets.image_data import to_sequences
-from rnn_jax.initializers import orthogonal_recurrence
 from rnn_jax.models.factory import build_classifier
 from rnn_jax.testing.oracle import B, D, T, assert_close
 from rnn_jax.training.runs.checkpoint import Checkpoints, DamageWarning
@@ -130,7 +130,7 @@ TABLE = {
         odd("an old key", key=OLD_KEY),
         odd("a size of NumPy", input_size=np.int64(D)),
     ],
-    orthogonal_recurrence: [odd("an old key", key=OLD_KEY)],
+    adjust: [odd("an old key", key=OLD_KEY)],
     classify: [
         odd("float64", xs=XS.astype(np.float64)),
         odd("batch first in memory", xs=rewired(XS)),

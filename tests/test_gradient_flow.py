@@ -15,7 +15,7 @@ from rnn_jax.analysis.gradient_flow import (
     loss_adjoint_norms,
 )
 from rnn_jax.cells.base import GatedParams
-from rnn_jax.initializers import identity_recurrence, orthogonal_recurrence, scaled_recurrence
+from rnn_jax.initializers import Gain, Identity, Orthogonal
 from rnn_jax.testing.oracle import B, D, T, assert_close, problem, run_back
 
 norms_of = jax.jit(adjoint_norms, static_argnums=0)
@@ -64,7 +64,7 @@ def test_16384_steps_in_float32_neither_underflow_nor_overflow(decades):
 def test_an_orthogonal_linear_rnn_keeps_the_norm(float64):
     cell = LinearRNNCell(16)
     p = problem(cell, steps=200)
-    params = orthogonal_recurrence(cell, p.params, jax.random.key(0))
+    params = Orthogonal().adjust(cell, p.params, jax.random.key(0))
     exact = jnp.linalg.qr(params.w_h)[0]
     norms = norms_of(cell, params._replace(w_h=exact), p.xs, d_carry=p.cotangents[0])
     want = np.broadcast_to(log10_norm(p.cotangents[0].h), (201, B))
@@ -75,7 +75,7 @@ def test_an_orthogonal_linear_rnn_keeps_the_norm(float64):
 def test_a_scaled_identity_multiplies_the_norm_by_the_gain_each_step(gain, float64):
     cell = LinearRNNCell(5)
     p = problem(cell, steps=50)
-    params = scaled_recurrence(identity_recurrence(cell, p.params), gain)
+    params = Gain(gain).adjust(cell, Identity().adjust(cell, p.params))
     norms = norms_of(cell, params, p.xs, d_carry=p.cotangents[0])
     slopes = np.diff(norms.carry.h, axis=0)
     np.testing.assert_allclose(slopes, -np.log10(gain), atol=1e-12)

@@ -21,7 +21,18 @@ from rnn_jax import (
     RNNCell,
     SLSTMCell,
 )
-from rnn_jax.initializers import INITS, initialize, orthogonal_per_gate, parse_init, per_gate
+from rnn_jax.cells.gate_params import orthogonal_per_gate, per_gate
+from rnn_jax.initializers import (
+    FORMS,
+    Chrono,
+    Default,
+    ForgetBias,
+    Gain,
+    Identity,
+    Orthogonal,
+    Uniform,
+    parse_init,
+)
 from rnn_jax.testing.oracle import D, assert_same
 
 KEY = jax.random.key(0)
@@ -136,7 +147,7 @@ def test_oscillators_see_position_and_velocity():
     ids=lambda value: getattr(type(value), "__name__", None) if not isinstance(value, str) else "",
 )
 def test_chrono_biases_are_logarithms_of_times(cell, keep, write):
-    b = np.asarray(initialize(cell, KEY, D, "chrono=20").b).reshape(len(cell.gates), 50)
+    b = np.asarray(Chrono(20)(cell, KEY, D).b).reshape(len(cell.gates), 50)
     kept = b[cell.gates.index(keep)] if keep else -b[cell.gates.index(write)]
     assert np.all((np.exp(kept) > 0.999) & (np.exp(kept) < 19.001))
     assert np.exp(kept).max() > 15
@@ -148,7 +159,7 @@ def test_chrono_biases_are_logarithms_of_times(cell, keep, write):
 
 def test_uniform_parameters_lie_within_the_bound_of_pytorch():
     cell = GRUCell(64)
-    for leaf in jax.tree.leaves(initialize(cell, KEY, D, "uniform")):
+    for leaf in jax.tree.leaves(Uniform()(cell, KEY, D)):
         assert np.all(np.abs(leaf) <= 1 / 8)
         assert np.abs(leaf).max() > 0.11
 
@@ -156,15 +167,14 @@ def test_uniform_parameters_lie_within_the_bound_of_pytorch():
 def test_each_init_changes_what_it_names_and_nothing_else():
     cell = GRUCell(H)
     start = cell.init(KEY, D)
-    w_h = {name: initialize(cell, KEY, D, name).w_h for name in ("identity", "gain=0.5")}
-    np.testing.assert_array_equal(w_h["identity"], np.tile(np.eye(H), 3))
-    np.testing.assert_allclose(w_h["gain=0.5"], 0.5 * start.w_h)
-    blocks = np.split(np.asarray(initialize(cell, KEY, D, "orthogonal").w_h), 3, axis=1)
+    np.testing.assert_array_equal(Identity()(cell, KEY, D).w_h, np.tile(np.eye(H), 3))
+    np.testing.assert_allclose(Gain(0.5)(cell, KEY, D).w_h, 0.5 * start.w_h)
+    blocks = np.split(np.asarray(Orthogonal()(cell, KEY, D).w_h), 3, axis=1)
     for block in blocks:
         np.testing.assert_allclose(block.T @ block, np.eye(H), atol=1e-6)
-    forgetful = initialize(cell, KEY, D, "forget=-1.5")
+    forgetful = ForgetBias(-1.5)(cell, KEY, D)
     np.testing.assert_array_equal(forgetful.b, np.repeat([0, -1.5, 0], H))
-    assert_same(initialize(cell, KEY, D), start)
+    assert_same(Default()(cell, KEY, D), start)
     assert_same(forgetful._replace(b=start.b), start)
 
 
@@ -172,7 +182,23 @@ def test_each_init_changes_what_it_names_and_nothing_else():
     "init", ["gain", "gain=", "gain=big", "gain=G", "default=1", "=1", "", "Uniform", None, 3]
 )
 @pytest.mark.usefixtures("unchecked")
-def test_an_init_that_is_none_is_told_which_there_are(init):
+def test_parse_init_names_the_known_forms(init):
     with pytest.raises(InputError) as answer:
         parse_init(init)
-    assert all(known in str(answer.value) for known in INITS)
+    assert all(known in str(answer.value) for known in FORMS)
+
+
+@pytest.mark.parametrize(
+    "text, init",
+    [
+        ("default", Default()),
+        ("orthogonal", Orthogonal()),
+        ("identity", Identity()),
+        ("uniform", Uniform()),
+        ("chrono=28", Chrono(28)),
+        ("gain=0.9", Gain(0.9)),
+        ("forget=-2", ForgetBias(-2)),
+    ],
+)
+def test_parse_init_returns_the_initializer_of_a_text(text, init):
+    assert parse_init(text) == init and hash(parse_init(text)) == hash(init)

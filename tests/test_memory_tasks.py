@@ -11,6 +11,7 @@ from train_until_solved import cell_and_init, make_attempt, task_model
 
 from rnn_jax.datasets.memory_tasks import TASKS
 from rnn_jax.errors import InputError
+from rnn_jax.initializers import Default
 from rnn_jax.training.devices import sharding
 
 SMALL = {"cells": ("gru",), "adding": (3,), "copy": (), "hidden_size": 8, "max_steps": 6}
@@ -75,7 +76,7 @@ def test_an_init_changes_the_biases_and_nothing_else_of_a_seed():
 
     cell, init = cell_and_init("lstm:chrono", 4, 30)
     assert (cell, init) == cell_and_init("lstm:chrono=30", 4, 99)
-    plain, chrono = jax.jit(lambda: (drawn("default"), drawn(init)))()
+    plain, chrono = jax.jit(lambda: (drawn(Default()), drawn(init)))()
     np.testing.assert_array_equal(chrono.w_h, plain.w_h)
     np.testing.assert_allclose(chrono.b[:4], -chrono.b[4:8])
     assert (chrono.b[4:8] != plain.b[4:8]).all() and (chrono.b[4:8] <= np.log(29)).all()

@@ -9,13 +9,8 @@ from hypothesis import strategies as st
 
 from rnn_jax import GRUCell, InputError, LSTMCell, RNNCell, gate_activations
 from rnn_jax.analysis.time_scales import gate_statistics, half_life, time_constant
-from rnn_jax.initializers import (
-    chrono_biases,
-    gate_bias,
-    identity_recurrence,
-    orthogonal_recurrence,
-    scaled_recurrence,
-)
+from rnn_jax.cells.gate_params import gate_bias
+from rnn_jax.initializers import Chrono, Gain, Identity, Orthogonal
 
 KEY = jax.random.key(0)
 FIFTY = np.arange(50.0)
@@ -92,7 +87,7 @@ def test_chrono_biases_spread_time_constants_over_the_whole_range(cell):
     keep, write = cell.keep_gate, cell.write_gate
     longest, shapes = 100, jax.eval_shape(lambda: cell.init(KEY, 1))
     zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape), shapes)
-    params = chrono_biases(cell, zeros, KEY, longest=longest)
+    params = Chrono(longest).adjust(cell, zeros, KEY)
     gates = gate_activations(cell, params, jnp.zeros((1, 1)))
     constants = time_constant(gates[keep])
     constants = np.asarray(constants)
@@ -110,17 +105,14 @@ def test_chrono_biases_spread_time_constants_over_the_whole_range(cell):
 def test_recurrences_change_nothing_but_the_recurrent_matrix():
     cell = LSTMCell(4)
     params = cell.init(KEY, 2)
-    for new in (
-        identity_recurrence(cell, params),
-        orthogonal_recurrence(cell, params, jax.random.key(1)),
-        scaled_recurrence(params, 1.1),
-    ):
+    for init in (Identity(), Orthogonal(), Gain(1.1)):
+        new = init.adjust(cell, params, jax.random.key(1))
         assert np.any(new.w_h != params.w_h)
         assert new._replace(w_h=None) == params._replace(w_h=None)
         assert new.w_h.dtype == params.w_h.dtype
-    identity = identity_recurrence(cell, params).w_h
+    identity = Identity().adjust(cell, params).w_h
     np.testing.assert_array_equal(identity, np.tile(np.eye(4), 4))
-    orthogonal = orthogonal_recurrence(cell, scaled_recurrence(params, 3), KEY).w_h
+    orthogonal = Orthogonal().adjust(cell, Gain(3).adjust(cell, params), KEY).w_h
     for block in np.split(np.array(orthogonal), 4, axis=1):
         np.testing.assert_allclose(block.T @ block, np.eye(4), atol=1e-6)
 
@@ -128,11 +120,9 @@ def test_recurrences_change_nothing_but_the_recurrent_matrix():
 def test_an_initializer_that_does_not_fit_the_cell_says_so():
     cell = RNNCell(3)
     params = cell.init(KEY, 2)
-    with pytest.raises(InputError, match="'f' is no gate of RNNCell; its gates are"):
+    with pytest.raises(InputError, match="RNNCell has no gate 'f'; its gates are"):
         gate_bias(cell, params, "f", 1.0)
-    with pytest.raises(InputError, match=r"chrono sets the bias of the gate .* RNNCell names none"):
-        chrono_biases(cell, params, KEY, longest=10)
-    with pytest.raises(InputError, match="longest must be finite and at least 3 steps, got 2"):
-        chrono_biases(cell, params, KEY, longest=2)
+    with pytest.raises(InputError, match=r"Chrono sets the bias of the gate .* RNNCell names none"):
+        Chrono(10)(cell, KEY, 2)
     with pytest.raises(InputError, match="sets w_h, which HiddenCarry does not have"):
-        scaled_recurrence(cell.initial_carry(), 2.0)
+        Gain(2.0).adjust(cell, cell.initial_carry())

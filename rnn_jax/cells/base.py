@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.cells.array_ops import dot, expand, widest
+from rnn_jax.cells.gate_params import LECUN_NORMAL, check_key, orthogonal_per_gate, per_gate
 from rnn_jax.errors import InputError, check_hashable, check_size
-from rnn_jax.initializers import LECUN_NORMAL, check_key, orthogonal_per_gate, per_gate
 from rnn_jax.typing import Array, Carry, Float, Inexact, Inputs, Key, Params
 
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from rnn_jax.cells.array_ops import expand, explicitly_sharded, widest
 from rnn_jax.cells.base import GatedParams
+from rnn_jax.cells.gate_params import LECUN_NORMAL, check_key, gate_bias
 from rnn_jax.cells.lstm import LSTMCell
 from rnn_jax.errors import InputError, check_size
-from rnn_jax.initializers import LECUN_NORMAL, check_key, gate_bias
 from rnn_jax.typing import Array, Float
 
 

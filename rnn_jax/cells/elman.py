@@ -6,9 +6,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.cells.base import GatedCell, HiddenCarry
+from rnn_jax.cells.base import GatedCell, GatedParams, HiddenCarry
 from rnn_jax.errors import InputError
-from rnn_jax.initializers import identity_recurrence
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
@@ -56,5 +55,5 @@ class IRNNCell(RNNCell):
 
     def init(self, key, input_size):
         """w_h the identity, w_x a tenth of LeCun normal, b = 0."""
-        params = identity_recurrence(self, super().init(key, input_size))
-        return params._replace(w_x=0.1 * params.w_x)
+        w_x, _, b = super().init(key, input_size)
+        return GatedParams(0.1 * w_x, jnp.eye(self.hidden_size), b)

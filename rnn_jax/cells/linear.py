@@ -10,8 +10,8 @@ from jax.numpy import exp, log, sqrt
 
 from rnn_jax.cells.array_ops import dot, expand
 from rnn_jax.cells.base import LinearCell
+from rnn_jax.cells.gate_params import LECUN_NORMAL
 from rnn_jax.errors import InputError
-from rnn_jax.initializers import LECUN_NORMAL
 from rnn_jax.typing import Array, Float
 
 SMALLEST = 1e-12

@@ -7,7 +7,7 @@ from jax.nn import sigmoid
 from jax.numpy import tanh
 
 from rnn_jax.cells.base import GatedCell
-from rnn_jax.initializers import gate_bias
+from rnn_jax.cells.gate_params import gate_bias
 from rnn_jax.typing import Array, Float
 
 

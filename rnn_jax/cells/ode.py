@@ -9,7 +9,7 @@ from jax.numpy import tanh
 
 from rnn_jax.cells.array_ops import dot
 from rnn_jax.cells.base import GatedCell, GatedParams, HiddenCarry
-from rnn_jax.initializers import LECUN_NORMAL
+from rnn_jax.cells.gate_params import LECUN_NORMAL
 from rnn_jax.typing import Array, Float
 
 

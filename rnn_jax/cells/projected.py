@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.cells.array_ops import dot
+from rnn_jax.cells.gate_params import LECUN_NORMAL, per_gate
 from rnn_jax.cells.lstm import LSTMCell
 from rnn_jax.errors import check_size
-from rnn_jax.initializers import LECUN_NORMAL, per_gate
 from rnn_jax.typing import Array, Float
 
 

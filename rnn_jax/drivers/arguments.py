@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 from rnn_jax.cells.array_ops import explicitly_sharded, widest
 from rnn_jax.cells.base import Cell
 from rnn_jax.cells.checks import check_params, require_cell
+from rnn_jax.cells.gate_params import check_key
 from rnn_jax.errors import InputError
-from rnn_jax.initializers import check_key
 from rnn_jax.typing import Array, Bool, Carry, Float, Inputs, Int, Key, Params
 from rnn_jax.wrappers.masking import EpisodeCarry, episodic, hold, keep_mask, masked, select
 

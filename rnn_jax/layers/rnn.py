@@ -14,7 +14,7 @@ from rnn_jax.cells.checks import check_memory, require_cell
 from rnn_jax.drivers.arguments import cleared
 from rnn_jax.drivers.unroll import Driver, check_driver, unroll
 from rnn_jax.errors import InputError, check_size
-from rnn_jax.initializers import initialize
+from rnn_jax.initializers import Default, Initializer, check_initializer
 from rnn_jax.layers.checks import as_layers, check_rngs, floating_dtype
 from rnn_jax.typing import Array, Carry, Float, Key, Params
 from rnn_jax.wrappers.dropout import check_rates, dropout_mask
@@ -31,7 +31,7 @@ class RNN(nnx.Module):
     Args:
       cell: any `Cell`.
       input_size: D, the number of input features.
-      init: how the parameters start, see `initializers.initialize`.
+      init: the initializer of the parameters, e.g. `initializers.Orthogonal()`.
       dtype: the dtype that matrix products are computed in, e.g. `jnp.bfloat16`; by default the
         parameters' own. Only the matrices are cast, see `Cell.cast_matrices`: all other parameters,
         the sums and the carry stay float32.
@@ -47,13 +47,14 @@ class RNN(nnx.Module):
         cell: Cell,
         input_size: int,
         *,
-        init: str = "default",
+        init: Initializer = Default(),
         dtype=None,
         driver: Driver = "auto",
         rngs: nnx.Rngs,
     ):
         require_cell(type(self).__name__, cell)
         check_size("input_size", input_size)
+        check_initializer(init)
         check_driver(driver)
         check_rngs(rngs)
         check_memory(cell, input_size)
@@ -61,7 +62,7 @@ class RNN(nnx.Module):
         self.dtype = floating_dtype(dtype)
         self.driver = driver
         self.input_size, self.output_size = input_size, cell.output_size
-        params = initialize(cell, rngs.params(), input_size, init)
+        params = init(cell, rngs.params(), input_size)
         self.params = nnx.data(jax.tree.map(nnx.Param, params))
 
     def weights(self) -> Params:

@@ -11,6 +11,7 @@ from rnn_jax.cells.base import Cell
 from rnn_jax.cells.registry import find_cell, takes
 from rnn_jax.drivers.unroll import Driver
 from rnn_jax.errors import InputError, check_size
+from rnn_jax.initializers import parse_init
 from rnn_jax.models.sequence import SequenceClassifier, SequenceModel
 
 Model = TypeVar("Model", bound=nnx.Module)
@@ -80,7 +81,7 @@ def from_settings(settings: Mapping, make: Callable[[Cell, dict], Model]) -> Mod
         if name not in list(DTYPES):
             raise InputError(f"dtype must be one of {', '.join(DTYPES)}; got {name!r}.")
         check_size("seed", settings["seed"], least=0)
-        options = {"init": settings.get("init", "default"), "dtype": DTYPES[name]}
+        options = {"init": parse_init(settings.get("init", "default")), "dtype": DTYPES[name]}
         return make(cell, options | {"rngs": nnx.Rngs(settings["seed"])})
     except KeyError as error:
         raise InputError(f"the settings of a run must name {error.args[0]}.") from error

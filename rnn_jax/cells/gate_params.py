@@ -1,0 +1,89 @@
+"""Parameters gate by gate, as cells and initializers make them."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.nn import initializers
+
+from rnn_jax.errors import InputError
+from rnn_jax.typing import Array, Float, Key, Params
+
+LECUN_NORMAL, ORTHOGONAL = initializers.lecun_normal(), initializers.orthogonal()
+"""Made once: an initializer is static under `jax.jit`, so a new object would compile again."""
+
+
+def check_key(key: object) -> None:
+    """Raise InputError unless `key` is one random key, of the new or the old kind."""
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    new = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
+    old = dtype == "uint32" and shape in ((2,), (4,))  # 4 words of the rbg generators.
+    if not ((new and shape == ()) or old):
+        got = f"{dtype}{list(shape)}" if dtype is not None else repr(key)
+        raise InputError(f"key must be one key, as jax.random.key(0), got {got}.")
+
+
+def per_gate(
+    init: initializers.Initializer,
+    key: Key[Array, ""],
+    rows: int,
+    hidden_size: int,
+    gates: int,
+) -> Float[Array, "{rows} {gates}*{hidden_size}"]:
+    """One [rows, H] matrix for each gate, side by side: [rows, G*H].
+
+    Initializing the whole matrix at once would give every gate the wrong scale, since its fan-out
+    would be counted G times, and would make no gate orthogonal.
+    """
+    check_key(key)
+    return _per_gate(init, key, rows, hidden_size, gates)
+
+
+@partial(jax.jit, static_argnames=("init", "rows", "hidden_size", "gates"))
+def _per_gate(init, key, rows, hidden_size, gates):
+    # One gate at a time: on CPUs two batched QRs in one program can deadlock (ParallelBatchMap of
+    # jaxlib, jax 0.10), as those of two cells of a model.
+    blocks = jax.lax.map(
+        lambda k: init(k, (rows, hidden_size), jnp.float32), jax.random.split(key, gates)
+    )
+    return jnp.concatenate(list(blocks), axis=1)
+
+
+def orthogonal_per_gate(
+    key: Key[Array, ""], hidden_size: int, gates: int
+) -> Float[Array, "{hidden_size} {gates}*{hidden_size}"]:
+    """Recurrent matrix [H, G*H] with an orthogonal [H, H] block for each gate."""
+    return per_gate(ORTHOGONAL, key, hidden_size, hidden_size, gates)
+
+
+def gate_bias(cell, params: Params, gate: str, value: Float[Array, "..."] | float) -> Params:
+    """The parameters with the bias of one gate set to `value`, a number or [H].
+
+    Raises:
+      InputError: the parameters have no b, or the cell has no such gate.
+    """
+    require(params, "b")
+    gates = gate_names(cell)
+    if gate not in gates:
+        raise InputError(f"{type(cell).__name__} has no gate {gate!r}; its gates are {gates}.")
+    start = gates.index(gate) * cell.hidden_size
+    return params._replace(b=params.b.at[start : start + cell.hidden_size].set(value))
+
+
+def gate_names(cell) -> tuple[str, ...]:
+    """The gates of a cell; InputError if it has none."""
+    if not hasattr(cell, "gates"):
+        raise InputError(
+            f"this initializer sets parameters gate by gate and {type(cell).__name__} has no "
+            "`gates`; choose another initializer for this cell."
+        )
+    return cell.gates
+
+
+def require(params: Params, field: str) -> None:
+    """Raise InputError unless the parameters of a cell have this field."""
+    if getattr(params, field, None) is None:
+        raise InputError(
+            f"this initializer sets {field}, which {type(params).__name__} does not have; "
+            "choose another initializer for this cell."
+        )
