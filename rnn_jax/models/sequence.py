@@ -13,6 +13,7 @@ from rnn_jax.cells.checks import require_cell
 from rnn_jax.drivers.arguments import as_sequence
 from rnn_jax.drivers.unroll import Driver, unroll
 from rnn_jax.errors import InputError, check_size
+from rnn_jax.initializers import Default, Initializer
 from rnn_jax.layers.checks import check_rngs
 from rnn_jax.layers.rnn import RNN
 from rnn_jax.typing import Array, Bool, Carry, Float, Int, Key
@@ -54,7 +55,7 @@ class SequenceClassifier(nnx.Module):
         projection_size: int = 128,
         readout: Literal["carry", "outputs"] = "carry",
         fuse_projection: bool = True,
-        init: str = "default",
+        init: Initializer = Default(),
         dtype: Any = None,
         driver: Driver = "auto",
         rngs: nnx.Rngs,
@@ -175,7 +176,7 @@ class SequenceModel(nnx.Module):
         input_size: int,
         output_size: int,
         *,
-        init: str = "default",
+        init: Initializer = Default(),
         dtype: Any = None,
         driver: Driver = "auto",
         rngs: nnx.Rngs,
