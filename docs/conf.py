@@ -25,7 +25,7 @@ exclude_patterns = ["_build", "README.md", "jupyter_execute"]
 
 # The tutorials train networks, so they run only on request: RUN_TUTORIALS=1.
 nb_execution_mode = "force" if os.environ.get("RUN_TUTORIALS") else "off"
-nb_execution_timeout = 240
+nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "colon_fence"]
