@@ -29,6 +29,10 @@ from .cells.ode import AntisymmetricRNNCell as AntisymmetricRNNCell
 from .cells.ode import CoRNNCell as CoRNNCell
 from .cells.peephole import PeepholeLSTMCell as PeepholeLSTMCell
 from .cells.projected import ProjectedLSTMCell as ProjectedLSTMCell
+from .drivers.associative import Associative as Associative
+from .drivers.chunked import Chunked as Chunked
+from .drivers.newton import Newton as Newton
+from .drivers.scan import Scan as Scan
 from .drivers.unroll import pick_driver as pick_driver
 from .drivers.unroll import unroll as unroll
 from .errors import InputError as InputError

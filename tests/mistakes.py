@@ -8,8 +8,10 @@ from cells import H, LinearRNNCell
 from flax import nnx
 
 from rnn_jax import (
+    Chunked,
     InputError,
     LSTMCell,
+    Newton,
     RNNCell,
     SequenceClassifier,
     gate_activations,
@@ -80,6 +82,8 @@ RIGHT = {
     parameter_gradient_norms: RUN | {"d_ys": D_YS},
     loss_adjoint_norms: RUN | {"loss": lambda carry, ys: ys.sum()},
     parameter_norms: {"cell": CELL, "grads": PARAMS},
+    Chunked: {},
+    Newton: {},
     LSTMCell: {"hidden_size": H},
     RNNCell: {"hidden_size": H},
     init: {"cell": CELL, "key": KEY, "input_size": D},

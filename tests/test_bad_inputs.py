@@ -25,11 +25,13 @@ from mistakes import (
 )
 
 from rnn_jax import (
+    Chunked,
     HiddenCarry,
     InputError,
     LSTMCarry,
     LSTMCell,
     MinGRUCell,
+    Newton,
     ResetBeforeGRUCell,
     RNNCell,
     gate_activations,
@@ -77,12 +79,8 @@ TABLE = {
         told("real numbers", "complex64", carry=LSTMCarry(zeros(B, H), zeros(B, H) + 1j)),
         told("auto, scan, chunked", "got 'fast'", driver="fast"),
         told("auto, scan, chunked", "got None", driver=None),
-        told("chunk and remat belong to the chunked driver", driver="scan", chunk=4),
-        told("leave them out with scan", driver="scan", remat=True),
-        told("chunk must be", "got 0", chunk=0),
-        told("chunk must be", "got -1", chunk=-1),
-        told("chunk must be", "got 2.5", chunk=2.5),
-        told("chunk must be at most 32", "got 64", xs=np.zeros((70, B, D), np.float32), chunk=64),
+        told("auto, scan, chunked", "Chunked(length=8)", "got <class", driver=Chunked),
+        told("length must be at most 32", "got 64", xs=zeros(70, B, D), driver=Chunked(64)),
         told("params do not fit LSTMCell", "got None", "cell.init", params=None),
         told("params do not fit", "got LinearParams(w_x", params=MinGRUCell(H).init(KEY, D)),
         told("params do not fit", "w_h [5, 20]", params=LSTMCell(5).init(KEY, D)),
@@ -131,6 +129,12 @@ TABLE = {
         told("hidden_size", "got '3'", hidden_size="3"),
         told("hidden_size", "got None", hidden_size=None),
     ],
+    Chunked: [
+        told("length must be", "got 0", length=0),
+        told("length must be", "got -1", length=-1),
+        told("length must be", "got 2.5", length=2.5),
+    ],
+    Newton: [told("max_iterations must be", "got 0", max_iterations=0)],
     RNNCell: [told("'tanh' or 'relu'", "got 'gelu'", activation="gelu")],
     init: [
         told("input_size", "positive whole number", "got 0", input_size=0),
@@ -167,7 +171,7 @@ TABLE = {
         told("'carry' or 'outputs'", "got 'mean'", readout="mean"),
         told("auto, scan, chunked", "got 'fast'", driver="fast"),
         told("dtype", "int32", dtype=jnp.int32),
-        told("outputs", "no steps", readout="outputs", xs=XS[:0]),
+        told("outputs", "at least one step", readout="outputs", xs=XS[:0]),
     ],
     to_sequences: [
         told("uint8 [N, 28, 28]", "got uint8 [28, 28]", images=IMAGES[0]),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cells import H
-from mistakes import KEY, RUN, XS, assert_told, call, told
+from mistakes import KEY, RUN, XS, assert_told, call, told, zeros
 
 from rnn_jax import (
     CELLS,
@@ -46,16 +46,17 @@ TABLE = {
         told("tbptt_steps must be", "got 2.5", tbptt_steps=2.5),
         told("tbptt_steps must be", "got True", tbptt_steps=True),
         told("scan, chunked, associative, newton", "got 'Newton'", driver="Newton"),
-        told("associative driver needs a linear cell", "LSTMCell is not", driver="associative"),
+        told("associative driver needs a linear cell", "got LSTMCell", driver="associative"),
         told(
-            "MinGRUCell cannot start anew within a run",
+            "associative driver does not support resets",
             "driver='auto'",
             **MINGRU,
             resets=EVERY,
             driver="associative",
         ),
-        told("leave them out with newton", driver="newton", chunk=4),
-        told("leave them out with associative", **MINGRU, driver="associative", remat=True),
+        told(
+            "newton driver needs a cell without", **CONV, xs=zeros(T, 1, 2, 3, D), driver="newton"
+        ),
         told("ConvLSTMCell must have 2 axes of places", "(7, 4, 2)", **CONV),
         told("must be [T, ..., D]", **CONV, xs=XS[:, 0, 0]),
     ],

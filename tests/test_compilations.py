@@ -76,7 +76,7 @@ def test_a_second_unroll_and_its_gradient_compile_nothing(name, driver, names, c
     def call(seed):
         cell = MAKERS[name]()
         *given, _ = problem(cell, dtype=jnp.float32, seed=seed)
-        told = {**DRIVERS[driver], **options(names, seed)}
+        told = {"driver": DRIVERS[driver], **options(names, seed)}
         before = len(compilations)
         unroll(cell, *given, **told)
         gradient(given, cell, told)

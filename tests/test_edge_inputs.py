@@ -25,7 +25,7 @@ from mistakes import (
     zeros,
 )
 
-from rnn_jax import LSTMCarry, gate_activations, load_run, unroll
+from rnn_jax import Chunked, LSTMCarry, gate_activations, load_run, unroll
 from rnn_jax.analysis import gradient_flow as flow
 from rnn_jax.datasets.image_data import to_sequences
 from rnn_jax.models.factory import build_classifier
@@ -87,7 +87,7 @@ TABLE = {
         odd("float64 weights in NumPy", params=DOUBLE),
         odd("a carry of whole numbers", carry=CELL.initial_carry((B,), jnp.int32)),
         odd("a carry of bfloat16", carry=CELL.initial_carry((B,), jnp.bfloat16)),
-        odd("chunk above T, of NumPy", chunk=np.int64(100)),
+        odd("a chunk longer than T", driver=Chunked(length=100)),
         odd("lengths all T", lengths=np.full(B, T)),
         odd("lengths in uint8", lengths=np.full(B, T, np.uint8)),
         odd("lengths in a list", lengths=[T] * B),

@@ -39,7 +39,7 @@ def everything(cell, params, xs, driver, **options):
     """Final carry, outputs, and gradients by params and xs."""
 
     def loss(params, xs):
-        carry, ys = unroll(cell, params, xs, **DRIVERS[driver], **options)
+        carry, ys = unroll(cell, params, xs, driver=DRIVERS[driver], **options)
         total = sum(leaf.sum() for leaf in jax.tree.leaves((carry, ys)))
         return total.astype(jnp.float32), (carry, ys)
 
@@ -101,9 +101,9 @@ def test_keys_of_the_old_kind_draw_parameters(cell, generator):
 def test_nothing_needs_compilation(cell, steps):
     params, xs = problem(cell, jax.random.key(0), steps=steps)
     for driver in drivers_for(cell):
-        want = jax.device_get(unroll(cell, params, xs, **DRIVERS[driver]))
+        want = jax.device_get(unroll(cell, params, xs, driver=DRIVERS[driver]))
         with jax.disable_jit():
-            assert_close(jax.device_get(unroll(cell, params, xs, **DRIVERS[driver])), want)
+            assert_close(jax.device_get(unroll(cell, params, xs, driver=DRIVERS[driver])), want)
 
 
 @telling_cell
@@ -149,7 +149,7 @@ def test_a_batch_may_be_sharded_over_explicit_axes(cell, driver):
         params = jax.device_put(params, NamedSharding(mesh, P()))
         sharded = jax.device_put(xs, NamedSharding(mesh, P(None, "data")))
         assert_close(everything(cell, params, sharded, driver), want)
-        compiled = jax.jit(lambda p, x: unroll(cell, p, x, **DRIVERS[driver]))
+        compiled = jax.jit(lambda p, x: unroll(cell, p, x, driver=DRIVERS[driver]))
         assert_close(jax.device_get(compiled(params, sharded)), want[0])
 
 
@@ -157,11 +157,11 @@ def test_a_batch_may_be_sharded_over_explicit_axes(cell, driver):
 @pytest.mark.parametrize("cell, driver", SHARDED)
 def test_a_batch_may_be_split_by_shard_map_with_checks(cell, driver, with_carry):
     params, xs = problem(cell, jax.random.key(0))
-    want = jax.device_get(unroll(cell, params, xs, **DRIVERS[driver]))
+    want = jax.device_get(unroll(cell, params, xs, driver=DRIVERS[driver]))
 
     def local(params, xs):
         carry = cell.start(params, xs.shape[1:-1]) if with_carry else None
-        return unroll(cell, params, xs, carry, **DRIVERS[driver])
+        return unroll(cell, params, xs, carry, driver=DRIVERS[driver])
 
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
     specs = {"in_specs": (P(), P(None, "data")), "out_specs": (P("data"), P(None, "data"))}

@@ -73,7 +73,7 @@ def test_lengths_can_be_mapped_over(driver, float64):
     want, _ = run_back(cell, params, xs, carry, cotangents, lengths=LENGTHS, driver=driver)
 
     def one(x, carry, length):
-        return unroll(cell, params, x, carry, lengths=length, **DRIVERS[driver])
+        return unroll(cell, params, x, carry, lengths=length, driver=DRIVERS[driver])
 
     mapped = jax.jit(jax.vmap(one, in_axes=(1, 0, 0), out_axes=(0, 1)))
     assert_close(mapped(xs, carry, LENGTHS), want)

@@ -26,7 +26,7 @@ IN, OUT = (P(), P(None, "data"), P("data")), (P("data"), P(None, "data"))
 
 
 def unrolled(cell, driver):
-    return lambda params, xs, carry=None: unroll(cell, params, xs, carry, **DRIVERS[driver])
+    return lambda params, xs, carry=None: unroll(cell, params, xs, carry, driver=DRIVERS[driver])
 
 
 @telling_length

@@ -13,7 +13,7 @@ from cells import CELLS, FLOWING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnn_jax import Cell, GatedCell, unroll
+from rnn_jax import Cell, Chunked, GatedCell, Scan, unroll
 from rnn_jax.testing.oracle import assert_close, assert_same, fetched, problem, pull_back
 
 
@@ -29,9 +29,8 @@ class Net(NamedTuple):
 
     @property
     def fast(self):
-        """What tells `unroll` to be fast; nothing for a cell that has no gates."""
-        gated = isinstance(self.cell, GatedCell)
-        return (("chunk", self.chunk), ("remat", self.remat)) if gated else ()
+        """The chunked driver, or the scan driver for a cell without gates."""
+        return Chunked(self.chunk, self.remat) if isinstance(self.cell, GatedCell) else Scan()
 
     def problem(self, seed):
         return jax.device_get(problem(self.cell, self.steps, self.batch, self.features, seed=seed))
@@ -63,22 +62,18 @@ seeds = st.integers(0, 99)
 
 
 @fetched
-@partial(jax.jit, static_argnames=("cell", "options"))
-def run(cell, options, params, xs, carry, lengths=None):
-    """The final carry and the outputs; the scan driver where there are no options."""
-    return unroll(cell, params, xs, carry, lengths=lengths, **_driven(options))
+@partial(jax.jit, static_argnames=("cell", "driver"))
+def run(cell, driver, params, xs, carry, lengths=None):
+    """The final carry and the outputs."""
+    return unroll(cell, params, xs, carry, lengths=lengths, driver=driver)
 
 
 @fetched
-@partial(jax.jit, static_argnames=("cell", "options"))
-def run_back(cell, options, params, xs, carry, cotangents, lengths=None):
+@partial(jax.jit, static_argnames=("cell", "driver"))
+def run_back(cell, driver, params, xs, carry, cotangents, lengths=None):
     """The values of `run`, and its gradients by params, xs and carry."""
-    unrolled = partial(unroll, cell, lengths=lengths, **_driven(options))
+    unrolled = partial(unroll, cell, lengths=lengths, driver=driver)
     return pull_back(unrolled, cotangents, params, xs, carry)
-
-
-def _driven(options):
-    return {"driver": "chunked", **dict(options)} if options else {"driver": "scan"}
 
 
 @fetched
@@ -110,7 +105,7 @@ def padding(net, lengths):
 def test_the_chunked_driver_gives_the_values_and_gradients_of_scan(net, seed, data, float64):
     given = net.problem(seed)
     for lengths in (None, draw_lengths(data, net)):
-        got, want = (run_back(net.cell, how, *given, lengths) for how in (net.fast, ()))
+        got, want = (run_back(net.cell, how, *given, lengths) for how in (net.fast, Scan()))
         assert_close(got, want)
 
 
@@ -222,7 +217,7 @@ def test_a_ragged_batch_split_anywhere_and_resumed_equals_the_whole(
     params, xs, carry, _ = net.problem(seed)
     on = partial(run, net.cell, net.fast, params)
 
-    whole = run(net.cell, (), params, xs, carry, lengths)
+    whole = run(net.cell, Scan(), params, xs, carry, lengths)
     middle, head = on(xs[:split], carry, np.minimum(lengths, split))
     last, tail = on(xs[split:], middle, np.maximum(lengths - split, 0))
     assert whole[1].shape == (net.steps, *net.batch, hidden_size)

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from peers import jax_layer
 from peers.problem import GATES, Prepared, Problem, Sizes, Unsupported
-from rnn_jax import CELLS, GatedCell, unroll
+from rnn_jax import CELLS, Associative, Chunked, GatedCell, Scan, unroll
 from rnn_jax.analysis.lyapunov import lyapunov_spectrum
 from rnn_jax.cells.registry import find_cell
 from rnn_jax.drivers.unroll import pick_driver
@@ -22,10 +22,10 @@ from rnn_jax.training import losses, step
 from rnn_jax.training.devices import sharding
 
 DRIVERS = {
-    "scan": {"driver": "scan"},
-    "chunked": {"driver": "chunked"},
-    "remat": {"driver": "chunked", "remat": True},
-    "associative": {"driver": "associative"},
+    "scan": Scan(),
+    "chunked": Chunked(),
+    "remat": Chunked(remat=True),
+    "associative": Associative(),
 }
 
 
@@ -40,7 +40,7 @@ def layer(problem: Problem, driver: str, devices: int) -> Prepared:
         params, pull = cell.init(jax.random.key(0), problem.D), None
 
     def apply(params, xs):
-        carry, ys = unroll(cell, params, xs, **DRIVERS[driver])
+        carry, ys = unroll(cell, params, xs, driver=DRIVERS[driver])
         return ys, getattr(carry, "h", jax.tree.leaves(carry)[0])
 
     run, xs = jax_layer.function(jax_layer.Layer(None, apply), problem.work), problem.inputs()

@@ -1,29 +1,56 @@
-"""Time in parallel for linear cells: h_t = a_t h_t-1 + b_t by an associative scan."""
+"""The associative driver: linear cells in parallel over time, h_t = a_t h_t-1 + b_t."""
 
+import dataclasses
 from functools import partial
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from rnn_jax.cells.array_ops import expand, widest
 from rnn_jax.cells.base import GatedCell
+from rnn_jax.drivers.base import Driver, given_cell
 from rnn_jax.drivers.chunking import at
+from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Carry, Float, Inexact, Inputs, Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Associative(Driver):
+    """Run a linear cell in parallel over time, by an associative scan in about log2 T rounds.
+
+    Reference: Blelloch (1990), "Prefix sums and their applications"; Martin, Cundy (2018),
+    "Parallelizing linear recurrent neural nets over sequence length".
+    """
+
+    name: ClassVar[str] = "associative"
+
+    def check(self, cell, steps):
+        """Raise InputError unless `cell` is linear, without resets, and T is fixed."""
+        given = given_cell(cell)
+        if not getattr(given, "linear", False):
+            raise InputError(
+                f"the associative driver needs a linear cell, got {type(given).__name__}; "
+                "use driver='auto'."
+            )
+        if not cell.linear:
+            raise InputError("the associative driver does not support resets; use driver='auto'.")
+        super().check(cell, steps)
+
+    def run(self, cell, params, carry, xs):
+        """Run the cell; there is no report."""
+        return *associative(cell, params, carry, xs), None
 
 
 @partial(jax.jit, static_argnames="cell")
 def associative(
     cell: GatedCell, params: Params, carry: Carry, xs: Inputs
 ) -> tuple[Carry, Float[Array, "T ... O"]]:
-    """`scan_steps` for a linear cell and T > 0 in about log2 T rounds, each over all steps at once.
-
-    Reference: Blelloch (1990), "Prefix sums and their applications"; Martin, Cundy (2018),
-    "Parallelizing linear recurrent neural nets over sequence length".
-    """
+    """`scan_steps` for a linear cell and T > 0."""
     a, b = cell.coefficients(params, cell.project(params, xs))
     start = cell.state(carry)
     b = b.astype(widest(b.dtype, start.dtype))
-    # Selected from, not broadcast: `a` then varies over a mesh as `b` does.
+    # A selection, not a broadcast, so that `a` varies over a mesh as `b` does.
     a = jnp.where(True, expand(a, b).astype(b.dtype), b)
     carries = cell.carry(linear_scan(a, b, start))
     return at(carries, -1), cell.readout(params, carries)
@@ -50,7 +77,7 @@ def _forward(a, b, start):
 
 
 def _backward(residuals, d_states):
-    """The adjoint is a linear scan too, backwards: d_t = d_states_t + a_t+1 d_t+1."""
+    """The adjoint, a linear scan backward in time: d_t = d_states_t + a_t+1 d_t+1."""
     a, start, states = residuals
     after = jnp.concatenate([a[1:], jnp.zeros_like(a[:1])])
     d = _scan(after, d_states, reverse=True)

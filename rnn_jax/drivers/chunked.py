@@ -5,7 +5,10 @@ the recurrence is unrolled. The backward pass is written once, over project / mi
 `jax.vjp(update)` as its pointwise part. `scan_steps` is the reference.
 """
 
+import dataclasses
+import math
 from functools import partial
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,20 +16,74 @@ from jax.custom_derivatives import SymbolicZero
 from jax.lax import optimization_barrier
 
 from rnn_jax.cells.base import GatedCell
-from rnn_jax.drivers.chunking import add, at, in_pieces, materialized, narrowed, stack, wide_zeros
+from rnn_jax.drivers.base import Driver, given_cell
+from rnn_jax.drivers.chunking import (
+    add,
+    at,
+    chunk_length,
+    in_pieces,
+    materialized,
+    narrowed,
+    stack,
+    wide_zeros,
+)
+from rnn_jax.errors import InputError, check_size
 from rnn_jax.typing import Array, Carry, Float, Inputs, Params
 
+LONGEST_CHUNK = 32
+"""The longest chunk allowed. The steps of a chunk are compiled one by one."""
 
-@partial(jax.jit, static_argnames=("cell", "chunk", "remat"))
-def chunked(
-    cell: GatedCell, params: Params, carry: Carry, xs: Inputs, chunk: int, remat: bool = False
-) -> tuple[Carry, Float[Array, "T ... H"]]:
-    """`scan_steps` in chunks of `chunk` steps; the steps that fill no chunk form a shorter one.
 
-    With `remat` only the carries between chunks are kept for the backward pass, which runs each
-    chunk once more: memory grows with T/K instead of T.
+@dataclasses.dataclass(frozen=True)
+class Chunked(Driver):
+    """Run a `GatedCell` in chunks of K steps, with one hand-written backward pass.
+
+    Attributes:
+      length: K, the number of steps in a chunk; by default `chunk_length` of the cell and sizes.
+      remat: keep only the carries between chunks for the backward pass, and compute each chunk
+        again there. Memory then grows with T/K instead of T.
+
+    Raises:
+      InputError: `length` is not a positive whole number.
     """
-    return in_pieces(partial(scan_chunks, cell, remat, params), carry, xs, chunk)
+
+    name: ClassVar[str] = "chunked"
+    length: int | None = None
+    remat: bool = False
+
+    def __post_init__(self):
+        if self.length is not None:
+            check_size("length", self.length)
+
+    def check(self, cell, steps):
+        """Raise InputError unless `cell` is gated, T is fixed and a chunk is not too long."""
+        if not isinstance(cell, GatedCell):
+            raise InputError(
+                f"the chunked driver needs a GatedCell, got {type(given_cell(cell)).__name__}; "
+                "use driver='scan'."
+            )
+        super().check(cell, steps)
+        if self.length is not None and min(self.length, steps) > LONGEST_CHUNK:
+            raise InputError(
+                f"length must be at most {LONGEST_CHUNK}, got {self.length}: the steps of a chunk "
+                "are compiled one by one, and longer chunks are not faster."
+            )
+
+    def run(self, cell, params, carry, xs):
+        """Run the cell; there is no report."""
+        steps = jax.tree.leaves(xs)[0].shape[0]
+        batch = math.prod(jax.tree.leaves(carry)[0].shape[:-1])
+        batch = batch if isinstance(batch, int) else 1  # A symbolic size, in an exported program.
+        length = self.length or chunk_length(cell, steps, batch)
+        return *chunked(cell, params, carry, xs, length, self.remat), None
+
+
+@partial(jax.jit, static_argnames=("cell", "length", "remat"))
+def chunked(
+    cell: GatedCell, params: Params, carry: Carry, xs: Inputs, length: int, remat: bool
+) -> tuple[Carry, Float[Array, "T ... H"]]:
+    """`scan_steps` in chunks of `length` steps; the remaining steps form a shorter chunk."""
+    return in_pieces(partial(scan_chunks, cell, remat, params), carry, xs, length)
 
 
 def run_chunk(cell, params, carry, xs):

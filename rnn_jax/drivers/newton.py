@@ -1,12 +1,13 @@
-"""Time in parallel for any cell: all carries at once, by Newton's iteration over the sequence.
+"""The newton driver: any cell in parallel over time, by Newton's iteration over the sequence.
 
-Each round linearizes every step around the last guess and solves the linear recurrence that comes
-out by an associative scan. A round costs T matrices [n, n] for each example, n the numbers in a
-carry: this is for small states and long sequences on a parallel device.
+Each iteration linearizes every step around the last guess and solves the resulting linear
+recurrence by an associative scan. It needs T matrices [n, n] for each example, where n is the size
+of the whole carry: it suits small carries and long sequences on a parallel device.
 """
 
+import dataclasses
 from functools import partial
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,32 +15,75 @@ import jax.numpy as jnp
 from rnn_jax.cells.array_ops import expand
 from rnn_jax.cells.base import Cell
 from rnn_jax.drivers.arguments import prepare
+from rnn_jax.drivers.base import Driver, given_cell
 from rnn_jax.drivers.chunking import at
 from rnn_jax.drivers.scan import scan_steps
 from rnn_jax.errors import InputError, RunError, check_size
-from rnn_jax.typing import Array, Bool, Carry, Float, Inputs, Int, Params
+from rnn_jax.typing import Array, Bool, Carry, Float, Inputs, Int, Key, Params
 
 
 class NewtonReport(NamedTuple):
-    """Outcome of the iteration.
+    """Outcome of Newton's iteration.
 
-    A small residual alone proves little: a recurrence that stretches small changes turns it into a
-    large error at later steps. The error is therefore estimated by what the linearized recurrence
-    makes of the residual, which is the correction of the round, and of rounding errors of one
-    unit in the last place at every step.
+    A small residual is not enough: a recurrence that amplifies small changes turns it into a large
+    error at later steps. The error is therefore estimated by running the linearized recurrence on
+    the residual, which gives the correction of the iteration, and on rounding errors of one unit in
+    the last place at every step.
 
     Attributes:
-      residual: the largest |step(carry_t-1, x_t) - carry_t| / (1 + |carry_t|) over all numbers in
-        all carries, before the last correction; NaN where one of them is not finite.
+      residual: the largest |step(carry_t-1, x_t) - carry_t| / (1 + |carry_t|) over all entries of
+        all carries, before the last correction; NaN if one of them is not finite.
       error: the largest estimated error of a carry over 1 + |carry_t|; NaN likewise.
-      iterations: rounds taken.
-      converged: whether the estimated error of every number is at most eps^(2/3).
+      iterations: the number of iterations.
+      converged: true if the estimated error of every entry is at most eps^(2/3).
     """
 
     residual: Float[Array, ""]
     error: Float[Array, ""]
     iterations: Int[Array, ""]
     converged: Bool[Array, ""]
+
+    def check(self) -> None:
+        """Raise RunError unless the iteration converged; under `jit` its values are NaN instead."""
+        if not isinstance(self.converged, jax.core.Tracer) and not self.converged:
+            raise RunError(
+                f"the newton driver did not converge: after {int(self.iterations)} iterations its "
+                f"residual is {float(self.residual):.2g} and the estimated error of the carries "
+                f"{float(self.error):.2g}; use driver='scan' for this cell."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Newton(Driver):
+    """Run any cell without spatial axes in parallel over time, by Newton's iteration.
+
+    Attributes:
+      max_iterations: the most iterations before the run counts as not converged.
+
+    Raises:
+      InputError: `max_iterations` is not a positive whole number.
+    Reference: Lim, Zhu, Selfridge, Kasim (2024), "Parallelizing non-linear sequential models over
+    the sequence length".
+    """
+
+    name: ClassVar[str] = "newton"
+    max_iterations: int = 100
+
+    def __post_init__(self):
+        check_size("max_iterations", self.max_iterations)
+
+    def check(self, cell, steps):
+        """Raise InputError unless `cell` has no spatial axes and T is fixed."""
+        if cell.spatial_axes:
+            raise InputError(
+                f"the newton driver needs a cell without spatial axes, got "
+                f"{type(given_cell(cell)).__name__}; use driver='auto'."
+            )
+        super().check(cell, steps)
+
+    def run(self, cell, params, carry, xs):
+        """Run the cell and report on the iteration."""
+        return newton(cell, params, carry, xs, self.max_iterations)
 
 
 def unroll_newton(
@@ -48,24 +92,43 @@ def unroll_newton(
     xs: Float[Array, "T ... D"],
     carry: Carry | None = None,
     *,
+    lengths: Int[Array, "..."] | None = None,
+    mask: Bool[Array, "T ..."] | None = None,
+    resets: Bool[Array, "T ..."] | None = None,
+    reverse: bool = False,
+    key: Key[Array, ""] | None = None,
     max_iterations: int = 100,
-    **options,
 ) -> tuple[Carry, Float[Array, "T ... O"], NewtonReport]:
-    """`unroll` by Newton's iteration, and how that went.
+    """`unroll` by Newton's iteration, with a report on its convergence.
 
-    Where it did not converge, all values after the first step are NaN. The gradient is that of the
-    solution, by one more linear recurrence, not of the iteration.
-    `options` are those of `unroll` but for how it is run: lengths, mask, resets, reverse, key.
+    If it did not converge, all values after the first step are NaN. The gradient is that of the
+    solution, by one more linear recurrence; it does not differentiate the iteration.
+
+    Args:
+      cell, params, xs, carry, lengths, mask, resets, reverse, key: as in `unroll`.
+      max_iterations: as in `Newton`.
+
+    Returns:
+      The final carry, the outputs ys [T, ..., O] and a `NewtonReport`.
 
     Raises:
-      InputError: as `unroll`; `max_iterations` that is not a positive whole number.
-    Reference: Lim, Zhu, Selfridge, Kasim (2024), "Parallelizing non-linear sequential models over
-    the sequence length".
+      InputError: as `unroll` and `Newton`.
     """
-    check_size("max_iterations", max_iterations)
-    run = prepare(cell, params, xs, carry, **options)
+    driver = Newton(max_iterations)
+    run = prepare(
+        cell,
+        params,
+        xs,
+        carry,
+        lengths=lengths,
+        mask=mask,
+        resets=resets,
+        reverse=reverse,
+        key=key,
+    )
+    driver.check(run.cell, len(xs))
     if len(xs):
-        carry, ys, report = newton(run.cell, run.params, run.carry, run.xs, max_iterations)
+        carry, ys, report = driver.run(run.cell, run.params, run.carry, run.xs)
     else:
         carry, ys = scan_steps(run.cell, run.params, run.carry, run.xs)
         zero = jnp.zeros(())
@@ -75,39 +138,20 @@ def unroll_newton(
 
 @partial(jax.jit, static_argnames=("cell", "max_iterations"))
 def newton(
-    cell: Cell, params: Params, carry: Carry, xs: Inputs, max_iterations: int = 100
+    cell: Cell, params: Params, carry: Carry, xs: Inputs, max_iterations: int
 ) -> tuple[Carry, Float[Array, "T ... O"], NewtonReport]:
-    """The driver: final carry, outputs and report for T > 0.
-
-    Raises:
-      InputError: a cell whose steps mix places, as convolutions do.
-    """
-    if cell.spatial_axes:
-        raise InputError(
-            "the newton driver needs a cell without spatial axes: a convolution joins all places "
-            "of a picture; use driver='auto'."
-        )
+    """The final carry, the outputs and a report, for T > 0."""
     states, report = _solve(cell, max_iterations, params, carry, xs)
     past = jax.tree.map(lambda c, s: jnp.concatenate([c[None], s[:-1]]), carry, states)
     carries, ys = jax.vmap(partial(cell.step, params))(past, xs)
     return at(carries, -1), ys, report
 
 
-def check_converged(report: NewtonReport) -> None:
-    """Raise RunError unless the iteration converged; inside `jit` its values are NaN instead."""
-    if not isinstance(report.converged, jax.core.Tracer) and not report.converged:
-        raise RunError(
-            f"the newton driver did not converge: after {int(report.iterations)} iterations its "
-            f"residual is {float(report.residual):.2g} and the estimated error of the carries "
-            f"{float(report.error):.2g}; use driver='scan' for this cell."
-        )
-
-
 def _join(carry):
     return jnp.concatenate(jax.tree.leaves(carry), axis=-1)
 
 
-def _part(flat, like):
+def _split(flat, like):
     leaves, structure = jax.tree.flatten(like)
     widths = [leaf.shape[-1] for leaf in leaves]
     ends = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]
@@ -115,18 +159,18 @@ def _part(flat, like):
 
 
 def _steps(cell, params, carry, past, xs):
-    """Every carry from the one before it, flat [T, ..., n], and the Jacobians [T, ..., n, n]."""
+    """Each carry computed from the one before it, [T, ..., n], and its Jacobian [T, ..., n, n]."""
 
     def after(flat, x):
-        return _join(cell.step(params, _part(flat, carry), x)[0])
+        return _join(cell.step(params, _split(flat, carry), x)[0])
 
     def linearized(flat, x):
         value, push = jax.linearize(lambda f: after(f, x), flat)
         rows = jnp.eye(flat.shape[-1], dtype=flat.dtype)
-        # An empty sum is a zero for each example, sharded over a mesh as the carry is.
+        # An empty sum: a zero for each example, sharded over a mesh as the carry is.
         zeros = flat[..., :0].sum(-1, keepdims=True)
-        turned = jax.vmap(lambda row: push(expand(row, zeros) + zeros), out_axes=-2)(rows)
-        return value, turned
+        jacobian = jax.vmap(lambda row: push(expand(row, zeros) + zeros), out_axes=-2)(rows)
+        return value, jacobian
 
     return jax.vmap(linearized)(past, xs)
 
@@ -148,7 +192,7 @@ def _solve(cell, max_iterations, params, carry, xs):
     tolerance = eps ** (2 / 3)
     signs = jax.random.rademacher(jax.random.key(0), (steps, *start.shape), start.dtype)
 
-    def round_(state):
+    def iterate(state):
         states, *_, count = state
         past = jnp.concatenate([start[None], states[:-1]])
         value, a = _steps(cell, params, carry, past, xs)
@@ -158,7 +202,7 @@ def _solve(cell, max_iterations, params, carry, xs):
         error = (jnp.abs(correction) + jnp.abs(rounding)) / unit
         return states + correction, off / unit, error, count + 1
 
-    def goes_on(state):
+    def unfinished(state):
         _, _, error, count = state
         within = jnp.all(error <= tolerance)  # False for NaN, which `jnp.max` may drop.
         diverged = (count > 0) & ~jnp.isfinite(error).all()
@@ -167,10 +211,10 @@ def _solve(cell, max_iterations, params, carry, xs):
     guess = jnp.broadcast_to(start, (steps, *start.shape))
     unknown = jnp.full_like(guess, jnp.inf)
     first = guess, unknown, unknown, jnp.zeros((), jnp.int32)
-    states, off, error, count = jax.lax.while_loop(goes_on, round_, first)
+    states, off, error, count = jax.lax.while_loop(unfinished, iterate, first)
     converged = jnp.all(error <= tolerance) & jnp.isfinite(states).all()
     states = jnp.where(converged, states, jnp.nan)
-    return _part(states, carry), NewtonReport(_largest(off), _largest(error), count, converged)
+    return _split(states, carry), NewtonReport(_largest(off), _largest(error), count, converged)
 
 
 def _largest(x):
@@ -184,7 +228,7 @@ def _forward(cell, max_iterations, params, carry, xs):
 
 
 def _backward(cell, max_iterations, residuals, cotangents):
-    """The adjoint is a linear recurrence backwards: g_t = d_t + g_t+1 a_t+1 transposed."""
+    """The adjoint, a linear recurrence backward in time: g_t = d_t + g_t+1 a_t+1 transposed."""
     params, carry, xs, states = residuals
     d_states, _ = cotangents
     past = jnp.concatenate([_join(carry)[None], _join(states)[:-1]])
@@ -195,10 +239,10 @@ def _backward(cell, max_iterations, residuals, cotangents):
 
     def forward(params, past, xs):
         step = partial(cell.step, params)
-        return jax.vmap(lambda c, x: _join(step(_part(c, carry), x)[0]))(past, xs)
+        return jax.vmap(lambda c, x: _join(step(_split(c, carry), x)[0]))(past, xs)
 
     d_params, d_past, d_xs = jax.vjp(forward, params, past, xs)[1](g)
-    return d_params, _part(d_past[0], carry), d_xs
+    return d_params, _split(d_past[0], carry), d_xs
 
 
 _solve.defvjp(_forward, _backward)

@@ -12,7 +12,7 @@ from rnn_jax.analysis.recording import gate_activations
 from rnn_jax.cells.base import Cell
 from rnn_jax.cells.checks import check_memory, require_cell
 from rnn_jax.drivers.arguments import cleared
-from rnn_jax.drivers.unroll import Driver, check_driver, unroll
+from rnn_jax.drivers.unroll import DriverLike, check_driver, unroll
 from rnn_jax.errors import InputError, check_size
 from rnn_jax.initializers import Default, Initializer, check_initializer
 from rnn_jax.layers.checks import as_layers, check_rngs, floating_dtype
@@ -49,7 +49,7 @@ class RNN(nnx.Module):
         *,
         init: Initializer = Default(),
         dtype=None,
-        driver: Driver = "auto",
+        driver: DriverLike = "auto",
         rngs: nnx.Rngs,
     ):
         require_cell(type(self).__name__, cell)
@@ -76,7 +76,7 @@ class RNN(nnx.Module):
         self, xs: Float[Array, "T ... D"], carry: Carry | None = None, **options
     ) -> tuple[Carry, Float[Array, "T ... O"]]:
         """Final carry and outputs [T, ..., O] for xs [T, ..., D]; `options` are those of `unroll`:
-        lengths, mask, resets, reverse, key, tbptt_steps, chunk, remat.
+        lengths, mask, resets, reverse, key, tbptt_steps, driver.
         """
         options = {"driver": self.driver} | options
         return unroll(self.cell, self.weights(), xs, carry, **options)

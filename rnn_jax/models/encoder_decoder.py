@@ -9,7 +9,7 @@ from flax import nnx
 
 from rnn_jax.cells.base import Cell
 from rnn_jax.cells.checks import require_cell
-from rnn_jax.drivers.unroll import Driver
+from rnn_jax.drivers.unroll import DriverLike
 from rnn_jax.errors import check_size
 from rnn_jax.layers.checks import check_rngs
 from rnn_jax.layers.rnn import RNN
@@ -74,7 +74,7 @@ class EncoderDecoder(nnx.Module):
         target_size: int,
         *,
         attention: bool = False,
-        driver: Driver = "auto",
+        driver: DriverLike = "auto",
         rngs: nnx.Rngs,
     ):
         require_cell(type(self).__name__, cell)

@@ -9,7 +9,7 @@ from flax import nnx
 
 from rnn_jax.cells.base import Cell
 from rnn_jax.cells.registry import find_cell, takes
-from rnn_jax.drivers.unroll import Driver
+from rnn_jax.drivers.unroll import DriverLike
 from rnn_jax.errors import InputError, check_size
 from rnn_jax.initializers import parse_init
 from rnn_jax.models.sequence import SequenceClassifier, SequenceModel
@@ -19,7 +19,7 @@ DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
 """The dtype of matrix products by name; None keeps that of the parameters."""
 
 
-def build_classifier(settings: Mapping, driver: Driver = "auto") -> SequenceClassifier:
+def build_classifier(settings: Mapping, driver: DriverLike = "auto") -> SequenceClassifier:
     """Initialize a `SequenceClassifier` from the settings of a run.
 
     Args:

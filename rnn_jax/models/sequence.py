@@ -11,7 +11,7 @@ from rnn_jax.cells.array_ops import dot
 from rnn_jax.cells.base import Cell, GatedCell
 from rnn_jax.cells.checks import require_cell
 from rnn_jax.drivers.arguments import as_sequence
-from rnn_jax.drivers.unroll import Driver, unroll
+from rnn_jax.drivers.unroll import DriverLike, unroll
 from rnn_jax.errors import InputError, check_size
 from rnn_jax.initializers import Default, Initializer
 from rnn_jax.layers.checks import check_rngs
@@ -57,7 +57,7 @@ class SequenceClassifier(nnx.Module):
         fuse_projection: bool = True,
         init: Initializer = Default(),
         dtype: Any = None,
-        driver: Driver = "auto",
+        driver: DriverLike = "auto",
         rngs: nnx.Rngs,
     ):
         check_rngs(rngs)
@@ -178,7 +178,7 @@ class SequenceModel(nnx.Module):
         *,
         init: Initializer = Default(),
         dtype: Any = None,
-        driver: Driver = "auto",
+        driver: DriverLike = "auto",
         rngs: nnx.Rngs,
     ):
         require_cell(type(self).__name__, cell)

@@ -9,6 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnn_jax.cells.base import Cell, GatedCell
+from rnn_jax.drivers.associative import Associative
+from rnn_jax.drivers.chunked import Chunked
+from rnn_jax.drivers.newton import Newton
+from rnn_jax.drivers.scan import Scan
 from rnn_jax.drivers.unroll import unroll
 from rnn_jax.numerics import named
 from rnn_jax.typing import Array, Carry, Params
@@ -16,14 +20,14 @@ from rnn_jax.typing import Array, Carry, Params
 T, B, D = 7, 4, 2
 
 DRIVERS = {
-    "auto": {},
-    "scan": {"driver": "scan"},
-    "chunked": {"driver": "chunked", "chunk": 2},
-    "remat": {"driver": "chunked", "chunk": 2, "remat": True},
-    "associative": {"driver": "associative"},
-    "newton": {"driver": "newton"},
+    "auto": "auto",
+    "scan": Scan(),
+    "chunked": Chunked(length=2),
+    "remat": Chunked(length=2, remat=True),
+    "associative": Associative(),
+    "newton": Newton(),
 }
-"""What `unroll` is told, by name; a new driver is a row here and a word in `drivers_for`."""
+"""The drivers that cells are tested with; a new driver is a row here and in `drivers_for`."""
 
 
 def drivers_for(cell: Cell) -> tuple[str, ...]:
@@ -78,7 +82,7 @@ compiled = partial(jax.jit, static_argnames=("cell", "driver", "reverse", "tbptt
 @compiled
 def run(cell, params, xs, carry=None, *, driver="auto", **options):
     """`unroll` with any of its options, compiled: the final carry and the outputs."""
-    return unroll(cell, params, xs, carry, **DRIVERS[driver], **options)
+    return unroll(cell, params, xs, carry, driver=DRIVERS[driver], **options)
 
 
 def pull_back(f, cotangents, *arguments):
@@ -91,7 +95,7 @@ def pull_back(f, cotangents, *arguments):
 @compiled
 def run_back(cell, params, xs, carry, cotangents, *, driver="auto", **options):
     """The values of `run`, and its gradients by params, xs and carry."""
-    unrolled = partial(unroll, cell, **DRIVERS[driver], **options)
+    unrolled = partial(unroll, cell, driver=DRIVERS[driver], **options)
     return pull_back(unrolled, cotangents, params, xs, carry)
 
 

@@ -132,7 +132,7 @@ def bfloat16_weights_give_float32_values_close_to_the_exact_ones(case):
 def bfloat16_throughout_still_carries_float32(case):
     """`rnn_jax.cells.array_ops.dot` sums in float32 or wider; a carry keeps its dtype."""
     params, xs, carry, _ = case.problem(dtype=jnp.bfloat16)
-    unrolled = partial(unroll, case.cell, **DRIVERS[case.driver])
+    unrolled = partial(unroll, case.cell, driver=DRIVERS[case.driver])
     assert_types(jnp.float32, jax.eval_shape(unrolled, params, xs, carry), "the result")
 
 
