@@ -34,7 +34,7 @@ def misnamed(lab: Lab, number: int, rng: Random) -> str:
     typo = out.with_name(out.name + "_typo")
     said = _refused(lab, typo, "no run to resume", "--resume")
     check(not typo.exists(), f"{typo} was made")
-    _unchanged(lab, out, "holds a run")
+    _unchanged(lab, out, "has a run already")
     lab.go_on(out, "lstm")
     return said
 
@@ -107,7 +107,7 @@ def _one_of_two(lab, out, started, how):
     codes = [process.returncode for process in started]
     check(sorted(codes) == [0, 2], f"two {how} at once ended with exit codes {codes}")
     said = errors[codes.index(2)].strip()
-    check("in use" in said or "holds a run" in said, f"it says {brief(said)}")
+    check("in use" in said or "has a run already" in said, f"it says {brief(said)}")
     lab.compare(out, "lstm")
     return f"two {how} at once: {brief(said)}"
 

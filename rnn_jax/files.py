@@ -54,8 +54,8 @@ def writing(path: Path) -> Iterator[Path]:
         yield path
     except OSError as error:
         raise RunError(
-            f"{path} cannot be written ({error.strerror or error}); free some space, then "
-            "start the command again, a training run with --resume."
+            f"{path} cannot be written ({error.strerror or error}); free some disk space, then "
+            "start again, a training run with `resume=True`."
         ) from error
 
 

@@ -108,7 +108,7 @@ def test_a_damaged_checkpoint_is_named_and_the_next_older_taken(saved, harm, wor
 def test_nothing_but_damaged_checkpoints_is_an_error(saved):
     for step in (1, 2):
         truncate(saved.folder / f"step_{step}" / "contents.json")
-    with pytest.raises(InputError, match=r"no valid checkpoint.*step 2: .*step 1: .*--out-dir"):
+    with pytest.raises(InputError, match=r"no valid checkpoint.*step 2: .*step 1: .*out_dir"):
         saved.restore(tree())
 
 
@@ -177,7 +177,7 @@ def test_a_save_that_fails_says_why_and_leaves_the_older_ones(saved, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(ocp.StandardCheckpointer, "save", full)
-    with pytest.raises(RunError, match=r"step 3 could not be saved.*No space left.*--resume"):
+    with pytest.raises(RunError, match=r"step 3 could not be saved.*No space left.*resume=True"):
         saved.save(3, tree(3), FACTS)
     monkeypatch.undo()
     with pytest.warns(DamageWarning, match="step 3"):

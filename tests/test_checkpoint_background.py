@@ -56,7 +56,7 @@ def test_a_save_that_failed_in_the_background_is_told_once(tmp_path, monkeypatch
 
     with (
         monkeypatch.context() as patch,
-        pytest.raises(RunError, match=r"step 1 could not be saved.*No space left.*--resume"),
+        pytest.raises(RunError, match=r"step 1 could not be saved.*No space left.*resume=True"),
         checkpoints.settled(),
     ):
         patch.setattr(ocp.StandardCheckpointer, "save", full)

@@ -26,10 +26,10 @@ class Config:
 """
 
 
-def command(tmp_path, body, shell="exec {}", **options):
+def command(tmp_path, body, shell="exec {}", head=HEAD, **options):
     """A command, started by a line of bash, whose `main` has this body."""
     script = tmp_path / "command.py"
-    text = HEAD + "def main(config):\n" + textwrap.indent(textwrap.dedent(body), "    ")
+    text = head + "def main(config):\n" + textwrap.indent(textwrap.dedent(body), "    ")
     script.write_text(f"{text}\nrun(main, Config)\n")
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | options.pop("env", {})
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -178,6 +178,17 @@ def test_a_message_shows_no_control_characters(tmp_path):
     body = "from rnn_jax.errors import InputError; raise InputError('\\x1b[31m')"
     process = command(tmp_path, body)
     assert process.communicate()[1] == "command.py: \\x1b[31m\n"
+
+
+def test_an_error_of_the_library_names_the_flags_of_the_command(tmp_path):
+    body = """
+    from rnn_jax.errors import InputError
+    raise InputError("give another `out_dir` or `resume=True`, not `other` or `out_dir()`")
+    """
+    fields = "class Config:\n    out_dir: str = ''\n    resume: bool = False\n"
+    process = command(tmp_path, body, head=HEAD.replace("class Config:\n    pass\n", fields))
+    said = "give another --out-dir or --resume, not `other` or `out_dir()`"
+    assert process.communicate()[1] == f"command.py: {said}\n"
 
 
 def test_the_backend_of_a_notebook_is_not_used_for_figures(tmp_path):

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from rnn_jax import InputError
+from rnn_jax.training.commands.cli import resume_command
 from rnn_jax.training.commands.config import TrainConfig
-from rnn_jax.training.runs.provenance import resume_command
 
 
 @pytest.mark.parametrize(

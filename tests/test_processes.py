@@ -45,9 +45,9 @@ def test_processes_meet_whoever_comes_first(address, count):
 @pytest.mark.parametrize(
     "processes, words",
     [
-        ([(3, 0), (3, 1), (3, 1)], "two processes were started with --process-id 1"),
-        ([(2, 0), (3, 1)], "--num-processes 3 and process 0 with 2"),
-        ([(2, 0), (3, 2)], "--num-processes 3 and process 0 with 2"),
+        ([(3, 0), (3, 1), (3, 1)], "two processes were started with `process_id` 1"),
+        ([(2, 0), (3, 1)], "`num_processes` 3 and process 0 with 2"),
+        ([(2, 0), (3, 2)], "`num_processes` 3 and process 0 with 2"),
     ],
 )
 def test_every_process_names_what_does_not_fit_together(address, processes, words):
@@ -73,7 +73,7 @@ def test_who_is_missing_is_named_after_the_timeout(address, processes, words):
 
 def test_a_second_process_0_finds_the_port_taken(address):
     errors = meeting(address, (2, 0), (2, 0), seconds=2.0)
-    assert any("its own --process-id" in str(error) for error in errors)
+    assert any("another `process_id`" in str(error) for error in errors)
 
 
 def test_another_server_at_the_port_is_no_process_0():
@@ -100,10 +100,10 @@ def test_an_address_may_be_of_version_6_and_its_host_has_to_be_known():
 @pytest.mark.parametrize(
     "options, words",
     [
-        (("127.0.0.1:1", 0, 0), "--num-processes must be at least 1"),
-        (("127.0.0.1:1", 2, 2), "--process-id must be from 0 to 1"),
-        (("127.0.0.1:1", 2, -1), "--process-id must be from 0 to 1"),
-        (("", 2, 0), "needs --coordinator"),
+        (("127.0.0.1:1", 0, 0), "`num_processes` must be at least 1"),
+        (("127.0.0.1:1", 2, 2), "`process_id` must be from 0 to 1"),
+        (("127.0.0.1:1", 2, -1), "`process_id` must be from 0 to 1"),
+        (("", 2, 0), "need a `coordinator`"),
     ],
 )
 def test_options_of_processes_are_checked_before_anything_starts(options, words):

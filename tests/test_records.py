@@ -115,7 +115,7 @@ def test_progress_without_a_checkpoint_is_refused_and_kept(lstm, examples, run, 
     if kind == "emptied":
         (run / "checkpoints").mkdir()
     before = content(run)
-    with pytest.raises(InputError, match=rf"{name}.*has no checkpoint.*not mounted.*--out-dir"):
+    with pytest.raises(InputError, match=rf"{name}.*has no checkpoint.*not mounted.*out_dir"):
         lstm(run, examples, SETTINGS, resume=True)
     assert content(run) == before
 

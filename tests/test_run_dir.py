@@ -43,7 +43,7 @@ def test_the_default_folder_given_by_name_is_a_folder_given_by_name(tmp_path):
     for _ in range(2):
         claimed(default, default)
     same = tmp_path / "mnist"
-    with pytest.raises(InputError, match="mnist holds a run; go on with it by --resume"):
+    with pytest.raises(InputError, match="mnist has a run already; continue it with `resume=True`"):
         claimed(same, default)
     assert claimed(same, default, resume=True).name == "mnist"
 
@@ -52,7 +52,7 @@ def test_the_default_folder_given_by_name_is_a_folder_given_by_name(tmp_path):
 def test_a_folder_given_by_name_that_holds_a_run_is_refused(tmp_path, trace):
     named = tmp_path / "mine"
     (named / trace).mkdir(parents=True)
-    with pytest.raises(InputError, match="mine holds a run; go on with it by --resume"):
+    with pytest.raises(InputError, match="mine has a run already; continue it with `resume=True`"):
         claimed(named)
     assert claimed(named, resume=True) == named
 
@@ -60,7 +60,7 @@ def test_a_folder_given_by_name_that_holds_a_run_is_refused(tmp_path, trace):
 def test_resuming_a_folder_without_a_run_is_an_error_and_leaves_nothing(tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ("nothing", "empty"):
-        with pytest.raises(InputError, match=f"{name} holds no run to resume; check --out-dir"):
+        with pytest.raises(InputError, match=f"{name} has no run to resume; check `out_dir`"):
             claimed(tmp_path / name, resume=True)
     assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
 
@@ -69,7 +69,7 @@ def test_a_folder_in_use_is_refused_by_name_and_passed_over_by_default(tmp_path)
     default = tmp_path / "mnist"
     with claim(default, default, False) as first:
         for resume in (False, True):
-            with pytest.raises(InputError, match=r"mnist is in use by process \d+ on .*--out-dir"):
+            with pytest.raises(InputError, match=r"mnist is in use by process \d+ on .*out_dir"):
                 if resume:
                     first.write("config.json", {})
                 claimed(tmp_path / "mnist", default, resume)
@@ -164,7 +164,7 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["file", "file/run", "a" * 300, "a\0b"])
 def test_a_folder_that_cannot_be_is_one_sentence(tmp_path, name):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"cannot be written.*--out-dir|NUL"):
+    with pytest.raises(InputError, match=r"cannot be written.*out_dir|NUL"):
         claimed(tmp_path / name)
 
 
@@ -193,7 +193,7 @@ def test_a_write_that_fails_says_what_to_do_and_keeps_what_was_there(tmp_path, m
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(type(path), "write_text", full)
-    with pytest.raises(RunError, match=r"No space left on device.*--resume"):
+    with pytest.raises(RunError, match=r"No space left on device.*resume=True"):
         out.write("summary.json", {"accuracy": 2})
     assert read_json(path) == {"accuracy": 1}
 

@@ -105,7 +105,7 @@ def test_a_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(InputError, match=r"holds no run: it has no config\.json"):
         load_run(tmp_path)
     RunDir(tmp_path).write("config.json", SETTINGS)
-    with pytest.raises(InputError, match="holds no checkpoint yet"):
+    with pytest.raises(InputError, match="has no checkpoint yet"):
         load_run(tmp_path)
 
 

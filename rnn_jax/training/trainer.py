@@ -14,6 +14,7 @@ from rnn_jax.files import sweep
 from rnn_jax.training.bad_steps import why_bad
 from rnn_jax.training.batches import Order
 from rnn_jax.training.best import check_metric
+from rnn_jax.training.commands.cli import resume_command
 from rnn_jax.training.commands.config import FREE, TrainConfig
 from rnn_jax.training.commands.signals import requests
 from rnn_jax.training.devices import agreement
@@ -23,7 +24,7 @@ from rnn_jax.training.runs import metrics, records
 from rnn_jax.training.runs.checkpoint import Checkpoints
 from rnn_jax.training.runs.jsonl import as_line
 from rnn_jax.training.runs.metrics import METRICS
-from rnn_jax.training.runs.provenance import resume_command, versions
+from rnn_jax.training.runs.provenance import versions
 from rnn_jax.training.runs.run_dir import RunDir
 from rnn_jax.training.runs.saved_runs import CHECKPOINTS, held
 from rnn_jax.training.step import TrainState

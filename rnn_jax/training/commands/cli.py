@@ -1,12 +1,16 @@
 """Start and end of a command; nothing here imports JAX, so `--help` is immediate."""
 
+import dataclasses
 import math
 import os
+import re
+import shlex
 import signal
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from rnn_jax.errors import InputError, Stopped
@@ -79,7 +83,43 @@ def _ending(main, config_type, request, streams):
         known = explained(error)
         if known is None:
             raise
-        return 2 if isinstance(known, InputError) else 1, str(known)
+        code = 2 if isinstance(known, InputError) else 1
+        return code, with_flags(str(known), config_type)
+
+
+def with_flags(message: str, config_type: type) -> str:
+    """Replace arguments in an error message of the library by flags of the command line.
+
+    The library writes an argument as `name`, or `name=True`; a field of `config_type` becomes
+    --name.
+    """
+    names = {field.name for field in dataclasses.fields(config_type)}
+
+    def flag(match):
+        return _flag(match[1]) if match[1] in names else match[0]
+
+    return re.sub(r"`(\w+)(?:=True)?`", flag, message)
+
+
+def _flag(name):
+    return f"--{name.replace('_', '-')}"
+
+
+def resume_command(folder: Path) -> str:
+    """The command line that resumes the run of this process in `folder`."""
+    typed = list(sys.orig_argv)
+    if typed[len(typed) - len(sys.argv) + 1 :] != sys.argv[1:]:
+        typed = ["python", *sys.argv]
+    rest = typed[: len(typed) - len(sys.argv) + 1]
+    arguments = iter(sys.argv[1:])
+    for argument in arguments:
+        flag, equals, _ = argument.replace("_", "-").partition("=")
+        if flag == "--out-dir":
+            if not equals:
+                next(arguments, None)
+        elif flag not in ("--resume", "--no-resume"):
+            rest.append(argument)
+    return shlex.join([*rest, "--out-dir", str(folder), "--resume"])
 
 
 def _leave(code, at_once) -> NoReturn:
@@ -98,7 +138,7 @@ def check_at_least(config: object, **lowest: float) -> None:
     for field, bound in lowest.items():
         value = getattr(config, field)
         if not value >= bound:
-            raise InputError(f"--{field.replace('_', '-')} must be at least {bound}, got {value}.")
+            raise InputError(f"{_flag(field)} must be at least {bound}, got {value}.")
 
 
 def check_at_most(config: object, **highest: float) -> None:
@@ -106,7 +146,7 @@ def check_at_most(config: object, **highest: float) -> None:
     for field, bound in highest.items():
         value = getattr(config, field)
         if not value <= bound:
-            raise InputError(f"--{field.replace('_', '-')} must be at most {bound:,}, got {value}.")
+            raise InputError(f"{_flag(field)} must be at most {bound:,}, got {value}.")
 
 
 def check_finite(config: object, *fields: str) -> None:
@@ -114,7 +154,7 @@ def check_finite(config: object, *fields: str) -> None:
     for field in fields:
         value = getattr(config, field)
         if not math.isfinite(value):
-            raise InputError(f"--{field.replace('_', '-')} must be finite, got {value}.")
+            raise InputError(f"{_flag(field)} must be finite, got {value}.")
 
 
 def check_positive(config: object, *fields: str) -> None:
@@ -122,4 +162,4 @@ def check_positive(config: object, *fields: str) -> None:
     for field in fields:
         value = getattr(config, field)
         if not 0 < value < float("inf"):
-            raise InputError(f"--{field.replace('_', '-')} must be above 0, got {value}.")
+            raise InputError(f"{_flag(field)} must be above 0, got {value}.")

@@ -49,7 +49,7 @@ def check_folder(path: Path) -> None:
     what = f"{len(names)} files" if names else "none"
     digest = hashlib.sha256("\n".join(names).encode(errors="replace")).hexdigest()[:8]
     facts = {f"files in {path}": f"{what} ({digest})"}
-    _check_same(facts, RunError, "give --out-dir a folder that all processes share")
+    _check_same(facts, RunError, "give an `out_dir` that all processes share")
 
 
 def check_restored(step: int) -> None:

@@ -21,7 +21,7 @@ def parse_address(coordinator: str) -> tuple[str, int]:
     host = host.removeprefix("[").removesuffix("]")
     if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
         raise InputError(
-            f"--coordinator must be host:port with a port from 1 to 65535, or auto; "
+            f"`coordinator` must be host:port with a port from 1 to 65535, or auto; "
             f"got {coordinator!r}."
         )
     try:
@@ -29,7 +29,7 @@ def parse_address(coordinator: str) -> tuple[str, int]:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"the host of --coordinator {coordinator} is not known ({reason}); "
+            f"the host of `coordinator` {coordinator} is not known ({reason}); "
             "give the name or address of the machine of process 0."
         ) from error
     return host, int(port)
@@ -73,13 +73,13 @@ def _receive(port, coordinator, count, deadline, seconds):
             number, other = greeting
             if other != count:
                 problem = (
-                    f"process {number} was started with --num-processes {other} and process 0 "
-                    f"with {count}; start all with the same."
+                    f"process {number} was started with `num_processes` {other} and process 0 "
+                    f"with {count}; start all with the same number."
                 )
             elif number in arrived or not 0 < number < count:
                 problem = (
-                    f"two processes were started with --process-id {number}; "
-                    f"give each of the {count} its own, from 0 to {count - 1}."
+                    f"two processes were started with `process_id` {number}; "
+                    f"give each of the {count} a different one, from 0 to {count - 1}."
                 )
             arrived[number if number not in arrived else -1] = connection
         for connection in arrived.values():
@@ -94,7 +94,7 @@ def _receive(port, coordinator, count, deadline, seconds):
         names = ", ".join(str(number) for number in missing[:10])
         raise RunError(
             f"process {names} of {count} did not arrive at {coordinator} within {seconds:g} s; "
-            "start all of them with the same --coordinator, or give a longer --start-timeout."
+            "start all of them with the same `coordinator`, or give a longer `start_timeout`."
         )
 
 
@@ -116,8 +116,8 @@ def _arrive(address, coordinator, count, number, deadline, seconds):
         who = "the other processes" if answer else "process 0"
         raise RunError(
             f"process {number} of {count} did not find {who} at {coordinator} within "
-            f"{seconds:g} s; start all of them with the same --coordinator, or give a longer "
-            "--start-timeout."
+            f"{seconds:g} s; start all of them with the same `coordinator`, or give a longer "
+            "`start_timeout`."
         )
 
 
@@ -129,7 +129,7 @@ def _listener(port, coordinator):
     except OSError as error:
         raise InputError(
             f"process 0 cannot listen at {coordinator} ({error.strerror}); if another process 0 "
-            "runs, give this one its own --process-id, otherwise take another port."
+            "runs, give this one another `process_id`, otherwise choose another port."
         ) from error
 
 

@@ -64,22 +64,22 @@ def start_devices(
         reason = str(error).partition("\n")[0]
         raise RunError(
             f"the processes of the run did not find each other at {coordinator} ({reason}); "
-            "start all of them with the same --coordinator, host:port of process 0."
+            "start all of them with the same `coordinator`, the host:port of process 0."
         ) from error
     signals.reinstall()  # JAX sets a handler of its own for SIGTERM.
 
 
 def _check_processes(coordinator, num_processes, process_id):
     if num_processes < 1:
-        raise InputError(f"--num-processes must be at least 1, got {num_processes}.")
+        raise InputError(f"`num_processes` must be at least 1, got {num_processes}.")
     if not 0 <= process_id < num_processes:
         raise InputError(
-            f"--process-id must be from 0 to {num_processes - 1}, below --num-processes; "
+            f"`process_id` must be from 0 to {num_processes - 1}, below `num_processes`; "
             f"got {process_id}."
         )
     if num_processes > 1 and not coordinator:
         raise InputError(
-            f"--num-processes {num_processes} needs --coordinator, the host:port of process 0."
+            f"{num_processes} processes need a `coordinator`, the host:port of process 0."
         )
 
 
@@ -100,7 +100,7 @@ def data_mesh(batch_size: int, devices: int = 0) -> Mesh:
     if devices and devices not in counts:
         steps = f" in steps of {processes}, the processes" if processes > 1 else ""
         raise InputError(
-            f"devices must be 0 (as many as divide the batch) or {counts[0]} to {counts[-1]}"
+            f"`devices` must be 0 (as many as divide the batch) or {counts[0]} to {counts[-1]}"
             f"{steps}, the number JAX sees here; got {devices}."
         )
     fitting = [n for n in counts if batch_size % n == 0]
@@ -112,7 +112,7 @@ def data_mesh(batch_size: int, devices: int = 0) -> Mesh:
         nearest = " or ".join(str(n) for n in (below, below + devices) if n)
         raise InputError(
             f"a batch of {batch_size} does not divide over {devices} devices; "
-            f"take a batch of {nearest}, or devices=0 for the most that divide it."
+            f"take a batch of {nearest}, or 0 `devices` for the most that divide it."
         )
     share = devices // processes
     by_process = [[d for d in jax.devices() if d.process_index == p] for p in range(processes)]
@@ -137,7 +137,8 @@ def all_present() -> Iterator[None]:
             raise
         reason = str(error).partition("\n")[0][:200]
         raise RunError(
-            f"another process of the run is gone ({reason}); start all of them again with --resume."
+            f"another process of the run is gone ({reason}); start all of them again with "
+            "`resume=True`."
         ) from error
 
 

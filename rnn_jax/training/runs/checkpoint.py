@@ -130,7 +130,7 @@ class Checkpoints:
             (_,) = largest(1)
             raise RunError(
                 f"the checkpoint of step {step} could not be saved in {self.folder} ({cause}); "
-                "make room there, then go on with --resume."
+                "free some disk space, then continue with `resume=True`."
             ) from error
         if largest(0) != (0,):
             raise RunError(f"process 0 could not save the checkpoint of step {step}; it says why.")
@@ -173,7 +173,7 @@ class Checkpoints:
             reasons = "; ".join(f"step {step}: {damage}" for step, damage in found)
             raise InputError(
                 f"{self.folder} holds no valid checkpoint ({reasons}); "
-                "start a new run with another --out-dir."
+                "start a new run with another `out_dir`."
             )
         instead = f"; that of step {restored.step} is" if restored else ""
         for step, damage in found:
@@ -206,7 +206,7 @@ class Checkpoints:
                 return []
             raise InputError(
                 f"the checkpoints in {self.folder} cannot be read ({reason(error)}); "
-                "make the folder readable, or give another --out-dir."
+                "make the folder readable, or give another `out_dir`."
             ) from error
         found = (re.fullmatch(r"step_(0|[1-9][0-9]{0,17})", name) for name in names)
         return sorted(int(match[1]) for match in found if match)

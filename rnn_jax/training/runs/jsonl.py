@@ -107,7 +107,7 @@ def resume_rows(
     if saved is None and path.exists():
         raise InputError(
             f"{path} has no config.json beside it with the settings of its rows; "
-            "put it back, or give another --out-dir."
+            "put it back, or give another `out_dir`."
         )
     if saved == shared and path.exists():
         rows = read_rows(path, keys)

@@ -48,8 +48,7 @@ class FolderLock:
                 raise
             reason = getattr(error, "strerror", None) or error
             raise InputError(
-                f"the folder {str(folder)!r} cannot be written ({reason}); "
-                "give another one with --out-dir."
+                f"the folder {str(folder)!r} cannot be written ({reason}); give another `out_dir`."
             ) from error
 
     def release(self) -> None:
@@ -107,7 +106,7 @@ def _lock(file, folder):
         file.seek(0)
         holder = file.read(200).strip() or "another process"
         raise InUse(
-            f"{folder} is in use by {holder}; wait until that has ended, or give another --out-dir."
+            f"{folder} is in use by {holder}; wait until it has ended, or give another `out_dir`."
         ) from error
 
 

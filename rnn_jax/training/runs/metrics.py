@@ -67,7 +67,7 @@ def read_metrics(
     raise InputError(
         f"{path} is damaged: {_difference(path, lines, facts['rows']['count'])} since the "
         f"checkpoint of step {step} was saved; put the file back from a copy, or start a new run "
-        "with another --out-dir."
+        "with another `out_dir`."
     )
 
 
@@ -85,7 +85,7 @@ def check_not_begun(out: RunDir) -> None:
         raise InputError(
             f"{out.path} has {begun[0]}, but {out.path / CHECKPOINTS} has no checkpoint: it was "
             "deleted or is on a disk that is not mounted; put it back, or start a new run with "
-            "another --out-dir."
+            "another `out_dir`."
         )
     if out.writes and _has_content(path):
         renamed = path.rename(free_name(path))

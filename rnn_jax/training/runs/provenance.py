@@ -50,23 +50,6 @@ def command() -> str:
     return shlex.join(["python", *sys.argv])
 
 
-def resume_command(folder: Path) -> str:
-    """The command line that resumes the run of this process in `folder`."""
-    typed = list(sys.orig_argv)
-    if typed[len(typed) - len(sys.argv) + 1 :] != sys.argv[1:]:
-        typed = ["python", *sys.argv]
-    rest = typed[: len(typed) - len(sys.argv) + 1]
-    arguments = iter(sys.argv[1:])
-    for argument in arguments:
-        flag, equals, _ = argument.replace("_", "-").partition("=")
-        if flag == "--out-dir":
-            if not equals:
-                next(arguments, None)
-        elif flag not in ("--resume", "--no-resume"):
-            rest.append(argument)
-    return shlex.join([*rest, "--out-dir", str(folder), "--resume"])
-
-
 def cores() -> int:
     """Number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

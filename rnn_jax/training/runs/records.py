@@ -71,7 +71,7 @@ def check_same(out: RunDir, settings: Mapping, saved: Mapping) -> None:
     mine, theirs = settings.get("experiment"), saved.get("experiment")
     if mine and theirs and mine != theirs:
         raise InputError(
-            f"{out.path} holds a run of {theirs}, not of {mine}; give another --out-dir."
+            f"{out.path} holds a run of {theirs}, not of {mine}; give another `out_dir`."
         )
     changed = differences(settings, saved)
     if settings.get("decay", "none") != "none":  # The learning rate depends on the length.
@@ -80,7 +80,7 @@ def check_same(out: RunDir, settings: Mapping, saved: Mapping) -> None:
     if changed:
         raise InputError(
             f"the run in {out.path} was made with other settings: {', '.join(changed)}; "
-            "resume it with those, or give another --out-dir."
+            "resume it with the same settings, or give another `out_dir`."
         )
 
 

@@ -179,13 +179,13 @@ def _lock_given(path, resume):
     # The lock alone is a run that ended before it wrote anything.
     if resume and not (holds_run(path) or os.path.lexists(path / LOCK)):
         raise InputError(
-            f"{path} holds no run to resume; check --out-dir, or leave out --resume to start one."
+            f"{path} has no run to resume; check `out_dir`, or start a run without `resume=True`."
         )
     lock = FolderLock(path)
     if not resume and holds_run(path):
         lock.release()
         raise InputError(
-            f"{path} holds a run; go on with it by --resume, or give another --out-dir."
+            f"{path} has a run already; continue it with `resume=True`, or give another `out_dir`."
         )
     return lock
 
@@ -197,7 +197,7 @@ def _lock_numbered(default, resume):
         if not last:
             raise InputError(
                 f"there is no run to resume: neither {default} nor a numbered folder beside it "
-                "holds one; check --out-dir, or leave out --resume to start one."
+                "has one; check `out_dir`, or start a run without `resume=True`."
             )
         return last, FolderLock(_numbered(default, last))
     for number in itertools.count(last + 1):

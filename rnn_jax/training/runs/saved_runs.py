@@ -164,7 +164,7 @@ def _verified_settings(path, experiment):
             raise _no_run(path, f"it has no {CONFIG}", experiment)
         restored = Checkpoints(path / CHECKPOINTS).restore({}, subset=True)
         if restored is None:
-            raise InputError(f"{path} holds no checkpoint yet; go on with the run by --resume.")
+            raise InputError(f"{path} has no checkpoint yet; resume the run first.")
         raise InputError(f"{path / CHECKPOINTS} holds no settings of a run.")
     if settings is None:
         message = (
@@ -202,7 +202,7 @@ def _check_cell(path, name):
     if colon and module.partition(".")[0] != "rnn_jax":
         raise InputError(
             f"{path} uses the cell {printable(name)}, and importing its module runs code; if you "
-            "trust it, allow it by --trust-modules, or trust_modules=True in load_run."
+            "trust it, allow it with `trust_modules=True`."
         )
 
 
@@ -232,5 +232,5 @@ def _restore(path, like, metric, best):
         if restored is not None:
             return restored
     if best and steps:
-        raise InputError(f"{path} holds no best checkpoint; train with --keep-best loss.")
-    raise InputError(f"{path} holds no checkpoint yet; go on with the run by --resume.")
+        raise InputError(f"{path} has no best checkpoint; train with `keep_best`, such as loss.")
+    raise InputError(f"{path} has no checkpoint yet; resume the run first.")
