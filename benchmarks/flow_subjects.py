@@ -70,9 +70,9 @@ class Drawn:
         hidden_size: int,
         batch_size: int,
     ):
-        if min(lengths) < task.shortest:
+        if min(lengths) < task.min_length:
             raise InputError(
-                f"--lengths must be at least {task.shortest} for this task, got {min(lengths)}; "
+                f"--lengths must be at least {task.min_length} for this task, got {min(lengths)}; "
                 "take longer ones or another --task."
             )
         self._task, self._batch_size = task, batch_size
@@ -94,7 +94,7 @@ class Drawn:
         key, key_data = jax.random.split(jax.random.key(point.seed))
         net = _draw(key, cell, point.init, self._task, point.T)
         keys = jax.random.split(key_data, self._batch_size)
-        return Subject(cell, net, self._task.draw(keys, point.T))
+        return Subject(cell, net, self._task.sample(keys, point.T))
 
 
 class Trained:
@@ -141,8 +141,8 @@ def _draw(key, cell, init, task, T):
     key_cell, key_w = jax.random.split(key)
     initializer = Chrono(T) if init == "chrono" else parse_init(init)
     params = initializer(cell, key_cell, task.input_size)
-    w = lecun_normal()(key_w, (cell.output_size, task.outputs), jnp.float32)
-    return Net(params, w, jnp.zeros(task.outputs))
+    w = lecun_normal()(key_w, (cell.output_size, task.output_size), jnp.float32)
+    return Net(params, w, jnp.zeros(task.output_size))
 
 
 def _misfit(cell, init, task, T):

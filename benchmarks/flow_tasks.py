@@ -38,7 +38,7 @@ def noise(key: Key[Array, ""], T: int) -> memory_tasks.Batch:
 
 
 TASKS = memory_tasks.TASKS | {
-    "noise": memory_tasks.Task(NOISE_FEATURES, 1, 1, memory_tasks.batched(noise))
+    "noise": memory_tasks.Task(NOISE_FEATURES, 1, 1, memory_tasks.batch_sampler(noise))
 }
 
 

@@ -97,7 +97,7 @@ def prepare(config: Config):
         counts={"characters": config.window},
         memory=find_cell(config.cell, config.hidden_size).initial_carry((config.batch_size,)),
         predict=char_lm.character_bits,
-        test_data=(text.shifted(held_out[None]), held_out[None]),
+        test_data=(text.shift_right(held_out[None]), held_out[None]),
         evaluate=functools.partial(_evaluate, held_out),
         verdict="{test_bits:.3f} bits per character of the held-out text, whose unigram entropy is "
         "{unigram_bits:.3f} and bigram entropy {bigram_bits:.3f}",
@@ -135,7 +135,7 @@ def _evaluate(held_out, bits):
 
 
 def _draw(name, held_out, vocabulary, result):
-    from rnn_jax.plotting.text import bits_figure, surprise_figure
+    from rnn_jax.plotting.text import bits_figure, character_bits_figure
 
     summary = result.summary
     title = f"{summary['cell'].upper()}-{summary['hidden_size']} on {name}, seed {summary['seed']}"
@@ -145,7 +145,7 @@ def _draw(name, held_out, vocabulary, result):
     verdict = f"{title}: {summary['test_bits']:.2f} bits per character"
     return {
         "training.png": bits_figure(result.rows, summary, title),
-        "surprise.png": surprise_figure(shown, result.outputs[0][middle], verdict),
+        "surprise.png": character_bits_figure(shown, result.outputs[0][middle], verdict),
     }
 
 

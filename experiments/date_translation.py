@@ -63,8 +63,8 @@ def prepare(config: Config):
 
     known, unseen = dates.split(config.test_dates)
     count = len(dates.FORMS)
-    texts = [text for date in known for text in dates.written(date)]
-    test_texts = [dates.written(date)[i % count] for i, date in enumerate(unseen)]
+    texts = [text for date in known for text in dates.in_all_forms(date)]
+    test_texts = [dates.in_all_forms(date)[i % count] for i, date in enumerate(unseen)]
     targets = dates.encode_iso(known).repeat(count, axis=0)
     truths = [date.isoformat() for date in unseen]
     return Experiment(
@@ -115,7 +115,7 @@ def _evaluate(truths, symbols):
 def _draw(texts, truths, result):
     import jax
     import numpy as np
-    from dates import FORMS, PINYIN, decode_iso, encode, romanised
+    from dates import FORMS, PINYIN, decode_iso, encode, to_pinyin
 
     from rnn_jax.plotting.style import font_with
     from rnn_jax.plotting.training import training_figure
@@ -125,7 +125,7 @@ def _draw(texts, truths, result):
     name = summary["cell"].upper() + " with attention" * summary["attention"]
     title = f"{name} writes dates in ISO form, seed {summary['seed']}"
     forms, font = np.arange(len(texts)) % len(FORMS), font_with("".join(PINYIN))
-    shown = texts if font else [romanised(text) for text in texts]
+    shown = texts if font else [to_pinyin(text) for text in texts]
     note = "" if font else " (Chinese characters in pinyin, which translate.py reads too)"
     figures = {
         "training.png": training_figure(result.rows, title, summary["test_accuracy"]),

@@ -65,7 +65,7 @@ def _lengths(table):
     return sorted({T for _, T in table})
 
 
-def sentence(row: dict) -> str:
+def describe(row: dict) -> str:
     """What a row says."""
     return (
         "{task} T={T}, {cell}, seed {seed}: {outcome} after {steps:,} steps, error {error:.4f}, "

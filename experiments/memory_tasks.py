@@ -146,7 +146,7 @@ def _train(config, points, out):
         result = compiled(cell, point.task, point.T)(point.seed, init)
         row = point._asdict() | result._asdict() | {"seconds": time.perf_counter() - start}
         append_rows(out.path / ROWS, [row | shared | found])
-        print(f"{number:3d}/{len(points)}  {memory_report.sentence(row)}", flush=True)
+        print(f"{number:3d}/{len(points)}  {memory_report.describe(row)}", flush=True)
 
 
 if __name__ == "__main__":

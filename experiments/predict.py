@@ -36,7 +36,7 @@ def main(config: Config) -> list[tuple[int, float]]:
         raise InputError("predict.py needs at least one picture or IDX file after the run.")
     if not 0 <= config.confidence <= 1:
         raise InputError(f"--confidence must be from 0 to 1, got {config.confidence}.")
-    from rnn_jax.datasets.digit_photos import departure, read_images
+    from rnn_jax.datasets.digit_photos import read_images, unusual_ink
     from rnn_jax.files import printable
     from rnn_jax.training.runs.digit_reader import load_image_classifier
 
@@ -55,7 +55,7 @@ def main(config: Config) -> list[tuple[int, float]]:
             predictions.append((digit, float(chances[digit])))
             name = printable(f"{path}[{number}]" if len(images) > 1 else str(path))
             print(f"{name}  {digit}  {chances[digit]:.1%}")
-            if doubt := departure(image) or _doubt(chances[digit], config.confidence):
+            if doubt := unusual_ink(image) or _doubt(chances[digit], config.confidence):
                 print(f"predict.py: warning: {name}: {doubt}.", file=sys.stderr)
     if failures:
         if len(config.images) == 1:

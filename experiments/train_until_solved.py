@@ -94,13 +94,13 @@ def task_model(cell: Cell, task: Task, init: Initializer, key: Key[Array, ""]) -
     Raises:
       InputError: an `init` that does not suit the cell.
     """
-    return SequenceModel(cell, task.input_size, task.outputs, init=init, rngs=nnx.Rngs(key))
+    return SequenceModel(cell, task.input_size, task.output_size, init=init, rngs=nnx.Rngs(key))
 
 
 def check(cell: Cell, task: Task, length: int, init: Initializer) -> None:
     """Raise InputError unless the task has examples of this length and the init suits the cell."""
-    if length < task.shortest:
-        raise InputError(f"this task takes at least {task.shortest} time steps, got {length}.")
+    if length < task.min_length:
+        raise InputError(f"this task takes at least {task.min_length} time steps, got {length}.")
     _blank(cell, task, init)
 
 
@@ -151,12 +151,12 @@ def make_attempt(
         return step.first_state(nnx.state(model, nnx.Param), optimizer, seed)
 
     def loss(model, keys, _, memory):
-        xs, targets = task.draw(keys, length)
+        xs, targets = task.sample(keys, length)
         return last_steps_loss(model(xs)[1], targets), ({}, memory)
 
     @jax.jit
     def test(params, keys):
-        xs, targets = task.draw(keys, length)
+        xs, targets = task.sample(keys, length)
         return last_steps_error(nnx.merge(graphdef, params)(xs)[1], targets)
 
     def examples(seed, first, count):

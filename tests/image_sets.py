@@ -1,7 +1,7 @@
-"""MNIST and sets of a few digits in its place: as originals, prepared by TFDS, or on a server.
+"""MNIST and tiny stand-ins for it: as original files, prepared by TFDS, or on a server.
 
-`conftest.py` registers the fixtures, for whichever file asks. As every run of the tests imports
-this module, TFDS, which is slow to import, waits inside what needs it.
+`conftest.py` registers the fixtures. Every test run imports this module, so TFDS, which is slow to
+import, is imported inside the functions that need it.
 """
 
 import functools
@@ -18,7 +18,7 @@ from repository import ROOT
 
 from rnn_jax.datasets.idx import read_idx
 from rnn_jax.datasets.image_data import ImageData, load_images
-from rnn_jax.datasets.original_files import reachable
+from rnn_jax.datasets.original_files import is_reachable
 
 BUNDLED = ROOT / "experiments" / "mnist_files"
 NAMES = {
@@ -31,10 +31,10 @@ NAMES = {
 
 @pytest.fixture
 def only_loopback(monkeypatch):
-    """No test leaves this machine."""
+    """Prevent access to other machines."""
     monkeypatch.setattr(
-        "rnn_jax.datasets.tfds_images.reachable",
-        lambda url: urlsplit(url).hostname == "127.0.0.1" and reachable(url),
+        "rnn_jax.datasets.tfds_images.is_reachable",
+        lambda url: urlsplit(url).hostname == "127.0.0.1" and is_reachable(url),
     )
     for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(variable, raising=False)
@@ -66,7 +66,7 @@ def pack_idx(array):
 
 
 def register(monkeypatch, builder_class, folder, url=None):
-    """Let TFDS expect the files of `folder`, as it does the real ones, at `url`."""
+    """Register the files of `folder` in TFDS in place of the real ones, at `url`."""
     from tensorflow_datasets.core.download.checksums import UrlInfo
 
     url = url or builder_class.URL
@@ -79,7 +79,7 @@ def register(monkeypatch, builder_class, folder, url=None):
     monkeypatch.setattr(builder_class, "url_infos", infos)
 
 
-def write_originals(folder, arrays):
+def write_original_files(folder, arrays):
     folder.mkdir(parents=True, exist_ok=True)
     for key, array in arrays.items():
         (folder / NAMES[key]).write_bytes(pack_idx(array))
@@ -87,18 +87,18 @@ def write_originals(folder, arrays):
 
 
 @pytest.fixture
-def originals(tmp_path, monkeypatch):
+def original_files(tmp_path, monkeypatch):
     from tensorflow_datasets.image_classification import MNIST
 
-    folder = write_originals(tmp_path / "originals", tiny_arrays())
+    folder = write_original_files(tmp_path / "original_files", tiny_arrays())
     register(monkeypatch, MNIST, folder)
     return folder
 
 
 @pytest.fixture
-def prepared(tmp_path, originals):
-    """A data folder in which TFDS has prepared the tiny MNIST, and nothing is cached."""
-    load_images("mnist", tmp_path / "data", originals)
+def prepared(tmp_path, original_files):
+    """A data folder with a tiny MNIST prepared by TFDS, and no cache."""
+    load_images("mnist", tmp_path / "data", original_files)
     shutil.rmtree(tmp_path / "data" / "rnn_jax_cache")
     return tmp_path / "data"
 
@@ -106,7 +106,7 @@ def prepared(tmp_path, originals):
 @pytest.fixture
 def serve(tmp_path, monkeypatch):
     """Serve a folder over HTTP on the loopback interface."""
-    # Else a download still under way when a test ends would keep the process alive for minutes.
+    # Otherwise a pending download would keep the process alive for minutes after the test.
     monkeypatch.setattr("tensorflow_datasets.core.download.downloader.MAX_RETRIES", 0)
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "www")
     handler.func.log_message = lambda *args: None
@@ -118,7 +118,7 @@ def serve(tmp_path, monkeypatch):
 
 
 def digits(count=300):
-    """The first digits of the bundled originals, as the loader returns them."""
+    """The first bundled digits, as the loader returns them."""
 
     def read(part):
         images, labels = (
@@ -126,11 +126,11 @@ def digits(count=300):
         )
         return np.array(images), labels.astype(np.int32)
 
-    return ImageData(*read("train"), *read("t10k"), 10, "mnist", "a few originals")
+    return ImageData(*read("train"), *read("t10k"), 10, "mnist", "a few images")
 
 
 def in_any_order(images, labels):
-    """TFDS shuffles as it prepares, so examples are compared as a set."""
+    """Sort examples, because TFDS shuffles them during preparation."""
     return sorted(
         (image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)
     )

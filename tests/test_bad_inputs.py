@@ -177,7 +177,7 @@ TABLE = {
         told("uint8 [N, 28, 28]", "got uint8 [28, 28]", images=IMAGES[0]),
         told("uint8 [N, 28, 28]", "got uint8 [4, 28, 28, 1]", images=IMAGES[..., None]),
         told("uint8 [N, 28, 28]", "got uint8 [4, 28, 14]", images=IMAGES[:, :, ::2]),
-        told("uint8 [N, 28, 28]", "check_sequences", "got bool", images=IMAGES > 0),
+        told("uint8 [N, 28, 28]", "need no conversion", "got bool", images=IMAGES > 0),
         told("rows, pixels, permuted-pixels", "got None", order=None),
     ],
     check_sequences: [
@@ -186,8 +186,8 @@ TABLE = {
         told("xs must be floats", "got complex128", xs=zeros(3, 5, 2, dtype=complex)),
         told("labels must be integers [N]", "got object []", labels=None),
         told("labels must be integers [N]", "got bool [3]", labels=[True, False, True]),
-        told("labels must lie in [0, 3)", "at labels[2]", labels=np.array([0, 1, 2**63], "u8")),
-        told("labels must lie in [0, 0)", "3 do not", num_classes=0),
+        told("labels must be in [0, 3)", "at labels[2]", labels=np.array([0, 1, 2**63], "u8")),
+        told("labels must be in [0, 0)", "got 3", num_classes=0),
     ],
     BatchOrder: [
         told("a batch of 9", "at most 8", "data set of 8", batch_size=9),

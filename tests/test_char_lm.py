@@ -75,9 +75,9 @@ def test_a_run_cut_in_two_reads_on_where_it_was(text, tmp_path):
         ({"window": 0}, "--window must be at least 1, got 0"),
         ({"temperature": -0.1}, "--temperature must be at least 0, got -0.1"),
         ({"cell": "tape"}, "cell must be one of lstm, .*got 'tape'"),
-        ({"prompt": "ONE"}, "'O' is none of the 11 characters of the text.*--prompt"),
-        ({"window": 9999}, r"characters to train on and 8 streams.* need 79,992.*--window"),
-        ({"text": Path("gone.txt")}, "gone.txt cannot be read .No such file.*--text"),
+        ({"prompt": "ONE"}, "'O' is not one of the 11 characters of the vocabulary.*prompt"),
+        ({"window": 9999}, r"8 streams of windows of 9999 characters need 79,992 .*shorter window"),
+        ({"text": Path("gone.txt")}, "gone.txt cannot be read .No such file.*give a text file"),
     ],
 )
 def test_a_mistake_is_one_sentence(text, tmp_path, change, sentence):

@@ -1,4 +1,4 @@
-"""The dates as they are written, and the experiment on a year or two of them."""
+"""Date formats, and the translation experiment on a year or two of dates."""
 
 import datetime
 import io
@@ -40,32 +40,33 @@ def chinese(numeral):
 
 
 @pytest.mark.parametrize("number, form", list(enumerate(STRPTIME)))
-def test_a_form_read_by_python_is_the_date_that_was_written(number, form):
+def test_python_parses_each_format_to_the_date_it_came_from(number, form):
     for day in SOME_DAYS:
-        text = re.sub(r"(?<=\d)(st|nd|rd|th)", "", dates.written(day)[number])
+        text = re.sub(r"(?<=\d)(st|nd|rd|th)", "", dates.in_all_forms(day)[number])
         assert datetime.datetime.strptime(text, form).date() == day
 
 
-def test_chinese_numerals_read_digit_by_digit_are_the_date_that_was_written():
+def test_chinese_numerals_parse_to_the_date_they_came_from():
     for day in SOME_DAYS:
-        year, month, number = re.fullmatch("(.+)年(.+)月(.+)日", dates.written(day)[-1]).groups()
+        text = dates.in_all_forms(day)[-1]
+        year, month, number = re.fullmatch("(.+)年(.+)月(.+)日", text).groups()
         years = int("".join(str(dates.NUMERALS.index(digit)) for digit in year))
         assert datetime.date(years, chinese(month), chinese(number)) == day
 
 
-def test_no_date_held_out_is_trained_on_and_none_is_lost():
-    known, unseen = dates.split(10_000)
-    assert len(unseen) == 10_000
-    assert sorted(known + unseen) == [dates.FIRST + datetime.timedelta(n) for n in range(36_525)]
+def test_training_and_test_dates_are_disjoint_and_complete():
+    training, test = dates.split(10_000)
+    assert len(test) == 10_000
+    assert sorted(training + test) == [dates.FIRST + datetime.timedelta(n) for n in range(36_525)]
 
 
-def test_every_character_is_in_some_date_and_no_date_has_another():
-    texts = [text for day in SOME_DAYS for text in dates.written(day)]
+def test_the_vocabulary_holds_exactly_the_characters_of_the_dates():
+    texts = [text for day in SOME_DAYS for text in dates.in_all_forms(day)]
     assert set("".join(texts).lower()) == set(dates.CHARACTERS)
-    assert max(map(len, dates.written(datetime.date(1999, 9, 29)))) == dates.LONGEST
+    assert max(map(len, dates.in_all_forms(datetime.date(1999, 9, 29)))) == dates.MAX_LENGTH
 
 
-def test_numbers_stand_for_the_characters_of_a_text():
+def test_ids_decode_to_the_characters_of_the_text():
     texts = ["Mon 3 of March, 2025", "二〇二五年三月三日"]
     symbols, lengths = dates.encode([f" {text.upper()}\n" for text in texts])
     for text, row, length in zip(texts, symbols, lengths, strict=True):
@@ -73,10 +74,10 @@ def test_numbers_stand_for_the_characters_of_a_text():
     assert dates.decode_iso(dates.encode_iso(SOME_DAYS)) == [day.isoformat() for day in SOME_DAYS]
 
 
-def test_chinese_is_romanised_and_the_rest_left_as_it_is():
-    assert dates.romanised("2025年12月3日") == "2025 nián 12 yuè 3 rì"
-    assert dates.romanised("十月三日") == "shí yuè sān rì"
-    assert dates.romanised("Mon 3 of March, 2025") == "Mon 3 of March, 2025"
+def test_chinese_is_romanized_and_other_text_unchanged():
+    assert dates.to_pinyin("2025年12月3日") == "2025 nián 12 yuè 3 rì"
+    assert dates.to_pinyin("十月三日") == "shí yuè sān rì"
+    assert dates.to_pinyin("Mon 3 of March, 2025") == "Mon 3 of March, 2025"
 
 
 @pytest.mark.parametrize(
@@ -124,10 +125,10 @@ def test_it_learns_and_goes_on_as_if_uncut_and_answers_lines(
     assert "got 0" in empty and "'?'" in unknown
 
 
-def test_pinyin_of_a_figure_can_be_pasted_back():
+def test_pinyin_converts_back_to_the_same_text():
     for date in (datetime.date(2025, 3, 3), datetime.date(1970, 12, 31)):
-        for text in dates.written(date):
-            shown = dates.romanised(text)
+        for text in dates.in_all_forms(date):
+            shown = dates.to_pinyin(text)
             assert not set(shown) & set(dates.PINYIN)
             assert dates.from_pinyin(shown) == text
             assert dates.from_pinyin(unicodedata.normalize("NFD", shown)) == text

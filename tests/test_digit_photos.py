@@ -1,4 +1,4 @@
-"""Pictures of digits become what MNIST is made of, whatever their size and colours."""
+"""Images of digits of any size and color become images like MNIST's."""
 
 import gzip
 
@@ -9,11 +9,11 @@ from pictures import TEST_IMAGES, saved, stroke
 from PIL import Image
 
 from rnn_jax import InputError
-from rnn_jax.datasets.digit_photos import departure, read_images
+from rnn_jax.datasets.digit_photos import read_images, unusual_ink
 from rnn_jax.datasets.idx import read_idx
 
 
-def test_a_picture_of_the_right_size_is_taken_as_it_is(tmp_path):
+def test_an_image_like_mnists_is_unchanged(tmp_path):
     picture = stroke()
     np.testing.assert_array_equal(read_images(saved(tmp_path / "a.png", picture)), picture[None])
 
@@ -27,18 +27,18 @@ def test_dark_on_light_is_the_same_as_light_on_dark(tmp_path):
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (-20, 25)])
-def test_any_size_is_scaled_into_the_box_and_centred_on_its_mass(tmp_path, shift):
+def test_any_size_is_scaled_into_the_box_and_centered_by_mass(tmp_path, shift):
     picture = np.roll(stroke(140), shift, (0, 1))
     (found,) = read_images(saved(tmp_path / "large.png", picture))
     ink = np.argwhere(found)
     assert (np.ptp(ink, axis=0) + 1).max() == 20
-    centre = (found[..., None] * np.indices((28, 28)).transpose(1, 2, 0)).sum((0, 1)) / found.sum()
-    np.testing.assert_allclose(centre, 14, atol=0.51)
+    center = (found[..., None] * np.indices((28, 28)).transpose(1, 2, 0)).sum((0, 1)) / found.sum()
+    np.testing.assert_allclose(center, 14, atol=0.51)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "1"])
-def test_colours_are_read_as_grey(tmp_path, mode):
-    path = tmp_path / "colours.png"
+def test_color_is_converted_to_gray(tmp_path, mode):
+    path = tmp_path / "color.png"
     Image.fromarray(stroke()).convert(mode).save(path)
     np.testing.assert_array_equal(read_images(path)[0], stroke())
 
@@ -49,7 +49,7 @@ def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path):
     np.testing.assert_array_equal(read_images(path)[0], stroke())
 
 
-def test_what_is_transparent_is_paper(tmp_path):
+def test_transparent_pixels_count_as_paper(tmp_path):
     path = tmp_path / "ink.png"
     ink = Image.new("RGBA", (28, 28))
     ink.putalpha(Image.fromarray(stroke()))
@@ -76,13 +76,13 @@ BLANK = {
 
 
 @pytest.mark.parametrize("picture", BLANK.values(), ids=BLANK)
-def test_a_blank_page_has_no_digit(tmp_path, picture):
+def test_a_blank_image_gives_an_error(tmp_path, picture):
     with pytest.raises(InputError, match=r"no digit found in .*blank\.png"):
         read_images(saved(tmp_path / "blank.png", picture))
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_an_idx_file_holds_many(tmp_path, pack):
+def test_all_images_of_an_idx_file_are_read(tmp_path, pack):
     pictures = np.stack([stroke(), stroke().T])
     header = bytes([0, 0, 8, 3]) + np.array(pictures.shape, ">u4").tobytes()
     path = tmp_path / "some-idx3-ubyte"
@@ -90,7 +90,7 @@ def test_an_idx_file_holds_many(tmp_path, pack):
     np.testing.assert_array_equal(read_images(path), pictures)
 
 
-def test_images_of_mnist_are_returned_as_they_are(tmp_path):
+def test_images_of_mnist_are_unchanged(tmp_path):
     path = tmp_path / "a.png"
     for image in read_idx(TEST_IMAGES)[:50]:
         np.testing.assert_array_equal(read_images(saved(path, image))[0], image)
@@ -113,7 +113,7 @@ def test_a_photograph_of_a_digit_becomes_the_digit(tmp_path, condition):
     assert min(found) > (0.5 if "thin" in condition else 0.85)
 
 
-def test_light_ink_on_nothing_is_read_as_well(tmp_path):
+def test_light_ink_on_transparency_is_found(tmp_path):
     path = tmp_path / "ink.png"
     ink = Image.new("RGBA", (140, 140), (255, 255, 255, 0))
     ink.putalpha(Image.fromarray(stroke(140)))
@@ -122,7 +122,7 @@ def test_light_ink_on_nothing_is_read_as_well(tmp_path):
     np.testing.assert_array_equal(light, read_images(saved(path, stroke(140))))
 
 
-def test_an_image_with_unusual_ink_is_told(tmp_path):
-    assert departure(stroke()) is None
-    assert "0% of the image is ink" in departure(np.zeros((28, 28), np.uint8))
-    assert "100% of the image is ink" in departure(np.full((28, 28), 255, np.uint8))
+def test_an_unusual_amount_of_ink_is_described(tmp_path):
+    assert unusual_ink(stroke()) is None
+    assert "0% of the image is ink" in unusual_ink(np.zeros((28, 28), np.uint8))
+    assert "100% of the image is ink" in unusual_ink(np.full((28, 28), 255, np.uint8))

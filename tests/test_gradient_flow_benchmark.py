@@ -124,7 +124,7 @@ def test_a_trained_run_is_measured_before_and_after(tmp_path, monkeypatch, capsy
 @pytest.mark.parametrize("name", ["adding", "copy", "noise"])
 def test_a_task_asks_only_what_its_input_says(name):
     task = flow_tasks.load_task(name)
-    xs, targets = task.draw(jax.random.split(jax.random.key(0), 6), 40)
+    xs, targets = task.sample(jax.random.split(jax.random.key(0), 6), 40)
     assert xs.shape == (40, 6, task.input_size) and targets.shape[1] == 6
     if name == "adding":
         np.testing.assert_allclose((xs[..., 0] * xs[..., 1]).sum(0), targets[0, :, 0], rtol=1e-6)
@@ -138,7 +138,7 @@ def test_mnist_asks_for_the_first_of_the_images_that_fill_the_steps(order, steps
     images = digits()
     monkeypatch.setattr(rnn_jax.datasets.image_data, "load_images", lambda *args, **kwargs: images)
     keys = jax.random.split(jax.random.key(0), 3)
-    xs, targets = flow_tasks.load_task(f"mnist-{order}").draw(keys, steps + 5)
+    xs, targets = flow_tasks.load_task(f"mnist-{order}").sample(keys, steps + 5)
     first = np.asarray(xs[:steps]).swapaxes(0, 1).reshape(3, 28, 28)
     for image, label in zip(first, targets[0], strict=True):
         same = (images.train_images / np.float32(255) == image).all((1, 2))
@@ -168,7 +168,7 @@ def test_a_gradient_beyond_floats_still_has_a_norm():
     cell = RNNCell(3, "relu")
     params = cell.init(jax.random.key(0), 28)._replace(w_h=10 * jnp.eye(3))
     net = flow_subjects.Net(params, jnp.ones((3, 1)), jnp.zeros(1))
-    batch = flow_tasks.TASKS["noise"].draw(jax.random.split(jax.random.key(1)), 30)
+    batch = flow_tasks.TASKS["noise"].sample(jax.random.split(jax.random.key(1)), 30)
     inf = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.inf), params)
     norms = flow_measure._parameter_norms(cell, net, inf, batch)
     assert 25 < norms["all"] < 100

@@ -1,4 +1,4 @@
-"""Images are kept whole in a cache, become sequences in a known order, and are checked."""
+"""Images are cached intact, become sequences in a fixed order, and are checked."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from image_sets import (
     flip_bit,
     register,
     tiny_arrays,
-    write_originals,
+    write_original_files,
 )
 from tensorflow_datasets.image_classification import MNIST
 
@@ -40,9 +40,9 @@ def test_the_bundled_mnist_is_the_published_one(mnist):
     assert mnist.train_images.shape == (60_000, 28, 28) and mnist.train_images.dtype == np.uint8
     assert mnist.test_images.shape == (10_000, 28, 28) and mnist.test_labels.dtype == np.int32
     assert mnist.num_classes == 10 and mnist.name == "mnist"
-    assert f"bundled originals in {BUNDLED}" in mnist.source
-    originals = {key: read_idx(BUNDLED / name) for key, name in NAMES.items()}
-    assert_holds(mnist, originals)
+    assert f"bundled files in {BUNDLED}" in mnist.source
+    original_files = {key: read_idx(BUNDLED / name) for key, name in NAMES.items()}
+    assert_holds(mnist, original_files)
 
 
 def test_a_second_process_reads_the_cache_and_imports_neither_tfds_nor_jax(mnist, mnist_dir):
@@ -54,19 +54,19 @@ def test_a_second_process_reads_the_cache_and_imports_neither_tfds_nor_jax(mnist
     assert run(code, mnist_dir).stdout == f"{mnist.train_images.sum()} set()\n"
 
 
-def test_a_prepared_set_needs_no_originals_and_no_network(prepared):
+def test_a_prepared_data_set_needs_no_original_files_and_no_network(prepared):
     data = load_images("mnist", prepared)
     assert_holds(data, tiny_arrays())
     assert data.source == f"TFDS mnist 3.0.1 prepared in {prepared}/mnist/3.0.1"
     assert "cached in" in load_images("mnist", prepared).source
 
 
-def test_the_default_folder_is_the_one_tfds_uses(prepared, monkeypatch):
+def test_the_default_folder_is_that_of_tfds(prepared, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
     assert str(prepared) in load_images().source
 
 
-def test_the_newest_prepared_version_is_taken(prepared):
+def test_the_newest_prepared_version_is_loaded(prepared):
     for version in ("3.0.9", "3.0.10"):
         shutil.copytree(prepared / "mnist" / "3.0.1", prepared / "mnist" / version)
         info = prepared / "mnist" / version / "dataset_info.json"
@@ -74,7 +74,7 @@ def test_the_newest_prepared_version_is_taken(prepared):
     assert "mnist 3.0.10 prepared" in load_images("mnist", prepared).source
 
 
-def test_a_damaged_cache_is_never_loaded_but_made_again(prepared):
+def test_a_damaged_cache_is_rebuilt(prepared):
     load_images("mnist", prepared)
     cache = prepared / "rnn_jax_cache" / "mnist-3.0.1.npz"
     size = cache.stat().st_size
@@ -86,31 +86,31 @@ def test_a_damaged_cache_is_never_loaded_but_made_again(prepared):
     assert "cached in" in load_images("mnist", prepared).source
 
 
-def test_a_cache_of_other_prepared_files_is_not_used(tmp_path, originals, monkeypatch):
-    load_images("mnist", tmp_path / "data", originals)
+def test_a_cache_of_other_prepared_files_is_not_used(tmp_path, original_files, monkeypatch):
+    load_images("mnist", tmp_path / "data", original_files)
     shutil.rmtree(tmp_path / "data" / "mnist")
-    register(monkeypatch, MNIST, write_originals(originals, tiny_arrays(3)))
-    assert_holds(load_images("mnist", tmp_path / "data", originals), tiny_arrays(3))
-    assert_holds(load_images("mnist", tmp_path / "data", originals), tiny_arrays(3))
+    register(monkeypatch, MNIST, write_original_files(original_files, tiny_arrays(3)))
+    assert_holds(load_images("mnist", tmp_path / "data", original_files), tiny_arrays(3))
+    assert_holds(load_images("mnist", tmp_path / "data", original_files), tiny_arrays(3))
 
 
-def test_a_folder_where_no_cache_can_be_written_still_serves(prepared):
+def test_loading_works_where_no_cache_can_be_written(prepared):
     (prepared / "rnn_jax_cache").write_text("a file stands where the folder should be")
     assert_holds(load_images("mnist", prepared), tiny_arrays())
 
 
-def test_writing_the_cache_leaves_nothing_but_the_cache(prepared):
+def test_writing_the_cache_leaves_no_other_files(prepared):
     load_images("mnist", prepared)
     assert os.listdir(prepared / "rnn_jax_cache") == ["mnist-3.0.1.npz"]
 
 
-def test_a_folder_that_cannot_be_read_is_one_sentence(tmp_path, originals):
+def test_an_unreadable_folder_gives_one_clear_error(tmp_path, original_files):
     (tmp_path / "data").write_text("a file stands where the folder should be")
     with pytest.raises(InputError, match=r"data cannot be read \(Not a directory\); pass another"):
-        load_images("mnist", tmp_path / "data", originals)
+        load_images("mnist", tmp_path / "data", original_files)
 
 
-def test_rows_are_steps_of_28_features_in_0_to_1():
+def test_rows_gives_28_steps_of_28_features_in_0_to_1():
     images = tiny_arrays()["train_images"]
     images[0, 0, :2] = 0, 255
     xs = to_sequences(images, "rows")
@@ -119,14 +119,14 @@ def test_rows_are_steps_of_28_features_in_0_to_1():
     np.testing.assert_allclose(xs[3, 5], images[3, 5] / 255, rtol=1e-6)
 
 
-def test_pixels_are_read_row_by_row():
+def test_pixels_go_through_the_image_row_by_row():
     images = tiny_arrays()["train_images"]
     xs = to_sequences(images, "pixels")
     assert xs.shape == (6, 784, 1)
     np.testing.assert_array_equal(xs.reshape(6, 28, 28), to_sequences(images, "rows"))
 
 
-def test_permuted_pixels_are_in_one_order_for_every_image_and_every_run():
+def test_permuted_pixels_have_one_fixed_order():
     images = tiny_arrays()["train_images"]
     xs, plain = to_sequences(images, "permuted-pixels"), to_sequences(images, "pixels")
     order = np.random.RandomState(92916).permutation(784)
@@ -135,17 +135,17 @@ def test_permuted_pixels_are_in_one_order_for_every_image_and_every_run():
     np.testing.assert_array_equal(xs, plain[:, order])
 
 
-def test_an_unknown_order_is_answered_with_the_known_ones():
+def test_an_unknown_order_gives_an_error_with_the_known_ones():
     with pytest.raises(InputError, match=r"rows, pixels, permuted-pixels, got 'columns'"):
         to_sequences(tiny_arrays()["test_images"], "columns")
 
 
-def test_images_already_scaled_are_not_scaled_again(unchecked):
+def test_images_that_are_already_scaled_are_refused(unchecked):
     with pytest.raises(InputError, match=r"uint8 \[N, 28, 28\], got float32 \[4, 28, 28\]"):
         to_sequences(np.ones((4, 28, 28), np.float32), "rows")
 
 
-def test_sequences_that_can_be_trained_on_pass():
+def test_valid_sequences_pass_the_check():
     data = tiny_arrays()
     check_sequences(to_sequences(data["train_images"]), data["train_labels"], 10)
     check_sequences(np.zeros((2, 5, 1), np.float64), [0, 1], 2)
@@ -161,20 +161,20 @@ WITH_INF[0, 0, 0] = -np.inf
 @pytest.mark.parametrize(
     ("xs", "labels", "message"),
     [
-        (GOOD[0], [0, 1, 2], r"must be \[N, T, D\].* got \[5, 2\].*xs\[\.\.\., None\]"),
-        (GOOD[:0], [], r"none of them 0, got \[0, 5, 2\]"),
-        (GOOD[:, :0], [0, 1, 2], r"none of them 0, got \[3, 0, 2\]"),
+        (GOOD[0], [0, 1, 2], r"array \[N, T, D\].* got \[5, 2\].*xs\[\.\.\., None\]"),
+        (GOOD[:0], [], r"non-empty array .*, got \[0, 5, 2\]"),
+        (GOOD[:, :0], [0, 1, 2], r"non-empty array .*, got \[3, 0, 2\]"),
         (GOOD.astype(np.uint8), [0, 1, 2], "must be floats, got uint8"),
         (GOOD.astype(bool), [0, 1, 2], "must be floats, got bool"),
-        (WITH_NAN, [0, 1, 2], r"2 values that are not finite, the first nan at xs\[1, 2, 1\]"),
-        (WITH_INF, [0, 1, 2], r"1 values that are not finite, the first -inf at xs\[0, 0, 0\]"),
+        (WITH_NAN, [0, 1, 2], r"got 2 values that are not, the first nan at xs\[1, 2, 1\]"),
+        (WITH_INF, [0, 1, 2], r"got 1 values that are not, the first -inf at xs\[0, 0, 0\]"),
         (GOOD, [0.0, 1.0, 2.0], r"labels must be integers \[N\].*got float64 \[3\]"),
         (GOOD, np.eye(3, dtype=int), r"labels must be integers \[N\].*got int64 \[3, 3\]"),
-        (GOOD, [0, 1], "xs has 3 sequences and labels has 2 entries"),
-        (GOOD, [0, 3, 4], r"must lie in \[0, 3\), but 2 do not, the first 3 at labels\[1\]"),
-        (GOOD, [0, -1, 2], r"but 1 do not, the first -1 at labels\[1\]"),
+        (GOOD, [0, 1], "same length, got 3 sequences and 2 labels"),
+        (GOOD, [0, 3, 4], r"must be in \[0, 3\), got 2 that are not, the first 3 at labels\[1\]"),
+        (GOOD, [0, -1, 2], r"got 1 that are not, the first -1 at labels\[1\]"),
     ],
 )
-def test_sequences_that_cannot_be_trained_on_are_refused(xs, labels, message):
+def test_invalid_sequences_are_refused(xs, labels, message):
     with pytest.raises(InputError, match=message):
         check_sequences(xs, labels, 3)

@@ -1,4 +1,4 @@
-"""Image files of every format are decoded within bounds, and what is none is one sentence."""
+"""Image files of every format are decoded within limits; other files give one clear error."""
 
 import gzip
 import os
@@ -21,14 +21,14 @@ def idx(shape, content, kind=8):
 
 @pytest.mark.parametrize("name", ["a.idx3-ubyte", "a.idx", "A.IDX", "a.gz", "a.png", "a"])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_an_idx_file_is_known_by_its_first_bytes(tmp_path, name, pack):
+def test_an_idx_file_is_recognized_by_its_first_bytes(tmp_path, name, pack):
     path = tmp_path / name
     path.write_bytes(pack(idx((1, 28, 28), stroke().tobytes())))
     np.testing.assert_array_equal(read_images(path)[0], stroke())
 
 
 @pytest.mark.parametrize("mode", ["P", "LA", "CMYK", "LAB", "YCbCr", "I", "F", "I;16", "HSV"])
-def test_every_mode_of_a_picture_is_read(tmp_path, mode):
+def test_every_pillow_mode_is_decoded(tmp_path, mode):
     path, picture = tmp_path / "picture.tif", Image.fromarray(255 - stroke(140))
     if mode == "LAB":
         bands = [picture, *2 * [Image.new("L", picture.size, 128)]]
@@ -43,7 +43,7 @@ def test_every_mode_of_a_picture_is_read(tmp_path, mode):
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9
 
 
-def test_the_first_frame_of_several_is_read(tmp_path):
+def test_the_first_of_several_frames_is_decoded(tmp_path):
     frames = [Image.fromarray(stroke(60)), Image.new("L", (60, 60))]
     for name in ("a.gif", "a.tif", "a.webp"):
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], lossless=True)
@@ -51,7 +51,7 @@ def test_the_first_frame_of_several_is_read(tmp_path):
 
 
 def png_of(width, height, bits=1):
-    """A PNG file that declares a size, and holds hardly any of its pixels."""
+    """A PNG file that declares a size but contains few of its pixels."""
     header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")]
     packed = b"".join(
@@ -80,37 +80,40 @@ def write(content):
 BAD = {
     "absent": (lambda path: None, "there is no file"),
     "a folder": (lambda path: path.mkdir(), "is a folder"),
-    "a pipe": (lambda path: os.mkfifo(path), "no regular file"),
-    "text": (write(b"no picture"), "no picture in a format that can be read"),
-    "nothing": (write(b""), "no picture in a format that can be read"),
-    "a zip": (write(b"PK\3\4" + bytes(40)), "no picture in a format"),
-    "a PDF": (write(b"%PDF-1.7"), "no picture in a format"),
-    "PostScript": (write(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), "no picture in"),
-    "HEIC": (write(b"\0\0\0\x18ftypheic" + bytes(40)), "no picture in a format"),
-    "gzipped text": (write(gzip.compress(b"no picture")), "no picture in a format"),
+    "a pipe": (lambda path: os.mkfifo(path), "not a regular file"),
+    "text": (write(b"not an image"), "not an image in a supported format"),
+    "nothing": (write(b""), "not an image in a supported format"),
+    "a zip": (write(b"PK\3\4" + bytes(40)), "not an image in a supported format"),
+    "a PDF": (write(b"%PDF-1.7"), "not an image in a supported format"),
+    "PostScript": (write(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), "not an image in"),
+    "HEIC": (write(b"\0\0\0\x18ftypheic" + bytes(40)), "not an image in a supported format"),
+    "gzipped text": (write(gzip.compress(b"not an image")), "not an image in a supported format"),
     "cut gzip": (write(gzip.compress(idx((2, 28, 28), bytes(1568)))[:20]), "is|cannot"),
     "cut JPEG": (cut_jpeg, "is damaged and cannot be decoded"),
-    "broken chunk": (broken_chunk, "is damaged|no picture in a format"),
-    "200 megapixels": (write(png_of(20_000, 10_000)), "too many pixels; at most 67,108,864"),
+    "broken chunk": (broken_chunk, "is damaged|not an image in a supported format"),
+    "200 megapixels": (
+        write(png_of(20_000, 10_000)),
+        "too many pixels; at most 67,108,864",
+    ),
     "100 megapixels": (write(png_of(10_000, 10_000)), "has 10000 x 10000 pixels; at most 67,108"),
-    "no IDX images": (write(idx((0, 0, 0), b"")), r"got shape \[0, 0, 0\]"),
+    "IDX without images": (write(idx((0, 0, 0), b"")), r"got shape \[0, 0, 0\]"),
     "IDX labels": (
         write(idx((2,), b"72")),
-        r"must hold images \[N, rows, columns\], got shape \[2",
+        r"must contain images \[N, rows, columns\], got shape \[2",
     ),
-    "cut IDX": (write(idx((2, 28, 28), bytes(99))), "declares 1,568 bytes .* and 99 follow"),
-    "longer IDX": (write(idx((1, 2, 2), bytes(5))), "declares 4 bytes .* and more follow"),
-    "cut IDX header": (write(idx((1, 2, 2), b"")[:9]), "cut off within the header"),
+    "cut IDX": (write(idx((2, 28, 28), bytes(99))), "declares 1,568 bytes .* but 99 follow"),
+    "longer IDX": (write(idx((1, 2, 2), bytes(5))), "declares 4 bytes .* but more follow"),
+    "cut IDX header": (write(idx((1, 2, 2), b"")[:9]), "truncated within its IDX header"),
     "IDX of floats": (write(idx((1, 2, 2), bytes(16), 13)), "must hold bytes .uint8., got float32"),
-    "huge IDX": (write(idx((2**31, 2**31, 2**31), b"")), "at most 1,073,741,824 are read"),
-    "bomb": (write(gzip.compress(idx((2, 28, 28), bytes(2**24)))), "and more follow"),
+    "huge IDX": (write(idx((2**31, 2**31, 2**31), b"")), "at most 1,073,741,824 are supported"),
+    "bomb": (write(gzip.compress(idx((2, 28, 28), bytes(2**24)))), "but more follow"),
 }
 
 
-@pytest.mark.parametrize("make, words", BAD.values(), ids=BAD)
-def test_what_is_no_picture_is_named_in_one_sentence(tmp_path, make, words):
+@pytest.mark.parametrize("make, message", BAD.values(), ids=BAD)
+def test_an_unreadable_file_gives_one_sentence_with_its_path(tmp_path, make, message):
     path = tmp_path / "picture.png"
     make(path)
-    with pytest.raises(InputError, match=words) as answer:
+    with pytest.raises(InputError, match=message) as error:
         read_images(path)
-    assert str(path) in str(answer.value) and "\n" not in str(answer.value)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)

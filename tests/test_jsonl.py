@@ -86,7 +86,9 @@ def test_what_are_no_rows_is_said_in_one_sentence(tmp_path):
 
 
 def test_a_row_that_cannot_be_written_names_the_file(tmp_path):
-    with pytest.raises(RunError, match=r"rows\.jsonl cannot be written \(No such file.*start again"):
+    with pytest.raises(
+        RunError, match=r"rows\.jsonl cannot be written \(No such file.*start again"
+    ):
         append_rows(tmp_path / "gone" / ROWS, [{"a": 1}])
     append_rows(tmp_path / ROWS, [{"a": 1}])
     assert json.loads((tmp_path / ROWS).read_text()) == {"a": 1}

@@ -1,4 +1,4 @@
-"""Tasks drawn on the fly: the same example for the same number, and targets that follow from it."""
+"""Memory tasks: an example depends on its key alone, and its targets follow from its inputs."""
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +9,13 @@ from train_until_solved import FIRST_TEST, PARAMETERS
 from rnn_jax.datasets.memory_tasks import TASKS, example_keys, last_steps_error, last_steps_loss
 
 
-def draw(name, numbers, T=40, seed=0):
-    return TASKS[name].draw(example_keys(seed, np.array(numbers)), T)
+def sample(name, numbers, T=40, seed=0):
+    return TASKS[name].sample(example_keys(seed, np.array(numbers)), T)
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_an_example_is_a_function_of_seed_and_number(name):
-    several, alone, other = draw(name, [3, 7, 9]), draw(name, [7]), draw(name, [7], seed=1)
+    several, alone, other = sample(name, [3, 7, 9]), sample(name, [7]), sample(name, [7], seed=1)
     for batch, one, another in zip(several, alone, other, strict=True):
         np.testing.assert_array_equal(batch[:, 1], one[:, 0])
         assert (np.asarray(one) != np.asarray(another)).any()
@@ -27,21 +27,21 @@ def test_training_and_test_examples_and_parameters_share_no_key():
     assert len(np.unique(keys, axis=0)) == len(numbers)
 
 
-def test_who_always_says_one_has_the_stated_error_at_adding():
-    batch = draw("adding", np.arange(4000), T=5)
+def test_the_constant_output_1_has_the_documented_error_at_adding():
+    batch = sample("adding", np.arange(4000), T=5)
     ones = jnp.ones_like(batch.targets)
     error = last_steps_error(ones, batch.targets)
     np.testing.assert_allclose(error, 1 / 6, atol=0.01)
     assert error == last_steps_loss(ones, batch.targets)
 
 
-def test_loss_and_error_of_symbols_ask_for_the_last_steps_only():
-    batch = draw("copy", np.arange(5), T=30)
+def test_loss_and_error_of_symbols_depend_on_the_last_steps_only():
+    batch = sample("copy", np.arange(5), T=30)
     outputs = np.random.default_rng(0).normal(size=(30, 5, 8)).astype(np.float32)
-    chances = np.exp(outputs[-10:]) / np.exp(outputs[-10:]).sum(-1, keepdims=True)
-    right = np.take_along_axis(chances, np.asarray(batch.targets)[..., None], -1)
-    wrong = (outputs[-10:].argmax(-1) != batch.targets).mean()
+    probabilities = np.exp(outputs[-10:]) / np.exp(outputs[-10:]).sum(-1, keepdims=True)
+    correct = np.take_along_axis(probabilities, np.asarray(batch.targets)[..., None], -1)
+    error = (outputs[-10:].argmax(-1) != batch.targets).mean()
     outputs = jnp.asarray(outputs)
     loss = last_steps_loss(outputs, batch.targets)
-    np.testing.assert_allclose(loss, -np.log(right).mean(), rtol=1e-5)
-    np.testing.assert_allclose(last_steps_error(outputs, batch.targets), wrong, rtol=1e-6)
+    np.testing.assert_allclose(loss, -np.log(correct).mean(), rtol=1e-5)
+    np.testing.assert_allclose(last_steps_error(outputs, batch.targets), error, rtol=1e-6)

@@ -165,7 +165,7 @@ def test_a_reader_that_goes_away_causes_no_stack_trace(tiny_cache):
     assert "Traceback" not in errors
 
 
-def test_nothing_prepared_and_no_originals_says_both_ways_out(tmp_path):
+def test_without_data_and_network_the_error_is_one_line(tmp_path):
     clone = tmp_path / "experiments"
     clone.mkdir()
     shutil.copy(ROOT / "experiments/mnist_lstm.py", clone)

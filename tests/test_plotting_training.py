@@ -38,7 +38,7 @@ def test_a_last_row_after_a_shorter_interval_is_no_jump_of_the_curve():
         assert axes.get_xlim()[1] > rows[-1]["examples"]
     (marker,) = [line for line in figure.axes[1].lines if line.get_marker() == "D"]
     assert marker.get_xdata()[0] == rows[-1]["examples"]
-    assert training.full_intervals(rows[:2]) == rows[:2]
+    assert training.regular_rows(rows[:2]) == rows[:2]
 
 
 @pytest.mark.parametrize("loss", [0.0301, 0.3, 1.16, 3.3])

@@ -64,12 +64,12 @@ def test_numbers_of_images_share_one_compilation(run, compilations):
 
 def test_one_bad_picture_among_many_leaves_the_others_read(run, picture, tmp_path, capsys):
     bad, gone = tmp_path / "bad\x1b[31m.png", tmp_path / "gone.png"
-    bad.write_bytes(b"no picture")
+    bad.write_bytes(b"not an image")
     with pytest.raises(InputError, match="2 of 4 files could not be read"):
         main(Config(run, (picture, bad, gone, picture)))
     out, err = capsys.readouterr()
     assert [line.split()[0] for line in out.splitlines()] == [str(picture)] * 2
-    assert r"bad\x1b[31m.png is no picture" in err and f"there is no file {gone}" in err
+    assert r"bad\x1b[31m.png is not an image" in err and f"there is no file {gone}" in err
     assert "\x1b" not in out + err
 
 

@@ -13,7 +13,7 @@ import photographs
 import pytest
 import reliability
 import report
-import summarise
+import summarize
 import tyro
 from repository import ROOT
 
@@ -122,7 +122,7 @@ def test_the_tables_of_experiments_are_those_of_the_committed_runs():
     page = (ROOT / "experiments/README.md").read_text()
     names = re.findall(r"^<!-- (\w+) -->$", page, re.MULTILINE)
     assert names == ["table", "end", "pixels", "end", "memory", "end", "far", "end"]
-    assert summarise.filled(page, ROOT / "experiments/results") == page
+    assert summarize.fill_tables(page, ROOT / "experiments/results") == page
 
 
 def test_links_and_rooms_exist():

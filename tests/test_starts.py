@@ -9,12 +9,12 @@ import pytest
 from flax import nnx
 
 from rnn_jax import ConvLSTMCell, GRUCell, HiddenCarry, LSTMCell, SequenceModel, learned_carry
-from rnn_jax.datasets.text import NOTHING
+from rnn_jax.datasets.text import START_ID
 from rnn_jax.models.char_lm import character_bits, next_character_loss, next_logits
 
 B, T, C = 2, 6, 4
 IDS = jax.random.randint(jax.random.key(0), (B, T), 0, C)
-BEFORE = jnp.pad(IDS[:, :-1], ((0, 0), (1, 0)), constant_values=NOTHING)
+BEFORE = jnp.pad(IDS[:, :-1], ((0, 0), (1, 0)), constant_values=START_ID)
 
 
 @dataclasses.dataclass(frozen=True)

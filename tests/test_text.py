@@ -12,13 +12,13 @@ import pytest
 
 from rnn_jax import InputError
 from rnn_jax.datasets.text import (
-    NOTHING,
+    START_ID,
     bigram_bits,
     encode,
     load_text,
     python_source,
     read_text,
-    shifted,
+    shift_right,
     unigram_bits,
     windows,
 )
@@ -33,7 +33,7 @@ from rnn_jax.models.char_lm import (
 from rnn_jax.models.factory import build_sequence_model
 from rnn_jax.models.sampling import sample_logits
 from rnn_jax.plotting.style import save
-from rnn_jax.plotting.text import bits_figure, surprise_figure
+from rnn_jax.plotting.text import bits_figure, character_bits_figure
 from rnn_jax.training.batches import StreamOrder
 
 SETTINGS = {"cell": "gru", "hidden_size": 5, "input_size": 4, "output_size": 4, "seed": 0}
@@ -46,17 +46,17 @@ LINES = "one\r\ntwo, na\u00efve\n"
     "content, sentence",
     [
         (b"", "is empty"),
-        (codecs.BOM_UTF8, "is empty but for a byte order mark"),
-        (b"caf\xe9 cr\xe8me", "is not UTF-8: byte 0xe9 at 3; convert it"),
-        (b"a" * (BLOCK + 7) + b"\xff", "byte 0xff at 1,048,583"),
-        (b"two\0words", "holds NUL characters"),
-        (b"a\0", "holds NUL characters"),
+        (codecs.BOM_UTF8, "is empty except for a byte order mark"),
+        (b"caf\xe9 cr\xe8me", "is not UTF-8: byte 0xe9 at position 3; convert it"),
+        (b"a" * (BLOCK + 7) + b"\xff", "byte 0xff at position 1,048,583"),
+        (b"two\0words", "contains NUL characters"),
+        (b"a\0", "contains NUL characters"),
         *(
             (LINES.encode(name), f"looks like {name.upper()} without a byte order mark.*iconv -f")
             for name in ("utf-16le", "utf-16be", "utf-32le", "utf-32be")
         ),
-        (LINES.encode("utf-16")[:-1], "byte order mark of UTF-16 and is not valid"),
-        (LINES.encode("utf-32")[:-1], "byte order mark of UTF-32 and is not valid"),
+        (LINES.encode("utf-16")[:-1], "byte order mark of UTF-16 but is not valid"),
+        (LINES.encode("utf-32")[:-1], "byte order mark of UTF-32 but is not valid"),
     ],
 )
 def test_a_file_that_is_no_text_is_one_sentence(tmp_path, content, sentence):
@@ -115,13 +115,15 @@ def test_reading_a_text_holds_less_than_twice_its_size(tmp_path):
 def test_the_last_of_256_ids_is_not_taken_for_nothing():
     model = build_sequence_model(SETTINGS | {"input_size": 256, "output_size": 256})
     ids = np.array([[255, 0, 255, 7]])
-    _, logits = next_logits(model, jnp.asarray(shifted(ids)).T)
-    narrow = shifted(ids.astype(np.uint8))
-    np.testing.assert_array_equal(narrow, [[NOTHING, 255, 0, 255]])
+    _, logits = next_logits(model, jnp.asarray(shift_right(ids)).T)
+    narrow = shift_right(ids.astype(np.uint8))
+    np.testing.assert_array_equal(narrow, [[START_ID, 255, 0, 255]])
     np.testing.assert_array_equal(next_logits(model, jnp.asarray(narrow).T)[1], logits)
-    wide, small = ((jnp.asarray(shifted(i)), jnp.asarray(i)) for i in (ids, ids.astype(np.uint8)))
+    wide, small = (
+        (jnp.asarray(shift_right(i)), jnp.asarray(i)) for i in (ids, ids.astype(np.uint8))
+    )
     np.testing.assert_array_equal(character_bits(model, small), character_bits(model, wide))
-    before, begins = jnp.array([NOTHING], jnp.int32), jnp.array([True])
+    before, begins = jnp.array([START_ID], jnp.int32), jnp.array([True])
     keys, carry = jax.random.split(jax.random.key(0), 1), model.rnn.cell.initial_carry((1,))
     losses = [
         next_character_loss(model, (before, targets, begins), keys, carry)
@@ -141,9 +143,9 @@ def test_a_text_comes_back_from_its_codes():
     vocabulary = "".join(sorted(set(text)))
     ids = encode(text, vocabulary)
     assert "".join(vocabulary[i] for i in ids) == text
-    with pytest.raises(InputError, match="'q' is none of the 10 characters"):
+    with pytest.raises(InputError, match="'q' is not one of the 10 characters"):
         encode("query", vocabulary)
-    with pytest.raises(InputError, match=r"'\\udcff' is none of"):
+    with pytest.raises(InputError, match=r"'\\udcff' is not one of"):
         encode("\udcff", vocabulary)
 
 
@@ -153,7 +155,7 @@ def test_streams_tell_every_character_once_from_the_one_in_front_of_it(dtype):
     before, targets, begins = windows(ids, batch_size=3, length=5)
     assert targets.shape == (9, 5) and targets.dtype == dtype
     np.testing.assert_array_equal(np.sort(targets.ravel()), np.arange(45))
-    np.testing.assert_array_equal(before == NOTHING, begins)
+    np.testing.assert_array_equal(before == START_ID, begins)
     assert begins.sum() == 3
     np.testing.assert_array_equal(before[~begins], targets[~begins, 0].astype(int) - 1)
     steps = StreamOrder(3, 3).indices(0, 3)
@@ -174,7 +176,7 @@ def test_entropies_are_those_of_sources_known_to_the_bit():
 def test_bits_of_windows_equal_those_of_one_long_sequence():
     model = build_sequence_model(SETTINGS)
     ids = jax.random.randint(jax.random.key(0), (2, EVAL_WINDOW + 70), 0, 4)
-    before = jnp.asarray(shifted(np.asarray(ids)))
+    before = jnp.asarray(shift_right(np.asarray(ids)))
     _, logits = next_logits(model, before.T)
     picked = jnp.take_along_axis(jax.nn.log_softmax(logits), ids.T[..., None], -1)[..., 0]
     bits = jax.jit(character_bits)(model, (before, ids))
@@ -184,7 +186,7 @@ def test_bits_of_windows_equal_those_of_one_long_sequence():
 def test_low_temperature_continues_with_the_most_probable_characters():
     model, prompt = build_sequence_model(SETTINGS), np.array([2, 0], np.int32)
     written = continue_text(model, jax.random.key(0), prompt, 12, temperature=1e-4)
-    _, logits = next_logits(model, jnp.array([NOTHING, *prompt, *written]))
+    _, logits = next_logits(model, jnp.array([START_ID, *prompt, *written]))
     np.testing.assert_array_equal(logits[2:-1].argmax(-1), written)
 
 
@@ -213,12 +215,12 @@ def test_sample_frequencies_match_the_temperature():
     ],
 )
 def test_the_page_of_any_text_is_drawn(text, tmp_path):
-    figure = surprise_figure(text, np.ones(len(text)), r"of a file called $\frac$")
+    figure = character_bits_figure(text, np.ones(len(text)), r"of a file called $\frac$")
     save(figure, tmp_path / "surprise.png")
 
 
 def test_figures_refuse_what_does_not_fit():
     with pytest.raises(InputError, match="one length above 0"):
-        surprise_figure("four", np.ones(3), "too few")
+        character_bits_figure("four", np.ones(3), "too few")
     with pytest.raises(InputError, match="at least one row"):
         bits_figure([], {}, "none")

@@ -1,4 +1,4 @@
-"""Foreground extraction: the ink of a photograph without its paper, light and shadows."""
+"""Foreground extraction: ink in a photograph, without paper, uneven light and shadows."""
 
 import math
 
@@ -8,18 +8,18 @@ from PIL import Image
 from scipy import ndimage
 
 _SMALL = 96
-"""Longest side of the copy that the background is estimated on [pixels]."""
+"""Longest side of the reduced image on which the background is estimated [pixels]."""
 _WINDOW = 0.26
-"""Side of the morphological window, relative to the mean side of that copy. Ink is narrower than
-this; what is wider belongs to the background."""
+"""Side of the morphological window, relative to the mean side of the reduced image. Ink must be
+narrower than this; anything wider counts as background."""
 
 
 def extract_ink(pixels: Float[np.ndarray, "H W C"]) -> Float[np.ndarray, "H W"]:
-    """Return how much ink there is at each pixel: about 0 on the background, positive on ink.
+    """Estimate the amount of ink at each pixel: about 0 on the background, positive on ink.
 
-    A smooth surface and a morphological opening or closing model the background of each channel, so
-    uneven light and shadows leave no trace. The colors of what remains are projected on their
-    principal direction. Ink may be darker or lighter than the background.
+    A smooth surface plus a morphological opening or closing models the background of each channel,
+    including uneven light and shadows. The difference to it is projected on its principal color
+    direction. Ink can be darker or lighter than the background.
 
     Args:
       pixels: values in [0, 1]; C is 1 for gray and 3 for color.
@@ -43,7 +43,7 @@ def extract_ink(pixels: Float[np.ndarray, "H W C"]) -> Float[np.ndarray, "H W"]:
     background = _resize(background, (height, width), Image.Resampling.BILINEAR)
     ink = pixels - background
     if (direction < 0.2).all():
-        # Dark ink reflects a share of the light, so its contrast is relative to the background.
+        # Dark ink reflects a fraction of the light, so contrast is relative to the background.
         ink = ink / np.maximum(background, 0.1)
     return ink @ direction
 
@@ -65,7 +65,7 @@ def _fit_surface(values):
 
 
 def _principal_direction(flat):
-    """Return the unit vector along which the strongest deviations from the background lie."""
+    """Return the unit vector of the strongest deviations from the background."""
     deviations = flat.reshape(-1, flat.shape[-1])
     lengths = np.linalg.norm(deviations, axis=-1)
     strong = deviations[lengths >= 0.5 * np.quantile(lengths, 0.995)]
@@ -73,11 +73,11 @@ def _principal_direction(flat):
 
 
 def _polarity(values, window):
-    """Return 1 where ink is above the background, and -1 where it is below.
+    """Return 1 if ink is above the background, -1 if it is below.
 
-    Paper that is enclosed by strokes stands out from them as well, but not from the rest of the
-    paper. So what counts as ink must also stand out from the fitted surface, or from the edges of
-    the picture: a digit that fills the picture bends the surface, a frame covers the edges.
+    Paper enclosed by strokes differs from the strokes too, but not from the rest of the paper. Ink
+    must therefore also differ from the fitted surface or from the edges of the image. Either alone
+    can fail: a digit that fills the image bends the surface, and a frame covers the edges.
     """
     above, below = values - _opening(values, window), _closing(values, window) - values
     edges = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
@@ -101,9 +101,9 @@ def _denoise(values):
 
 
 def _without_ink(values, window, dark):
-    """Close over dark ink, or open over light ink.
+    """Remove dark ink by a morphological closing, or light ink by an opening.
 
-    Beside the edge of a shadow the estimate errs towards the ink, so that the edge is not ink.
+    The estimate is biased towards the ink, so that the edge of a shadow does not count as ink.
     """
     if not dark:
         return -_without_ink(-values, window, dark=True)

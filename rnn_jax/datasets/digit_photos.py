@@ -1,4 +1,4 @@
-"""Pictures of single digits from files, made into the 28 x 28 images that MNIST consists of."""
+"""Image files of single digits, converted to 28 x 28 images like those of MNIST."""
 
 from pathlib import Path
 
@@ -13,20 +13,20 @@ from rnn_jax.errors import InputError
 from rnn_jax.files import local_path
 
 INK_RANGE = 0.03, 0.31
-"""Mean gray value of an image of MNIST, from 0 to 1: 99.9 % of the training images lie within."""
+"""Range of the mean gray value (0 to 1) of 99.9 % of the MNIST training images."""
 
 
 def read_images(path: str | Path) -> UInt8[np.ndarray, "N 28 28"]:
-    """Return the images in a file, ink 255 on 0: all of an IDX file, or the digit of a picture.
+    """Read all images of an IDX file, or the digit in an image file, as white (255) on black (0).
 
-    A picture is turned upright by its EXIF orientation. Its background is removed, be it light or
-    dark, colored or unevenly lit. The digit is found, its contrast stretched, and it is scaled into
-    a box of 20 x 20 and centered by mass, as MNIST was made. Images that are like MNIST's already
-    (28 x 28, black ground, centered) are returned as they are, inverted if the ground is white. Of
-    a file with several frames, the first is read.
+    EXIF orientation is applied and the background removed, whether light or dark, colored or
+    unevenly lit. The digit is located, its contrast stretched, scaled into a box of 20 x 20 and
+    centered by mass, as in MNIST. Images that already look like MNIST's (28 x 28, black background,
+    centered) are returned unchanged, or inverted if the background is white. Of several frames, the
+    first is read.
 
     Raises:
-      InputError: there is no such file, it is no image file that can be read, or shows no digit.
+      InputError: the file does not exist, is not a readable image file, or shows no digit.
     """
     path = local_path(path)
     image_files.check_file(path)
@@ -35,10 +35,10 @@ def read_images(path: str | Path) -> UInt8[np.ndarray, "N 28 28"]:
     images = read_idx(path)
     if images.ndim != 3 or not images.size:
         raise InputError(
-            f"{path} must hold images [N, rows, columns], got shape {list(images.shape)}."
+            f"{path} must contain images [N, rows, columns], got shape {list(images.shape)}."
         )
     if images.shape[1:] == (SIZE, SIZE):
-        black, white = (np.mean(_edges(images) == ground) for ground in (0, 255))
+        black, white = (np.mean(_edges(images) == level) for level in (0, 255))
         if black > 0.5:
             return images
         if white > 0.5:
@@ -47,33 +47,33 @@ def read_images(path: str | Path) -> UInt8[np.ndarray, "N 28 28"]:
     return np.stack([_normalize(each, f"{path}[{k}]") for k, each in enumerate(pixels)])
 
 
-def departure(image: UInt8[np.ndarray, "28 28"]) -> str | None:
-    """Return in words how an image differs from those of MNIST, or None where it does not."""
+def unusual_ink(image: UInt8[np.ndarray, "28 28"]) -> str | None:
+    """Describe an amount of ink that is unusual for MNIST; return None if it is usual."""
     ink = image.mean() / 255
     if INK_RANGE[0] <= ink <= INK_RANGE[1]:
         return None
     bounds = "{:.0%} to {:.0%}".format(*INK_RANGE)
-    return f"{ink:.0%} of the image is ink, in MNIST it is {bounds}"
+    return f"{ink:.0%} of the image is ink, compared with {bounds} in MNIST"
 
 
 def _normalize(pixels, name):
-    if (image := _as_it_is(pixels)) is not None:
+    if (image := _if_like_mnist(pixels)) is not None:
         return image
     digit = find_digit(extract_ink(pixels))
     if digit is None:
-        raise InputError(f"no digit found in {name}; give a picture of a single digit.")
+        raise InputError(f"no digit found in {name}; give an image of a single digit.")
     return to_mnist(digit)
 
 
-def _as_it_is(pixels):
-    """Return the image if it is like MNIST's in size, ground, contrast and place."""
+def _if_like_mnist(pixels):
+    """Return the image if its size, background, contrast and position are like MNIST's, or None."""
     if pixels.shape != (SIZE, SIZE, 1):
         return None
     image = np.round(255 * pixels[..., 0]).astype(np.uint8)
-    ground = _edges(image[None])[0]
-    if ground not in (0, 255):
+    background = _edges(image[None])[0]
+    if background not in (0, 255):
         return None
-    image = 255 - image if ground else image
+    image = 255 - image if background else image
     if image.max() < 240:
         return None
     rows, columns = (np.flatnonzero(image.max(axis) > 127) for axis in (1, 0))

@@ -1,4 +1,4 @@
-"""Digit localization and normalization: the ink of a picture, made into an image like MNIST's."""
+"""Localization of a digit in an image, and normalization to the format of MNIST."""
 
 import numpy as np
 from jaxtyping import Float, Num, UInt8
@@ -6,26 +6,26 @@ from PIL import Image
 from scipy import ndimage
 
 SIZE, BOX = 28, 20
-"""Sides of an image, and of the box within it that MNIST's digits are scaled to [pixels]."""
+"""Sides of an MNIST image, and of the box inside that its digit is scaled to [pixels]."""
 CENTER = 14
-"""Row and column that MNIST puts the center of mass of each digit at [pixels]."""
+"""Row and column of the center of mass of every MNIST digit [pixels]."""
 _THIN, _NORMAL = 1.8, 2.2
-"""Strokes thinner than the first are widened to the second [pixels of the box]."""
+"""Strokes thinner than `_THIN` are widened to `_NORMAL` [pixels of the box]."""
 _LEAST_CONTRAST = 0.04
-"""Ink that stands out less from the background is not ink, as a fraction of the full range."""
+"""Minimum contrast between ink and background, as a fraction of the full range."""
 
 
 def find_digit(ink: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "h w"] | None:
-    """Return the part of a picture that holds its digit, scaled to [0, 1], or None without one.
+    """Crop the digit of an image and scale it to [0, 1]. Return None if there is no digit.
 
-    The digit is the heaviest group of connected components, weighted by how central it is. What
-    touches the edge over a long stretch is a frame, the table, or another sheet.
+    The digit is the group of connected components with the most ink, weighted by centrality. A
+    component along a large part of an edge is not a digit but a frame, the table, or other paper.
 
     Args:
       ink: amount of ink per pixel, about 0 on the background; see `extract_ink`.
     """
     smooth = ndimage.gaussian_filter(ink, 0.6)
-    # From the lower quantiles, since ink may cover half of a picture that was cropped tightly.
+    # From low quantiles, since ink can cover half of a tightly cropped image.
     noise = np.ptp(np.quantile(smooth, (0.1, 0.3))) / 0.758
     floor = max(6 * noise, _LEAST_CONTRAST)
     inside = _without_borders(smooth, smooth > floor)
@@ -64,7 +64,7 @@ def to_mnist(digit: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "28 28"]:
     image = Image.fromarray(digit.astype(np.float32)).resize((width, height), method)
     box = np.asarray(image, float)
     box = np.clip(box / np.quantile(box[box > 0.3 * box.max()], 0.8), 0, 1)
-    top, left = (round(CENTER - place) for place in center_of_mass(box))
+    top, left = (round(CENTER - center) for center in center_of_mass(box))
     top, left = np.clip(top, 0, SIZE - height), np.clip(left, 0, SIZE - width)
     picture = np.zeros((SIZE, SIZE), np.uint8)
     picture[top : top + height, left : left + width] = (255 * box).round()
@@ -81,7 +81,7 @@ def _widen(digit, scale):
     """Widen strokes that would be thinner than `_THIN` once scaled."""
     mask = np.pad(digit >= 0.5, 1)
     distances = ndimage.distance_transform_edt(mask)[mask]
-    # Across a stroke the distance to its edge is on average a quarter of the width.
+    # Averaged across a stroke, the distance to its edge is a quarter of its width.
     width = 4 * distances.mean() - 1 if distances.size else 1.0
     if width * scale >= _THIN:
         return digit
@@ -92,7 +92,7 @@ def _widen(digit, scale):
 
 
 def _without_borders(ink, mask):
-    """Remove components that run along an edge of the picture."""
+    """Remove components that extend along an edge of the image."""
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     if not count:
         return mask
@@ -104,7 +104,7 @@ def _without_borders(ink, mask):
 
 
 def _main_group(ink, mask):
-    """Return the mask of the digit: the heaviest, most central group of near components."""
+    """Return the mask of the digit: the group of close components with the most central ink."""
     near = max(1, round(0.01 * max(mask.shape)))
     labels, count = ndimage.label(_grow(mask, near), np.ones((3, 3)))
     if not count:

@@ -1,4 +1,4 @@
-"""IDX files, the format that MNIST is distributed in: plain, or compressed with gzip."""
+"""IDX files, the format of MNIST: plain or compressed with gzip."""
 
 import gzip
 import math
@@ -13,13 +13,13 @@ from jaxtyping import UInt8
 from rnn_jax.errors import InputError
 
 LIMIT = 2**30
-"""Most bytes that an array may have. A small compressed file can declare, and hold, far more."""
+"""Maximum size of an array [bytes]. A small compressed file can expand to far more."""
 _GZIP = b"\x1f\x8b"
 _TYPES = {8: "uint8", 9: "int8", 11: "int16", 12: "int32", 13: "float32", 14: "float64"}
 
 
 def is_idx(path: str | os.PathLike) -> bool:
-    """Return whether the first bytes of a file, decompressed if need be, are those of IDX."""
+    """Return whether a file, decompressed if necessary, starts like an IDX file."""
     with open(path, "rb") as file:
         head = file.read(2)
         file.seek(0)
@@ -31,10 +31,11 @@ def is_idx(path: str | os.PathLike) -> bool:
 
 
 def read_idx(path: str | os.PathLike) -> UInt8[np.ndarray, "..."]:
-    """Return the array of bytes in an IDX file, which may be gzipped and lie in a .zip (EMNIST).
+    """Read an IDX file of bytes, plain or gzipped, on disk or as a member of a .zip file.
 
     Raises:
-      InputError: the file is no IDX file of bytes, is damaged, or declares more than `LIMIT` bytes.
+      InputError: the file is not an IDX file of bytes, is damaged, or declares more than `LIMIT`
+        bytes.
     """
     path = Path(path)
     archive = next((parent for parent in path.parents if parent.is_file()), None)
@@ -57,28 +58,28 @@ def _read(file, path):
         file.seek(0)
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _TYPES:
-        raise InputError(f"{path} is no IDX file: its first bytes are {head!r}.")
+        raise InputError(f"{path} is not an IDX file: it starts with {head!r}.")
     if head[2] != 8:
         raise InputError(f"{path} must hold bytes (uint8), got {_TYPES[head[2]]}.")
     rank = head[3]
     sizes = file.read(4 * rank)
     if len(sizes) < 4 * rank:
-        raise InputError(f"{path} is cut off within the header of an IDX file.")
+        raise InputError(f"{path} is truncated within its IDX header.")
     shape = tuple(int.from_bytes(sizes[4 * axis :][:4], "big") for axis in range(rank))
     declared = math.prod(shape)
     if declared > LIMIT or rank > 8:
         raise InputError(
             f"{path} declares an array {list(shape)[:8]} of {declared:.3g} bytes; "
-            f"at most {LIMIT:,} are read."
+            f"at most {LIMIT:,} are supported."
         )
     content = bytearray()
-    # In pieces, since reading all at once would allocate what the header claims.
+    # In pieces: one large read would allocate the size that a damaged header claims.
     while piece := file.read(min(declared + 1 - len(content), 2**20)):
         content += piece
     if len(content) != declared:
         found = "more" if len(content) > declared else f"{len(content):,}"
         raise InputError(
             f"{path} is damaged: its header declares {declared:,} bytes {list(shape)}, "
-            f"and {found} follow."
+            f"but {found} follow."
         )
     return np.frombuffer(content, np.uint8).reshape(shape)

@@ -1,7 +1,7 @@
-"""Labelled images from TFDS as NumPy arrays, and as sequences [N, T, D] that a network reads.
+"""Labeled images from TFDS as NumPy arrays, and as sequences [N, T, D].
 
-TFDS prepares a data set once (`tfds_images.py`). Its arrays are then kept in the data folder, under
-`rnn_jax_cache`, so that every later run starts without importing TFDS, which is slow.
+TFDS prepares a data set once (`tfds_images.py`). The arrays are then cached in the data folder,
+under `rnn_jax_cache`, so that later runs start without importing TFDS, which is slow.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ from rnn_jax.errors import InputError
 from rnn_jax.files import local_path, replacing
 
 Order = Literal["rows", "pixels", "permuted-pixels"]
-"""How an image becomes a sequence."""
+"""Order in which the pixels of an image form a sequence, see `to_sequences`."""
 
 PERMUTATION_SEED = 92916
-"""Seeds the one permutation of "permuted-pixels": the seed most published results share."""
+"""Seed of the permutation of "permuted-pixels", as in most published results."""
 
 _CACHE = "rnn_jax_cache"
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "num_classes")
@@ -31,14 +31,14 @@ _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "num_cl
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageData:
-    """Images of 28 x 28 grey values with one label each, split as TFDS splits them.
+    """Gray images of 28 x 28 pixels with labels, in the splits of TFDS.
 
     Attributes:
-      train_images, test_images: grey values from 0, black, to 255, white.
-      train_labels, test_labels: a class in [0, num_classes) for each image.
-      num_classes: how many classes the data set has.
-      name: the name TFDS gives it, `mnist` or `emnist/letters`.
-      source: one phrase that says where the arrays came from.
+      train_images, test_images: gray values from 0, black, to 255, white.
+      train_labels, test_labels: the class of each image, in [0, num_classes).
+      num_classes: number of classes.
+      name: the TFDS name, e.g. `mnist` or `emnist/letters`.
+      source: a phrase that describes the origin of the arrays.
     """
 
     train_images: UInt8[np.ndarray, "N 28 28"]
@@ -53,20 +53,20 @@ class ImageData:
 def load_images(
     name: str = "mnist", data_dir: str | Path | None = None, bundled: Path | None = None
 ) -> ImageData:
-    """Load a TFDS data set of 28 x 28 single-channel images with labels; TensorFlow is not needed.
+    """Load a TFDS data set of gray 28 x 28 images with labels, without TensorFlow.
 
-    The newest version already prepared in `data_dir` is taken. If there is none, TFDS prepares one
-    there: from the bundled originals, or from what it downloads. A folder prepared as TFRECORD,
-    which only TensorFlow reads, is left alone and the set prepared once more beside the cache.
+    The newest version prepared in `data_dir` is loaded. If there is none, TFDS prepares one there,
+    from the bundled files or a download. A folder in TFRECORD format, which only TensorFlow can
+    read, stays untouched; the data set is then prepared again inside the cache folder.
 
     Args:
-      name: a data set TFDS knows, with its config if it has any: `mnist`, `emnist/letters`.
-      data_dir: TFDS's data folder; by default its own, $TFDS_DATA_DIR or ~/tensorflow_datasets.
-      bundled: a folder with the four original .gz files of MNIST; no other set uses it.
+      name: the TFDS name, with a config if the data set has any: `mnist`, `emnist/letters`.
+      data_dir: the TFDS data folder, by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
+      bundled: a folder with the four original .gz files of MNIST; unused by other data sets.
 
     Raises:
-      InputError: the name is unknown, the set holds anything but such images, a file is damaged,
-        the folder cannot be written, or the set has to be downloaded and no network answers.
+      InputError: the name is unknown, the data set has other images or no labels, a file is
+        damaged, the folder cannot be written, or a download is needed and the network is down.
     """
     root = local_path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     try:
@@ -75,15 +75,15 @@ def load_images(
         pass
     except OSError as error:
         raise InputError(
-            f"{root} cannot be read ({error.strerror}); pass another data folder with --data-dir."
+            f"{root} cannot be read ({error.strerror}); pass another data_dir."
         ) from error
     folder, source = _newest_prepared(name, root), None
     if folder is None:
-        # Imported here, and below, because TFDS takes longer to import than a cache to read.
+        # Imported here and below: importing TFDS takes longer than reading the cache.
         from rnn_jax.datasets import tfds_images
 
-        originals = bundled if name == "mnist" else None
-        folder, source = tfds_images.prepare(name, root, root / _CACHE, originals)
+        bundled = bundled if name == "mnist" else None
+        folder, source = tfds_images.prepare(name, root, root / _CACHE, bundled)
     source = source or f"TFDS {name} {folder.name} prepared in {folder}"
 
     cache = root / _CACHE / f"{name.replace('/', '-')}-{folder.name}.npz"
@@ -100,14 +100,14 @@ def load_images(
 
 
 def _newest_prepared(name: str, root: Path) -> Path | None:
-    """The folder of the newest version that TFDS finished preparing as array_record, or None."""
+    """Find the folder of the newest complete version in array_record format, or None."""
     if not re.fullmatch(r"\w+(/\w[\w.+-]*)?", name):
         return None
     folders = [
         info.parent
         for base in (root, root / _CACHE)
         for info in base.glob(f"{name}/*/dataset_info.json")
-        # While TFDS prepares, and after it was killed, the folder is called incomplete.*.
+        # TFDS names a folder incomplete.* until it is complete.
         if re.fullmatch(r"\d+\.\d+\.\d+", info.parent.name)
         and any(info.parent.glob("*.array_record*"))
     ]
@@ -115,31 +115,31 @@ def _newest_prepared(name: str, root: Path) -> Path | None:
 
 
 def _stamp(folder: Path, root: Path) -> str:
-    """Names the prepared files, their sizes and times: a cache of any others is out of date."""
+    """List the prepared files with sizes and times; a cache with another stamp is out of date."""
     files = [(p.name, p.stat()) for p in sorted(folder.iterdir())]
     listing = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in files]
     return json.dumps([str(folder.relative_to(root)), listing])
 
 
 def _read_cache(path: Path, stamp: str) -> dict | None:
-    """The cached arrays, or None if the cache is absent, out of date or damaged."""
+    """Read the cached arrays, or return None if the cache is absent, out of date or damaged."""
     try:
         with open(path, "rb") as file, np.load(file) as cache:
             if cache["stamp"].item() != stamp:
                 return None
-            # Reading an array to its end checks it against the CRC-32 that zip stores with it.
+            # Reading an array to its end verifies its CRC-32.
             arrays = {key: cache[key] for key in _ARRAYS}
     except Exception:
-        # A damaged archive can raise almost anything. It is made again from the prepared files.
+        # A damaged archive can raise almost any exception. The caller rebuilds the cache.
         return None
     return arrays | {"num_classes": int(arrays["num_classes"])}
 
 
 def _write_cache(path: Path, stamp: str, arrays: dict) -> None:
-    """Write the cache, whole or not at all; in a folder that cannot be written, not at all."""
+    """Write the cache atomically; skip it if the folder cannot be written."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(exist_ok=True)
-        for left_over in path.parent.glob(f".{path.name}.*"):  # By a process that was killed.
+        for left_over in path.parent.glob(f".{path.name}.*"):  # Of a killed process.
             left_over.unlink()
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, stamp=np.array(stamp), **arrays)
@@ -148,11 +148,11 @@ def _write_cache(path: Path, stamp: str, arrays: dict) -> None:
 def to_sequences(
     images: UInt8[np.ndarray, "N 28 28"], order: str = "rows"
 ) -> Float32[np.ndarray, "N T D"]:
-    """Read each image as a sequence of grey values scaled to [0, 1].
+    """Convert images to sequences of gray values in [0, 1].
 
-    `rows` gives [N, 28, 28], a row of pixels at each step; `pixels` gives [N, 784, 1], one pixel at
-    a time; `permuted-pixels` gives the same in one fixed random order (PERMUTATION_SEED), the same
-    in every run and for every image.
+    `rows` gives [N, 28, 28], one row of pixels per step. `pixels` gives [N, 784, 1], one pixel per
+    step. `permuted-pixels` is `pixels` in a fixed random order (`PERMUTATION_SEED`), the same for
+    every image and run.
 
     Raises:
       InputError: the order is unknown, or the images are not uint8 [N, 28, 28].
@@ -165,50 +165,51 @@ def to_sequences(
     if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
         raise InputError(
             f"images must be uint8 [N, 28, 28], got {images.dtype} {list(images.shape)}; "
-            "sequences of your own need no conversion, only check_sequences."
+            "sequences [N, T, D] need no conversion."
         )
     if order != "rows":
         images = images.reshape(-1, 28 * 28, 1)
-    if order == "permuted-pixels":  # Before the bytes become floats of four times their size.
-        # RandomState, because NumPy promises its stream for ever, and default_rng's it does not.
+    if order == "permuted-pixels":  # Before the conversion to floats, which are 4 times larger.
+        # RandomState: NumPy guarantees its stream across versions, unlike that of default_rng.
         images = images[:, np.random.RandomState(PERMUTATION_SEED).permutation(28 * 28)]
     return np.divide(images, 255, dtype=np.float32)
 
 
 def check_sequences(xs: ArrayLike, labels: ArrayLike, num_classes: int) -> None:
-    """Check that sequences and labels can be trained on: xs floats [N, T, D], labels integers [N].
+    """Check training data: xs must be finite floats [N, T, D], labels integers [N].
 
     Raises:
-      InputError: a wrong shape or kind of number, no sequences, values that are not finite, lengths
-        that differ, or a label outside [0, num_classes).
+      InputError: a wrong shape or dtype, no sequences, non-finite values, different lengths, or a
+        label outside [0, num_classes).
     """
     xs, labels = np.asarray(xs), np.asarray(labels)
     if xs.ndim != 3 or xs.size == 0:
         raise InputError(
-            f"xs must be [N, T, D] (sequences, steps, features), none of them 0, "
-            f"got {list(xs.shape)}; one feature a step is D = 1, xs[..., None]."
+            f"xs must be a non-empty array [N, T, D] (sequences, steps, features), "
+            f"got {list(xs.shape)}; for one feature per step pass xs[..., None]."
         )
     if xs.dtype.kind != "f" and xs.dtype.name != "bfloat16":
         raise InputError(f"xs must be floats, got {xs.dtype}; convert and scale it first.")
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise InputError(
-            f"labels must be integers [N], one class for each sequence, "
+            f"labels must be integers [N], one class per sequence, "
             f"got {labels.dtype} {list(labels.shape)}."
         )
     if len(xs) != len(labels):
         raise InputError(
-            f"xs has {len(xs)} sequences and labels has {len(labels)} entries; give one for each."
+            f"xs and labels must have the same length, got {len(xs)} sequences and "
+            f"{len(labels)} labels."
         )
     finite = np.isfinite(xs)
     if not finite.all():
         first = tuple(map(int, np.unravel_index(np.argmin(finite), xs.shape)))
         raise InputError(
-            f"xs has {np.sum(~finite)} values that are not finite, the first {xs[first]} at "
-            f"xs[{', '.join(map(str, first))}]; remove or replace them."
+            f"xs must be finite, got {np.sum(~finite)} values that are not, the first "
+            f"{xs[first]} at xs[{', '.join(map(str, first))}]; remove or replace them."
         )
     outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if outside.size:
         raise InputError(
-            f"labels must lie in [0, {num_classes}), but {outside.size} do not, the first "
-            f"{labels[outside[0]]} at labels[{outside[0]}]; correct them or raise num_classes."
+            f"labels must be in [0, {num_classes}), got {outside.size} that are not, the first "
+            f"{labels[outside[0]]} at labels[{outside[0]}]; correct them or increase num_classes."
         )

@@ -1,4 +1,4 @@
-"""Image files decoded: which formats are read, how large they may be, and upright."""
+"""Image files: supported formats, size limits, decoding."""
 
 import contextlib
 import stat
@@ -12,12 +12,12 @@ from PIL import Image, ImageOps
 from rnn_jax.errors import InputError
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")
-"""What Pillow may open. Others, such as EPS, start other programs."""
+"""Formats that Pillow may open. Some others, such as EPS, start external programs."""
 EXPECTED = "PNG, JPEG, GIF, BMP, TIFF, WebP or IDX"
 MAX_PIXELS = 2**26
-"""Most pixels that are decoded. A JPEG file is decoded at a fraction of its size."""
+"""Maximum number of pixels to decode. A JPEG file is first reduced to a fraction of its size."""
 WORKING_SIDE = 1024
-"""Longest side that pictures are reduced to, by averaging whole blocks of pixels."""
+"""Longest side of a decoded image [pixels]; larger ones are averaged over blocks of pixels."""
 
 
 def check_file(path: Path) -> None:
@@ -32,42 +32,43 @@ def check_file(path: Path) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} cannot be read: {reason}.") from error
-    kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+    kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
     raise InputError(f"{path} is {kind}; give {EXPECTED} files.")
 
 
 def decode(path: Path) -> Float[np.ndarray, "H W C"]:
-    """Return the picture in a file, upright, opaque and reduced: gray (C = 1) or color (C = 3).
+    """Decode an image file to gray (C = 1) or color (C = 3) values in [0, 1].
 
-    Values lie in [0, 1]. EXIF orientation is applied. Of several frames the first is read.
+    EXIF orientation is applied, transparency is flattened, and large images are reduced (see
+    `WORKING_SIDE`). Of several frames, the first is decoded.
 
     Raises:
-      InputError: the file has another format, too many pixels, or is damaged.
+      InputError: the file has an unsupported format or too many pixels, or is damaged.
     """
     try:
         with warnings.catch_warnings(), open(path, "rb") as file:
-            # Pillow warns of oddities that it can cope with, and of sizes, which are checked here.
+            # Pillow warns of recoverable oddities, and of large sizes, which are checked below.
             warnings.simplefilter("ignore")
             with Image.open(file, formats=FORMATS) as image:
                 image.draft(None, (WORKING_SIDE, WORKING_SIDE))
                 width, height = image.size
                 if width * height > MAX_PIXELS:
                     raise InputError(
-                        f"{path} has {width} x {height} pixels; at most {MAX_PIXELS:,} are read, "
-                        "so scale it down."
+                        f"{path} has {width} x {height} pixels; at most {MAX_PIXELS:,} are "
+                        "supported, so scale it down."
                     )
                 return _to_array(image)
     except InputError:
         raise
     except Image.UnidentifiedImageError as error:
         raise InputError(
-            f"{path} is no picture in a format that can be read; give {EXPECTED} files."
+            f"{path} is not an image in a supported format; give {EXPECTED} files."
         ) from error
     except Image.DecompressionBombError as error:
         raise InputError(
-            f"{path} has too many pixels; at most {MAX_PIXELS:,} are read, so scale it down."
+            f"{path} has too many pixels; at most {MAX_PIXELS:,} are supported, so scale it down."
         ) from error
-    # For damaged files, Pillow raises almost any exception.
+    # Pillow can raise almost any exception on damaged files.
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(f"{path} is damaged and cannot be decoded: {reason}.") from error
@@ -76,7 +77,7 @@ def decode(path: Path) -> Float[np.ndarray, "H W C"]:
 def _to_array(image):
     image.load()
     mode = image.mode
-    if mode == "LAB":  # Pillow converts it only with color profiles; lightness is its first band.
+    if mode == "LAB":  # Pillow needs color profiles to convert it; the first band is lightness.
         image = image.getchannel(0)
     elif mode.startswith(("I", "F")):
         values = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
@@ -85,7 +86,7 @@ def _to_array(image):
         image = _opaque(image.convert("RGBA"))
     elif mode != "L":
         image = image.convert("L" if mode == "1" else "RGB")
-    # A broken EXIF block says nothing about the picture itself.
+    # The image can be intact although its EXIF block is damaged.
     with contextlib.suppress(Exception):
         image = ImageOps.exif_transpose(image)
     image = image.reduce(max(1, -(-max(image.size) // WORKING_SIDE)))
@@ -97,12 +98,12 @@ def _to_array(image):
 
 
 def _white(values):
-    """Return what counts as white in a picture of 16-bit or 32-bit numbers, by their largest."""
+    """Guess the white level of a 16-bit or 32-bit image from its maximum."""
     return next((white for white in (1, 255, 4095, 65535) if values.max() <= white), values.max())
 
 
 def _opaque(image):
-    """Put a picture on white, or on black where all that is visible is light."""
+    """Flatten transparency onto white, or onto black if everything visible is light."""
     pixels = np.asarray(image.reduce(max(1, max(image.size) // 256)), np.float32)
     weights = pixels[..., 3] / 255
     gray = pixels[..., :3].mean(-1)

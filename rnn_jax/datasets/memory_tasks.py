@@ -1,4 +1,7 @@
-"""Tasks that ask for memory: examples drawn on the fly, each a pure function of its own key."""
+"""Synthetic memory tasks: the adding problem and the copy task, sampled on the fly.
+
+Each example is a pure function of its own key.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,11 +14,12 @@ import optax
 
 from rnn_jax.typing import Array, Float, Int, Key, Shaped
 
-SYMBOLS, COPIED = 8, 10
+NUM_SYMBOLS, COPY_LENGTH = 8, 10
+"""Sizes of the copy task: the alphabet, and the number of symbols to reproduce."""
 
 
 class Batch(NamedTuple):
-    """Sequences, and the targets of the last R steps: classes, or numbers [..., C]."""
+    """Input sequences, and targets for the last R steps: class ids, or floats [..., C]."""
 
     xs: Float[Array, "T ... D"]
     targets: Shaped[Array, "R ..."]
@@ -27,29 +31,30 @@ class Task:
 
     Attributes:
       input_size: D, the features of a time step.
-      outputs: C, how many numbers the output layer says.
-      shortest: the fewest time steps that make sense.
-      draw: `(keys [B], T) -> Batch`, the example of each key.
+      output_size: C, the outputs of the model at a time step.
+      min_length: the smallest T for which the task is defined.
+      sample: `(keys [B], T) -> Batch`, one example for each key.
     """
 
     input_size: int
-    outputs: int
-    shortest: int
-    draw: Callable[[Key[Array, " B"], int], Batch]
+    output_size: int
+    min_length: int
+    sample: Callable[[Key[Array, " B"], int], Batch]
 
 
 def example_keys(seed: int, numbers: Int[np.ndarray, " B"]) -> Key[Array, " B"]:
-    """The keys of examples by their numbers, 0 to 2³² - 1: another number, another example."""
+    """Keys of numbered examples. Numbers run from 0 to 2³² - 1; each gives another example."""
     return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), numbers.astype(np.uint32))
 
 
 def adding(key: Key[Array, ""], T: int) -> Batch:
-    """Add the two numbers that are marked among T in 0 to 1: one in each half of the sequence.
+    """Adding problem: output the sum of two marked numbers at the last step.
 
-    Who always says 1 is wrong by 1/6, the variance of the sum, in the mean square.
+    Input: T numbers uniform in [0, 1], and a mark at one step of each half of the sequence. The
+    constant output 1 has a mean squared error of 1/6, the variance of the sum.
 
-    Reference: Hochreiter, Schmidhuber (1997), "Long short-term memory"; there numbers lie in -1 to
-    1 and the marks are at the start. Here as in Le, Jaitly, Hinton (2015).
+    Reference: Hochreiter, Schmidhuber (1997), "Long short-term memory". There the numbers lie in
+    [-1, 1] and the marks near the start; this version follows Le, Jaitly, Hinton (2015).
     """
     key, first, second = jax.random.split(key, 3)
     numbers = jax.random.uniform(key, (T,))
@@ -59,33 +64,36 @@ def adding(key: Key[Array, ""], T: int) -> Batch:
 
 
 def copy(key: Key[Array, ""], T: int) -> Batch:
-    """Say the first 10 symbols again at the last 10 steps, nothing but blanks between.
+    """Copy task: reproduce the first 10 symbols at the last 10 steps.
 
-    Input: one of 8 symbols, a blank, or at the last 10 steps the sign to speak, as 10 features.
+    Input: 10 of 8 symbols, then blanks, then a recall marker at each of the last 10 steps; all
+    one-hot, 10 features.
+
     Reference: Hochreiter, Schmidhuber (1997), "Long short-term memory"; sizes as in Arjovsky, Shah,
     Bengio (2016), "Unitary evolution recurrent neural networks".
     """
-    symbols = jax.random.randint(key, (COPIED,), 0, SYMBOLS)
-    blanks = jnp.full(T - 2 * COPIED, SYMBOLS)
-    speak = jnp.full(COPIED, SYMBOLS + 1)
-    return Batch(jax.nn.one_hot(jnp.concatenate([symbols, blanks, speak]), SYMBOLS + 2), symbols)
+    symbols = jax.random.randint(key, (COPY_LENGTH,), 0, NUM_SYMBOLS)
+    blanks = jnp.full(T - 2 * COPY_LENGTH, NUM_SYMBOLS)
+    recall = jnp.full(COPY_LENGTH, NUM_SYMBOLS + 1)
+    inputs = jnp.concatenate([symbols, blanks, recall])
+    return Batch(jax.nn.one_hot(inputs, NUM_SYMBOLS + 2), symbols)
 
 
-def batched(example: Callable[[Key[Array, ""], int], Batch]) -> Callable[..., Batch]:
-    """The `draw` of a task from the function that draws one example, `(key, T) -> Batch`."""
+def batch_sampler(example: Callable[[Key[Array, ""], int], Batch]) -> Callable[..., Batch]:
+    """Vectorize a function that samples one example, `(key, T) -> Batch`, over keys [B]."""
     return jax.jit(jax.vmap(example, (0, None), out_axes=1), static_argnums=1)
 
 
 TASKS = {
-    "adding": Task(2, 1, 2, batched(adding)),
-    "copy": Task(SYMBOLS + 2, SYMBOLS, 2 * COPIED + 1, batched(copy)),
+    "adding": Task(2, 1, 2, batch_sampler(adding)),
+    "copy": Task(NUM_SYMBOLS + 2, NUM_SYMBOLS, 2 * COPY_LENGTH + 1, batch_sampler(copy)),
 }
 
 
 def last_steps_loss(
     outputs: Float[Array, "T B C"], targets: Shaped[Array, "R B ..."]
 ) -> Float[Array, ""]:
-    """The mean loss of the last R steps: cross-entropy of classes, squares of differences."""
+    """Mean loss over the last R steps: cross-entropy for class ids, squared error for floats."""
     outputs = outputs[-len(targets) :]
     if jnp.issubdtype(targets.dtype, jnp.integer):
         return optax.softmax_cross_entropy_with_integer_labels(outputs, targets).mean()
@@ -95,7 +103,7 @@ def last_steps_loss(
 def last_steps_error(
     outputs: Float[Array, "T B C"], targets: Shaped[Array, "R B ..."]
 ) -> Float[Array, ""]:
-    """What is wrong with the last R steps: the fraction of classes, or the mean square error."""
+    """Error over the last R steps: fraction of wrong classes, or mean squared error."""
     outputs = outputs[-len(targets) :]
     if jnp.issubdtype(targets.dtype, jnp.integer):
         return jnp.mean(outputs.argmax(-1) != targets)

@@ -1,4 +1,4 @@
-"""The original files of a data set: whether they are present and whole, or can be downloaded."""
+"""Original files of a data set: verify local copies, and test whether a download is possible."""
 
 import contextlib
 import hashlib
@@ -16,11 +16,11 @@ _PROBE_SECONDS = 0.8
 
 
 def missing_files(registered: Mapping[str, Any], folder: Path) -> list[str]:
-    """The addresses of the files that are not in `folder`.
+    """List the URLs of the files that are not in `folder`.
 
     Args:
-      registered: for each address, TFDS's record of the file: its `filename` and sha256 `checksum`.
-      folder: where originals were put by hand, or came with the repository.
+      registered: by URL, the TFDS record of a file, with its `filename` and SHA-256 `checksum`.
+      folder: the folder with manually downloaded or bundled files.
 
     Raises:
       InputError: a file in the folder is damaged.
@@ -32,16 +32,16 @@ def missing_files(registered: Mapping[str, Any], folder: Path) -> list[str]:
             missing.append(url)
         elif (found := hashlib.sha256(path.read_bytes()).hexdigest()) != expected.checksum:
             raise InputError(
-                f"{path} is damaged: expected sha256 {expected.checksum}, found {found}; "
-                "put the original file back."
+                f"{path} is damaged: expected SHA-256 {expected.checksum}, got {found}; "
+                "replace it by the original file."
             )
     return missing
 
 
-def reachable(url: str) -> bool:
-    """Whether the host of a URL, or the proxy that leads to it, takes a connection promptly.
+def is_reachable(url: str) -> bool:
+    """Return whether the host of a URL, or its proxy, accepts a connection promptly.
 
-    TFDS itself tries for minutes to reach a network that is not there.
+    Without this test TFDS retries for minutes when there is no network.
     """
     target = urlsplit(url)
     proxy = getproxies().get(target.scheme)
@@ -55,8 +55,8 @@ def reachable(url: str) -> bool:
             socket.create_connection(address, timeout=_PROBE_SECONDS / 2).close()
             connected.set()
 
-    # A thread, because looking up a name knows no timeout. Half of the time for each address of the
-    # host, so that an IPv6 address that swallows packets leaves time for the IPv4 one.
+    # In a thread, because name resolution has no timeout. Each address of the host gets half of the
+    # time, so that an unresponsive IPv6 address leaves time for IPv4.
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(_PROBE_SECONDS)

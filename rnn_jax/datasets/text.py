@@ -1,4 +1,4 @@
-"""Text as arrays of character ids: files, encoding, training windows and entropies."""
+"""Text as arrays of character ids: loading, encoding, training windows and entropies."""
 
 import hashlib
 import sysconfig
@@ -13,7 +13,7 @@ from rnn_jax.errors import InputError, check_size
 from rnn_jax.files import printable
 from rnn_jax.typing import Bool, Int, Integer
 
-MODULES = (
+SOURCE_MODULES = (
     *("__future__", "_markupbase", "_py_abc", "_threading_local", "_weakrefset"),
     *("asyncio/protocols", "concurrent/futures/_base", "difflib", "email/_encoded_words"),
     *("email/contentmanager", "email/headerregistry", "email/quoprimime", "graphlib", "heapq"),
@@ -23,20 +23,19 @@ MODULES = (
     *("xml/dom/xmlbuilder", "xml/etree/ElementPath", "xml/sax/handler", "xml/sax/saxutils"),
     "zoneinfo/_common",
 )
-"""Modules of the standard library whose source is the same in Python 3.11, 3.12 and 3.13."""
+"""Standard-library modules whose source is identical in Python 3.11, 3.12 and 3.13."""
 
-NOTHING = -1
-"""Stands in front of the first character of a stream, where nothing was read yet."""
+START_ID = -1
+"""Id that precedes the first character of a stream. Its one-hot vector is zero."""
 
 
 class EncodedText(NamedTuple):
-    """A text as ids.
+    """A text as character ids.
 
     Attributes:
-      ids: the place of each character in the vocabulary, of the smallest unsigned type that holds
-        all places.
+      ids: the index of each character in the vocabulary, of the smallest sufficient unsigned type.
       vocabulary: the distinct characters in ascending order.
-      sha256: the digest of the text as UTF-8 with newlines as line ends.
+      sha256: the digest of the text as UTF-8, with "\\n" line ends.
     """
 
     ids: Integer[np.ndarray, " N"]
@@ -47,10 +46,10 @@ class EncodedText(NamedTuple):
 def load_text(path: Path | None = None) -> EncodedText:
     """Read and encode a text file, by default `python_source()`.
 
-    The file is decoded block by block, twice: no more than a block of it is ever held as a string.
+    The file is decoded twice, block by block, so that at most one block is in memory as a string.
 
     Raises:
-      InputError: see `read_text`, or the file changed while it was read.
+      InputError: as for `read_text`, or the file changed while it was read.
     """
     if path is None:
         source = python_source()
@@ -59,12 +58,12 @@ def load_text(path: Path | None = None) -> EncodedText:
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, or of a UTF-16 or UTF-32 file with a byte order mark.
+    """Read a UTF-8 file, or a UTF-16 or UTF-32 file with a byte order mark.
 
-    Every line end becomes one newline.
+    Line ends become "\\n".
 
     Raises:
-      InputError: the file cannot be read, is in another encoding or binary, or is empty.
+      InputError: the file cannot be read, is empty or binary, or has another encoding.
     """
     return "".join(decoded_blocks(path))
 
@@ -75,7 +74,7 @@ def _encoded(blocks: Callable[[], Iterable[str]], path: Path | None) -> EncodedT
         known.update(block)
         count += len(block)
     vocabulary = "".join(sorted(known))
-    ids, start = np.empty(count, _smallest(vocabulary)), 0
+    ids, start = np.empty(count, _id_dtype(vocabulary)), 0
     for block in blocks():
         if start + len(block) > count or not known.issuperset(block):
             break
@@ -85,98 +84,107 @@ def _encoded(blocks: Callable[[], Iterable[str]], path: Path | None) -> EncodedT
     else:
         if start == count:
             return EncodedText(ids, vocabulary, digest.hexdigest())
-    raise InputError(f"{printable(path)} changed while it was read; run again when it is complete.")
+    raise InputError(
+        f"{printable(path)} changed while it was read; try again when nothing writes to it."
+    )
 
 
 def python_source() -> str:
-    """The source of `MODULES`, one after the other: 509,000 characters under Python's licence.
+    """Concatenate the source of `SOURCE_MODULES`: 509,345 characters, under Python's license.
 
     Raises:
-      InputError: this Python comes without them.
+      InputError: this Python installation has no source of the standard library.
     """
     library = Path(sysconfig.get_path("stdlib"))
     try:
         return "".join(
-            (library / f"{name}.py").read_text(encoding="utf-8") for name in sorted(MODULES)
+            (library / f"{name}.py").read_text(encoding="utf-8") for name in sorted(SOURCE_MODULES)
         )
     except OSError as error:
         raise InputError(
-            f"this Python comes without the source of {Path(error.filename).stem}; "
-            "give another text with --text."
+            f"this Python installation has no source of {Path(error.filename).stem}, a part of the "
+            "default text; give a text file."
         ) from error
 
 
 def encode(text: str, vocabulary: str) -> Integer[np.ndarray, " N"]:
-    """The place of each character in the vocabulary, whose characters are in ascending order.
+    """Encode each character as its index in a vocabulary in ascending order.
 
-    The ids are of the smallest unsigned type that holds all places.
+    The ids have the smallest unsigned type that holds every index.
 
     Raises:
-      InputError: a character that the vocabulary lacks.
+      InputError: a character is not in the vocabulary.
     """
     codes, known = (
         np.frombuffer(part.encode("utf-32-le", "surrogatepass"), np.uint32)
         for part in (text, vocabulary)
     )
-    places = np.searchsorted(known, codes).clip(max=len(known) - 1)
-    unknown = known[places] != codes
+    ids = np.searchsorted(known, codes).clip(max=len(known) - 1)
+    unknown = known[ids] != codes
     if unknown.any():
         raise InputError(
-            f"{text[unknown.argmax()]!r} is none of the {len(known)} characters of the text; "
-            "leave it out of the --prompt."
+            f"{text[unknown.argmax()]!r} is not one of the {len(known)} characters of the "
+            "vocabulary; remove it from the text or prompt."
         )
-    return places.astype(_smallest(vocabulary))
+    return ids.astype(_id_dtype(vocabulary))
 
 
-def _smallest(vocabulary):
+def _id_dtype(vocabulary):
     return np.min_scalar_type(max(len(vocabulary) - 1, 0))
 
 
 def windows(
     ids: Integer[np.ndarray, " N"], batch_size: int, length: int
 ) -> tuple[Int[np.ndarray, " M"], Integer[np.ndarray, "M T"], Bool[np.ndarray, " M"]]:
-    """The character in front of each window, its characters, and whether a stream begins there.
+    """Cut a text into training windows, in the order that `StreamOrder` expects.
 
-    The text is cut into `batch_size` streams of one length, and each stream into windows of
-    `length` characters, in the order that `StreamOrder` expects; characters that do not fill a
-    window in every stream are left out. A window is read from the character in front of it, first
-    of all `NOTHING`, to its last but one. The windows are a view of `ids`.
+    The text is split into `batch_size` streams of equal length, and each stream into windows of
+    `length` characters. Trailing characters that do not fill a window in every stream are dropped.
+    A model reads a window from the character before it to its second-last character, and predicts
+    the window.
+
+    Returns:
+      The character before each window [M] (`START_ID` at the start of a stream), the windows [M, T]
+      as a view of `ids`, and a flag [M] for windows at the start of a stream.
 
     Raises:
-      InputError: the text is shorter than one window of every stream.
+      InputError: the text is shorter than one window for every stream.
     """
     check_size("batch_size", batch_size)
     check_size("length", length)
     count = len(ids) // (batch_size * length)
     if not count:
         raise InputError(
-            f"there are {len(ids):,} characters to train on and {batch_size} streams of windows of "
-            f"{length} need {batch_size * length:,}; give a longer text, or a smaller --batch-size "
-            "or --window."
+            f"{batch_size} streams of windows of {length} characters need {batch_size * length:,} "
+            f"characters to train on, got {len(ids):,}; give a longer text, a smaller batch size, "
+            "or a shorter window."
         )
     targets = ids[: batch_size * count * length].reshape(-1, length)
-    before = shifted(targets[:, -1].reshape(batch_size, count)).astype(np.int32)
+    before = shift_right(targets[:, -1].reshape(batch_size, count)).astype(np.int32)
     return before.ravel(), targets, np.tile(np.arange(count) == 0, batch_size)
 
 
-def shifted(ids: Integer[np.ndarray, "B N"]) -> Int[np.ndarray, "B N"]:
-    """What has been read before each character: the one in front of it, first `NOTHING`.
+def shift_right(ids: Integer[np.ndarray, "B N"]) -> Int[np.ndarray, "B N"]:
+    """Shift ids by one step: each becomes the id before it, the first `START_ID`.
 
-    Unsigned ids become a signed type, which holds `NOTHING` too.
+    The result has a signed type, which can represent `START_ID`.
     """
     signed = ids.astype(np.result_type(ids.dtype, np.int8))
-    return np.pad(signed, ((0, 0), (1, 0)), constant_values=NOTHING)[:, :-1]
+    return np.pad(signed, ((0, 0), (1, 0)), constant_values=START_ID)[:, :-1]
 
 
 def unigram_bits(ids: Integer[np.ndarray, " N"]) -> float:
-    """Entropy [bits] of a character: no code that has one table of frequencies needs fewer."""
+    """Entropy of the character frequencies [bits per character].
+
+    No model without context can do better on this text.
+    """
     return _entropy(np.unique(ids, return_counts=True)[1])
 
 
 def bigram_bits(ids: Integer[np.ndarray, " N"]) -> float:
-    """Entropy [bits] of a character given the one before it, over the pairs of the text itself.
+    """Conditional entropy of a character given the previous one [bits per character].
 
-    It is 0 for a text of one character.
+    The pairs are counted in this text. It is 0 for a text of one character.
     """
     if len(ids) < 2:
         return 0.0

@@ -1,4 +1,4 @@
-"""Text files decoded block by block."""
+"""Text files, decoded block by block."""
 
 import codecs
 import os
@@ -12,11 +12,11 @@ from rnn_jax.errors import InputError
 from rnn_jax.files import local_path, printable
 
 BLOCK = 1 << 20
-"""Characters of a file that are decoded at a time."""
+"""Size of a block [characters]."""
 
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
-    # A UTF-32 mark begins like one of UTF-16, so it comes first.
+    # Before UTF-16, since the mark of UTF-32-LE starts with that of UTF-16-LE.
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -25,54 +25,52 @@ _MARKS = {
 
 
 def decoded_blocks(path: Path) -> Iterator[str]:
-    """The text of a UTF-8 file, in blocks; of UTF-16 or UTF-32 if it has a byte order mark.
+    """Yield the text of a UTF-8 file, or a UTF-16 or UTF-32 file with a byte order mark, in blocks.
 
-    Every line end becomes one newline.
+    Line ends become "\\n".
 
     Raises:
-      InputError: the file cannot be read, is in another encoding or binary, or is empty.
+      InputError: the file cannot be read, is empty or binary, or has another encoding.
     """
     path = local_path(path)
     name, encoding = printable(path), "utf-8"
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             kind = "a folder" if path.is_dir() else "not a regular file"
-            raise InputError(f"{name} cannot be read: it is {kind}; give a text file with --text.")
+            raise InputError(f"{name} cannot be read: it is {kind}; give a text file.")
         with open(path, "rb") as file:
             start = file.read(BLOCK)
         if not start:
-            raise InputError(f"{name} is empty; give a text of 100,000 characters or more.")
+            raise InputError(f"{name} is empty; give a text of at least 100,000 characters.")
         encoding = next((_MARKS[mark] for mark in _MARKS if start.startswith(mark)), "utf-8")
-        if guess := encoding == "utf-8" and _unmarked(start):
+        if guess := encoding == "utf-8" and _guess_encoding(start):
             raise _not_utf8(name, guess)
         empty = True
         with open(path, encoding=encoding) as text:
             while block := text.read(BLOCK):
                 if "\0" in block:
                     raise InputError(
-                        f"{name} holds NUL characters: it is a binary file, or damaged; "
-                        "give a text file with --text."
+                        f"{name} contains NUL characters, so it is binary or damaged; "
+                        "give a text file."
                     )
                 empty = False
                 yield block
         if empty:
-            raise InputError(f"{name} is empty but for a byte order mark; give a longer text.")
+            raise InputError(f"{name} is empty except for a byte order mark; give a longer text.")
     except OSError as error:
-        raise InputError(
-            f"{name} cannot be read ({error.strerror}); give a text file with --text."
-        ) from error
+        raise InputError(f"{name} cannot be read ({error.strerror}); give a text file.") from error
     except UnicodeError as error:
         if encoding in ("utf-16", "utf-32"):
             raise InputError(
-                f"{name} starts with the byte order mark of {encoding.upper()} and is not valid "
-                f"{encoding.upper()}: it is cut off, or damaged."
+                f"{name} starts with the byte order mark of {encoding.upper()} but is not valid "
+                f"{encoding.upper()}; it may be truncated or damaged."
             ) from error
         raise _not_utf8(name, _first_bad_byte(path)) from error
 
 
-def _unmarked(start: bytes) -> str | None:
-    """The encoding of UTF-16 or UTF-32 without a byte order mark, judged by its zero bytes."""
-    if start.count(0) < 4:  # A stray one does not make it UTF-16.
+def _guess_encoding(start: bytes) -> str | None:
+    """Detect UTF-16 or UTF-32 without a byte order mark by the positions of zero bytes."""
+    if start.count(0) < 4:  # A few stray zeros may be in a binary file.
         return None
     start = np.frombuffer(start[: len(start) // 4 * 4], np.uint8)
     zeros = np.mean(start.reshape(-1, 4) == 0, axis=0)
@@ -94,15 +92,15 @@ def _not_utf8(name, found):
             f"{name} looks like {found} without a byte order mark; convert it first with "
             f"iconv -f {found} -t UTF-8."
         )
-    place, byte = found
+    position, byte = found
     return InputError(
-        f"{name} is not UTF-8: byte {byte:#04x} at {place:,}; convert it first, e.g. with "
-        "iconv -f latin1 -t utf-8, with the file's own encoding in the place of latin1."
+        f"{name} is not UTF-8: byte {byte:#04x} at position {position:,}; convert it first, e.g. "
+        "with iconv -f latin1 -t utf-8, replacing latin1 by the encoding of the file."
     )
 
 
 def _first_bad_byte(path):
-    """The place and value of the first byte of a file that is not UTF-8."""
+    """Find the position and value of the first byte that is not UTF-8."""
     content = path.read_bytes()
     try:
         content.decode()

@@ -1,6 +1,6 @@
-"""How TFDS prepares and reads images without TensorFlow.
+"""Preparation and reading of TFDS image data sets without TensorFlow.
 
-Apart from `data.py` because importing TFDS is slow: only a data set that is not cached needs it.
+Separate from `image_data.py` because importing TFDS is slow and unnecessary for a cached data set.
 """
 
 import contextlib
@@ -20,26 +20,26 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from rnn_jax.datasets.idx import read_idx
-from rnn_jax.datasets.original_files import missing_files, reachable
+from rnn_jax.datasets.original_files import is_reachable, missing_files
 from rnn_jax.errors import InputError
 
 _CHUNK = 10_000
 
 
 def prepare(name: str, root: Path, spare: Path, bundled: Path | None) -> tuple[Path, str | None]:
-    """Let TFDS prepare a data set as array_record; its folder appears only when it is complete.
+    """Prepare a data set with TFDS in array_record format. The folder appears when it is complete.
 
     Args:
-      name: what TFDS calls it, `mnist` or `emnist/letters`.
-      root: TFDS's data folder.
-      spare: the data folder to use if `root` holds the set in a form only TensorFlow reads.
-      bundled: a folder with the original files, which then need no download; or None.
+      name: the TFDS name, e.g. `mnist` or `emnist/letters`.
+      root: the TFDS data folder.
+      spare: the data folder to use if `root` has the data set in a format only TensorFlow can read.
+      bundled: a folder with the original files, which makes a download unnecessary; or None.
 
     Returns:
-      The prepared folder, and a phrase on its origin, or None if it was there already.
+      The prepared folder, and a phrase on the origin of the data, or None if it existed already.
 
     Raises:
-      InputError: as `data.load_images`.
+      InputError: as for `image_data.load_images`.
     """
     builder = _builder(name, root, spare)
     _num_classes(builder.info.features, name)
@@ -48,18 +48,18 @@ def prepare(name: str, root: Path, spare: Path, bundled: Path | None) -> tuple[P
         return folder, None
     manual = bundled or Path(builder.data_dir_root) / "downloads" / "manual"
     missing = missing_files(builder.url_infos or {}, manual)
-    if missing and not reachable(missing[0]):
-        also = "" if name == "mnist" else ", or use mnist, which needs no download"
+    if missing and not is_reachable(missing[0]):
+        hint = "" if name == "mnist" else ", or use mnist, which needs no download"
         raise InputError(
-            f"{name} is not prepared as array_record in {root}, its originals are not all in "
-            f"{manual}, and {urlsplit(missing[0]).hostname} cannot be reached; pass a folder that "
-            f"holds it prepared with --data-dir, or connect to the network once{also}."
+            f"{name} is not prepared as array_record in {root}, its original files are not all in "
+            f"{manual}, and {urlsplit(missing[0]).hostname} cannot be reached; pass a data_dir "
+            f"with the prepared data set, or connect to the network once{hint}."
         )
     config = tfds.download.DownloadConfig(manual_dir=str(manual), try_download_gcs=False)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(spare / f".{name.replace('/', '-')}-{folder.name}.lock", folder):
-            if folder.exists():  # Prepared by another process in the meantime.
+            if folder.exists():  # Another process prepared it in the meantime.
                 return folder, None
             for left_over in folder.parent.glob(f"incomplete.*_{folder.name}"):
                 shutil.rmtree(left_over, ignore_errors=True)
@@ -67,23 +67,23 @@ def prepare(name: str, root: Path, spare: Path, bundled: Path | None) -> tuple[P
             with _quiet():
                 builder.download_and_prepare(download_config=config, file_format="array_record")
     except ImportError as error:
-        raise _lacking(name, error) from error
+        raise _unpreparable(name, error) from error
     except InputError:
         raise
-    except Exception as error:  # On a full disk it depends on the writer which one.
-        # If the folder stands there now, a process that takes no lock was faster.
+    except Exception as error:  # The type depends on the writer, e.g. on a full disk.
+        # If the folder exists now, a process without file locks prepared it.
         if not _is_readable(folder):
             raise InputError(
-                f"{name} could not be prepared in {folder} ({_reason(error)}); see that the folder "
-                "can be written and the network is up, or pass another one with --data-dir."
+                f"{name} could not be prepared in {folder} ({_reason(error)}); check that the "
+                "folder is writable and the network is up, or pass another data_dir."
             ) from error
-    origin = f"{'bundled ' if bundled else ''}originals in {manual}"
-    return folder, f"{'downloaded originals' if missing else origin}, prepared by TFDS in {folder}"
+    origin = f"{'bundled ' if bundled else ''}files in {manual}"
+    return folder, f"{'downloaded files' if missing else origin}, prepared by TFDS in {folder}"
 
 
 @contextlib.contextmanager
 def _locked(path: Path, folder: Path) -> Iterator[None]:
-    """Hold a lock that the system releases when the process ends, where files can be locked."""
+    """Hold a file lock, where supported. The system releases it when the process ends."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(ImportError, OSError):
             import fcntl
@@ -99,7 +99,7 @@ def _locked(path: Path, folder: Path) -> Iterator[None]:
 
 
 def _builder(name: str, root: Path, spare: Path):
-    """TFDS's builder of the data set, in `root` unless only TensorFlow can read what is there."""
+    """Make the TFDS builder in `root`, or in `spare` if only TensorFlow can read the data there."""
     try:
         with _quiet():
             make_builder = _builder_maker(name)
@@ -108,7 +108,7 @@ def _builder(name: str, root: Path, spare: Path):
             if _is_readable(in_root) or not in_root.exists():
                 builder = make_builder(data_dir=str(root))
     except ImportError as error:
-        raise _lacking(name, error) from error
+        raise _unpreparable(name, error) from error
     return builder
 
 
@@ -116,18 +116,18 @@ def _is_readable(folder: Path) -> bool:
     return any(folder.glob("*.array_record*"))
 
 
-def _lacking(name: str, error: ImportError) -> InputError:
+def _unpreparable(name: str, error: ImportError) -> InputError:
     return InputError(
         f"TFDS cannot prepare {name} here ({_reason(error)}); prepare it as array_record on a "
-        "machine that has what it needs, and pass that data folder with --data-dir."
+        "machine with the missing packages, and pass that folder as data_dir."
     )
 
 
 def read(folder: Path) -> dict:
-    """Read a prepared data set whole: the fields of `data.ImageData` up to `num_classes`.
+    """Read a prepared data set: the fields of `image_data.ImageData` up to `num_classes`.
 
     Raises:
-      InputError: a file is damaged, a split is missing, or it has no 28 x 28 images with labels.
+      InputError: a file is damaged, a split is missing, or there are no labeled 28 x 28 images.
     """
     try:
         with _quiet():
@@ -139,8 +139,8 @@ def read(folder: Path) -> dict:
     for split in ("train", "test"):
         if split not in splits:
             raise InputError(
-                f"{folder} has no {split} split, only {', '.join(splits)}; "
-                "train and test are both needed: choose another data set."
+                f"{folder} must have a train and a test split, got only {', '.join(splits)}; "
+                "choose another data set."
             )
         try:
             with _quiet():
@@ -164,12 +164,12 @@ def _read_records(records) -> tuple[np.ndarray, np.ndarray]:
 def _damaged(files: object, folder: Path, error: Exception) -> InputError:
     return InputError(
         f"{files} cannot be read ({_reason(error)}); delete {folder} and run again to prepare it "
-        "anew, or pass another data folder with --data-dir."
+        "again, or pass another data_dir."
     )
 
 
 def _builder_maker(name: str) -> Callable:
-    """What makes TFDS's builder of a data set, given its `data_dir`."""
+    """Return a function from `data_dir` to the TFDS builder of a data set."""
     known = tfds.list_builders(with_community_datasets=False)
     dataset, _, config = name.partition("/")
     if dataset in known:
@@ -183,28 +183,28 @@ def _builder_maker(name: str) -> Callable:
     return functools.partial(builder_class, config=config or None)
 
 
-def _num_classes(features, what: object) -> int:
-    """The number of classes, if every example is a 28 x 28 single-channel image with a label."""
+def _num_classes(features, name: object) -> int:
+    """Return the number of classes of a data set of labeled gray 28 x 28 images."""
     features = dict(features) if isinstance(features, tfds.features.FeaturesDict) else {}
     image, label = features.get("image"), features.get("label")
     is_image = isinstance(image, tfds.features.Image) and image.np_dtype == np.uint8
     if not is_image or image.shape != (28, 28, 1) or not hasattr(label, "num_classes"):
-        came = (f"image {f.shape}" if key == "image" else key for key, f in features.items())
+        found = (f"image {f.shape}" if key == "image" else key for key, f in features.items())
         raise InputError(
-            f"{what} has {', '.join(came)}, but an 8-bit image (28, 28, 1) and a label are needed; "
+            f"{name} must have an 8-bit image (28, 28, 1) and a label, got {', '.join(found)}; "
             "choose another data set, such as mnist."
         )
     return label.num_classes
 
 
 def _without_tensorflow(builder_class: type) -> type:
-    """The builder of MNIST, or of a set in its format, with the steps replaced that need tf.io.
+    """Replace the steps of the MNIST builder, or of a subclass, that need tf.io.
 
-    It keeps TFDS's name, version, features, addresses and checksums.
+    Name, version, features, URLs and checksums are those of TFDS.
     """
 
     class Builder(builder_class, skip_registration=True):
-        # By these two TFDS finds the registered checksums.
+        # TFDS finds the registered checksums by these two attributes.
         __module__ = builder_class.__module__
         name = builder_class.name
 
@@ -220,7 +220,7 @@ def _without_tensorflow(builder_class: type) -> type:
 
 
 class _Packed:
-    """A download manager that leaves archives packed: TFDS unpacks through TensorFlow."""
+    """A download manager that does not unpack archives, because TFDS needs TensorFlow for it."""
 
     def __init__(self, dl_manager):
         self.download_and_extract = dl_manager.download
@@ -230,7 +230,7 @@ class _Packed:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause on one short line: TFDS wraps errors, and adds whole images to them."""
+    """Shorten the innermost cause to one line: TFDS wraps errors and adds whole images to them."""
     while error.__cause__ is not None:
         error = error.__cause__
     return textwrap.shorten(str(error) or type(error).__name__, 400)
@@ -238,7 +238,7 @@ def _reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep TFDS's progress bars, banners and warnings off the screen."""
+    """Suppress the progress bars, banners and warnings of TFDS."""
     logger = logging.getLogger("absl")
     was_disabled = logger.disabled
     logger.disabled = True

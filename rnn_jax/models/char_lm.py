@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rnn_jax.datasets.text import NOTHING
+from rnn_jax.datasets.text import START_ID
 from rnn_jax.models.sampling import sample_logits
 from rnn_jax.models.sequence import SequenceModel
 from rnn_jax.typing import Array, Bool, Carry, Float, Int, Integer, Key
@@ -20,7 +20,7 @@ def next_logits(
     model: SequenceModel, ids: Integer[Array, "T ..."], carry: Carry | None = None
 ) -> tuple[Carry, Float[Array, "T ... C"]]:
     """Return the final carry, and after each of the characters [T, ...] the logits of the next."""
-    # Unsigned 8-bit ids end at 255 and cannot represent NOTHING.
+    # Unsigned 8-bit ids end at 255 and cannot represent START_ID.
     xs = jax.nn.one_hot(ids.astype(jnp.int32), model.output.out_features, dtype=jnp.float32)
     return model(xs, carry)
 
@@ -104,5 +104,5 @@ def continue_text(
         return (carry, ys[-1]), character
 
     prompt = jnp.asarray(prompt, jnp.int32)
-    carry, ys = next_logits(model, jnp.pad(prompt, (1, 0), constant_values=NOTHING))
+    carry, ys = next_logits(model, jnp.pad(prompt, (1, 0), constant_values=START_ID))
     return jax.lax.scan(step, (carry, ys[-1]), jax.random.split(key, length))[1]

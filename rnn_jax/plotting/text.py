@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from rnn_jax.errors import InputError
 from rnn_jax.plotting.style import INK, MARGIN, MUTED, VERMILLION, WIDTH, house_style, new_figure
-from rnn_jax.plotting.training import draw_curve, full_intervals
+from rnn_jax.plotting.training import plot_curve, regular_rows
 
 FONT = "DejaVu Sans Mono"
 ADVANCE = 1233 / 2048
@@ -35,12 +35,12 @@ def bits_figure(rows: Sequence[Mapping[str, Any]], summary: Mapping, title: str)
         raise InputError("rows must hold at least one row, got none; train for a step first.")
     length = summary["characters"] / summary["examples"]
     end, test = rows[-1]["examples"] * length, summary["test_bits"]
-    pairs = [[row["examples"] * length, row["bits_per_character"]] for row in full_intervals(rows)]
+    pairs = [[row["examples"] * length, row["bits_per_character"]] for row in regular_rows(rows)]
     read, bits = np.array(pairs, float).T
     with house_style():
         figure = new_figure(3.4, title)
         axes = figure.subplots()
-        draw_curve(axes, read, bits, "bits per character", end)
+        plot_curve(axes, read, bits, "bits per character", end)
         axes.set_xlabel("characters read")
         for name in ("unigram", "bigram"):
             value = summary[f"{name}_bits"]
@@ -57,7 +57,7 @@ def bits_figure(rows: Sequence[Mapping[str, Any]], summary: Mapping, title: str)
     return figure
 
 
-def surprise_figure(text: str, bits: ArrayLike, title: str) -> Figure:
+def character_bits_figure(text: str, bits: ArrayLike, title: str) -> Figure:
     """Lines from the middle of a text, each character on the colour of the bits [N] it takes.
 
     Raises:

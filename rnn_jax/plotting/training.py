@@ -39,7 +39,7 @@ def training_figure(
     """Loss and batch accuracy over the examples seen, and the test accuracy (0 to 1) at the end.
 
     rows: those of metrics.jsonl, of which `examples`, `loss` and, where they have it,
-    `batch_accuracy` are drawn, see `full_intervals`. A loss that is not a positive number leaves a
+    `batch_accuracy` are drawn, see `regular_rows`. A loss that is not a positive number leaves a
     gap, and a cross on the axis.
 
     Raises:
@@ -47,7 +47,7 @@ def training_figure(
     """
     if not rows:
         raise InputError("rows must hold at least one row, got none; train for a step first.")
-    end, rows = rows[-1]["examples"], full_intervals(rows)
+    end, rows = rows[-1]["examples"], regular_rows(rows)
     examples, loss = np.array([[row["examples"], row["loss"]] for row in rows], float).T
     loss[~(np.isfinite(loss) & (loss > 0))] = np.nan
     low, high = (np.nanmin(loss), np.nanmax(loss)) if np.any(loss > 0) else (1, 1)
@@ -55,7 +55,7 @@ def training_figure(
     with house_style():
         figure = new_figure(3.2, title)
         left, *right = figure.subplots(1, 1 + judged, squeeze=False)[0]
-        draw_curve(left, examples, loss, f"{loss_name}, log scale", end)
+        plot_curve(left, examples, loss, f"{loss_name}, log scale", end)
         margin = 1.3 if high > 2 * low else 2.5  # Wide enough for two ticks.
         left.set(yscale="log", ylim=(low / margin, high * margin))
         ticks = LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,))
@@ -67,7 +67,7 @@ def training_figure(
     return figure
 
 
-def full_intervals(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+def regular_rows(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     """The rows of a run without the last one, if it follows sooner than the one before it did.
 
     A run ends with a row whatever its number of steps. At a distance of a few steps one batch more
@@ -80,7 +80,7 @@ def full_intervals(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, A
 
 
 def _draw_accuracy(axes, examples, accuracy, test_accuracy, end):
-    draw_curve(axes, examples, accuracy, "accuracy", end)
+    plot_curve(axes, examples, accuracy, "accuracy", end)
     test = np.nan if test_accuracy is None else test_accuracy
     lowest = np.nanmin([0.9, test, *accuracy])
     axes.set_ylim(max(0, np.floor(lowest * 10 - 0.3) / 10), 1.01)
@@ -93,7 +93,7 @@ def _draw_accuracy(axes, examples, accuracy, test_accuracy, end):
         axes.annotate(f"test {test:.2%}", end, place, textcoords="offset points", **look)
 
 
-def draw_curve(axes: Axes, examples: np.ndarray, values: np.ndarray, name: str, end: float) -> None:
+def plot_curve(axes: Axes, examples: np.ndarray, values: np.ndarray, name: str, end: float) -> None:
     """Values [N], one batch each, over the examples seen, and their running median.
 
     `end` is where the run ends. A curve of one value is a point that says so.

@@ -43,13 +43,13 @@ def main(config: Config) -> None:
     """Write the tables."""
     del config
     page = HERE / "README.md"
-    text = filled(page.read_text(), HERE / "results")
+    text = fill_tables(page.read_text(), HERE / "results")
     with replacing(page) as temporary:
         temporary.write_text(text)
     print(f"wrote    {page}")
 
 
-def filled(page: str, results: Path) -> str:
+def fill_tables(page: str, results: Path) -> str:
     """The page with its tables, between <!-- name --> and <!-- end -->, as the rows of runs say.
 
     Raises:
