@@ -37,9 +37,9 @@ from .drivers.unroll import pick_driver as pick_driver
 from .drivers.unroll import unroll as unroll
 from .errors import InputError as InputError
 from .errors import RunError as RunError
+from .layers.bidirectional import Bidirectional as Bidirectional
 from .layers.rnn import RNN as RNN
-from .layers.rnn import Bidirectional as Bidirectional
-from .layers.rnn import Stacked as Stacked
+from .layers.stacked import Stacked as Stacked
 from .models.sequence import SequenceClassifier as SequenceClassifier
 from .models.sequence import SequenceModel as SequenceModel
 from .training.runs.digit_reader import load_image_classifier as load_image_classifier

@@ -1,4 +1,4 @@
-"""Layers upon layers, and layers that read both ways: what they are by hand."""
+"""Stacked and bidirectional layers, compared with `unroll` of their parts."""
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ KEY = jax.random.key(2)
 RNGS = nnx.Rngs(0)
 LSTM, GRU = RNN(LSTMCell(H), D, rngs=RNGS), RNN(GRUCell(H), H, rngs=RNGS)
 BOTH = Bidirectional(GRUCell(H), D, rngs=RNGS)
+BATCH_MAJOR = RNN(LSTMCell(H), D, time_major=False, rngs=RNGS)
 lengths_or_none = pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "lengths"])
 
 
@@ -41,21 +42,21 @@ def flipped(xs, lengths):
 
 
 @lengths_or_none
-def test_a_stack_feeds_each_layer_the_outputs_of_the_one_below(lengths):
+def test_a_stack_feeds_each_layer_the_outputs_of_the_one_before(lengths):
     first, ys = by_hand(LSTM, XS, lengths=lengths)
     second, ys = by_hand(GRU, ys, lengths=lengths)
     assert_close(Stacked([LSTM, GRU])(XS, lengths=lengths), ((first, second), ys), 1e-6)
 
 
 @lengths_or_none
-def test_both_ways_is_one_forward_and_one_on_the_flipped_inputs(lengths):
+def test_bidirectional_runs_forward_and_on_flipped_inputs(lengths):
     (ahead, back), ys = BOTH(XS, lengths=lengths)
     assert_close((ahead, ys[..., :H]), by_hand(BOTH.forward, XS, lengths=lengths), 1e-6)
     last, out = by_hand(BOTH.backward, flipped(XS, lengths), lengths=lengths)
     assert_close((back, ys[..., H:]), (last, flipped(out, lengths)), 1e-6)
 
 
-def test_both_ways_can_be_added_up():
+def test_bidirectional_outputs_can_be_summed():
     layer = Bidirectional(GRUCell(H), D, merge="sum", rngs=nnx.Rngs(0))
     _, ys = layer(XS)
     (_, ahead), (_, back) = by_hand(layer.forward, XS), by_hand(layer.backward, XS, reverse=True)
@@ -63,14 +64,14 @@ def test_both_ways_can_be_added_up():
     assert_close(ys, ahead + back, 1e-6)
 
 
-def test_a_stack_goes_on_from_its_carries():
+def test_a_stack_continues_from_its_carries():
     stack = Stacked([LSTM, GRU])
     carry, head = stack(XS[:2])
     carry, tail = stack(XS[2:], carry)
     assert_close((carry, jnp.concatenate([head, tail])), stack(XS), 1e-6)
 
 
-def test_both_ways_start_from_both_carries():
+def test_bidirectional_starts_from_both_carries():
     given, _ = BOTH(XS)
     carry, ys = BOTH(XS, given)
     assert_close((carry.forward, ys[..., :H]), by_hand(BOTH.forward, XS, given.forward), 1e-6)
@@ -78,14 +79,14 @@ def test_both_ways_start_from_both_carries():
     assert_close((carry.backward, ys[..., H:]), back, 1e-6)
 
 
-def test_layers_that_read_both_ways_can_be_stacked():
+def test_bidirectional_layers_can_be_stacked():
     above = RNN(LSTMCell(3), 2 * H, rngs=RNGS)
     carry, ys = Stacked([BOTH, above])(XS, lengths=LENGTHS)
     below = BOTH(XS, lengths=LENGTHS)
     assert_close((carry[0], (carry[1], ys)), (below[0], above(below[1], lengths=LENGTHS)), 1e-6)
 
 
-def test_residual_layers_add_what_goes_in_where_widths_agree():
+def test_residual_layers_add_inputs_where_sizes_agree():
     _, low = by_hand(LSTM, XS)
     _, high = by_hand(GRU, low)
     _, ys = Stacked([LSTM, GRU], residual=True)(XS)
@@ -97,7 +98,7 @@ def test_residual_layers_add_what_goes_in_where_widths_agree():
     [{"lengths": LENGTHS}, {"mask": jnp.arange(T)[:, None] < LENGTHS}],
     ids=["lengths", "mask"],
 )
-def test_residual_layers_pass_nothing_on_where_a_step_does_not_count(counts):
+def test_residual_layers_output_zeros_at_masked_steps(counts):
     padding = np.arange(T)[:, None] >= LENGTHS
     layer = RNN(GRUCell(D), D, rngs=nnx.Rngs(0))
     _, ys = Stacked([layer, layer], residual=True)(
@@ -107,7 +108,7 @@ def test_residual_layers_pass_nothing_on_where_a_step_does_not_count(counts):
     assert np.all(np.isfinite(ys))
 
 
-def test_a_stack_drops_between_layers_with_a_key_only():
+def test_a_stack_drops_units_between_layers_only_with_a_key():
     stack, plain = Stacked([LSTM, GRU], dropout=0.5), Stacked([LSTM, GRU])
     assert_same(stack(XS), plain(XS))
     _, ys = stack(XS, key=KEY)
@@ -116,7 +117,7 @@ def test_a_stack_drops_between_layers_with_a_key_only():
     assert_same(plain(XS, key=KEY), plain(XS))
 
 
-def test_a_stack_drops_the_same_units_at_every_step_and_keeps_the_mean():
+def test_a_stack_drops_the_same_units_at_every_step():
     below = RNN(LSTMCell(400), D, rngs=nnx.Rngs(0))
     seen = []
 
@@ -134,7 +135,7 @@ def test_a_stack_drops_the_same_units_at_every_step_and_keeps_the_mean():
     np.testing.assert_allclose(scale[0].mean(), 1, atol=0.05)
 
 
-def test_a_key_reaches_each_layer_and_each_direction_as_another():
+def test_each_layer_and_direction_gets_its_own_key():
     noisy = dropout(GRUCell(H), inputs=0.5)
     layer = Bidirectional(noisy, D, rngs=nnx.Rngs(0))
     layer.backward = layer.forward
@@ -146,7 +147,7 @@ def test_a_key_reaches_each_layer_and_each_direction_as_another():
     assert np.any(ys[0].h != ys[1].h)
 
 
-def test_streaming_step_by_step_is_the_whole():
+def test_streaming_step_by_step_equals_the_whole():
     carry, ys = None, []
     for x in XS:
         carry, y = LSTM.step(x, carry)
@@ -154,13 +155,13 @@ def test_streaming_step_by_step_is_the_whole():
     assert_close((carry, jnp.stack(ys)), LSTM(XS), 1e-6)
 
 
-def test_a_layer_of_pictures_streams_too():
+def test_a_convolutional_layer_streams_too():
     layer = RNN(ConvLSTMCell(2), 1, rngs=nnx.Rngs(0))
     carry, y = layer.step(jnp.ones((B, 4, 4, 1)))
     assert y.shape == carry.c.shape == (B, 4, 4, 2)
 
 
-def test_bfloat16_products_keep_carries_of_float32():
+def test_bfloat16_products_keep_float32_carries():
     layers = [
         RNN(LSTMCell(H), D, dtype=jnp.bfloat16, rngs=nnx.Rngs(0)),
         Bidirectional(GRUCell(H), H, dtype=jnp.bfloat16, rngs=nnx.Rngs(1)),
@@ -197,25 +198,34 @@ def test_bfloat16_products_keep_carries_of_float32():
         (lambda: RNN(LSTMCell(H), D, dtype="half-ish", rngs=RNGS), "got 'half-ish'"),
         (
             lambda: RNN(LSTMCell(H), D, dtype=jnp.int32, rngs=RNGS),
-            "floating-point one, got int32",
+            "floating-point dtype, got int32",
         ),
         (lambda: RNN(LSTMCell(10**6), D, rngs=RNGS), "more than this machine's memory"),
         (lambda: RNN(LSTMCell(10**12), D, rngs=RNGS), "hidden_size=1000000000000"),
         (lambda: RNN(LSTMCell(H), 10**12, rngs=RNGS), "input_size=1000000000000"),
-        (lambda: Stacked([LSTMCell(8)]), "layers[0] is the cell LSTMCell, which has no parameters"),
+        (
+            lambda: Stacked([LSTMCell(8)]),
+            "is the cell LSTMCell, which holds no parameters",
+        ),
         (lambda: Stacked([LSTM, GRUCell]), "layers[1] is the cell GRUCell"),
         (lambda: Stacked(LSTM), "layers must be a list of layers, got a RNN"),
         (lambda: Stacked("ab"), "layers must be a list of layers, got a str"),
         (lambda: Stacked([LSTM, None]), "layers[1] must be a layer with an input_size"),
         (lambda: Stacked([RNN]), "got the class RNN"),
         (lambda: Stacked([LSTM])(XS, LSTM(XS)[0]), "must be a tuple of 1 carries"),
-        (lambda: BOTH(XS, reverse=True), "Bidirectional reads both ways and takes no reverse=True"),
-        (lambda: Stacked([BOTH])(XS, reverse=True), "takes no reverse=True"),
+        (lambda: Stacked([BOTH])(XS, reverse=True), "cannot run with reverse=True"),
+        (lambda: RNN(LSTMCell(H), D, time_major=1, rngs=RNGS), "must be True or False, got 1"),
+        (lambda: Stacked([BATCH_MAJOR]), "layers[0] has time_major=False"),
+        (lambda: BATCH_MAJOR(XS[0, 0]), "at least 2 dimensions"),
+        (
+            lambda: BATCH_MAJOR(XS, mask=jnp.ones((B, T), bool)),
+            "mask must have shape (5, 3) with time_major=False",
+        ),
         (lambda: BOTH(XS, LSTM(XS)[0]), "must be BothCarries(forward, backward), got a LSTMCarry"),
         (lambda: Bidirectional(GRUCell, D, rngs=RNGS), "got the class GRUCell"),
     ],
 )
-def test_a_mistake_is_one_sentence(make, words):
+def test_errors_are_one_sentence(make, words):
     with pytest.raises(InputError) as error:
         make()
     assert words in str(error.value)

@@ -1,1 +1,1 @@
-"""Flax NNX layers around cells."""
+"""Flax NNX layers: `RNN`, `Bidirectional`, `Stacked`."""

@@ -14,7 +14,8 @@ from rnn_jax.drivers.arguments import as_sequence
 from rnn_jax.drivers.unroll import DriverLike, unroll
 from rnn_jax.errors import InputError, check_size
 from rnn_jax.initializers import Default, Initializer
-from rnn_jax.layers.checks import check_rngs
+from rnn_jax.layers.checks import call_key, check_rngs
+from rnn_jax.layers.layout import to_batch_major, to_time_major
 from rnn_jax.layers.rnn import RNN
 from rnn_jax.typing import Array, Bool, Carry, Float, Int, Key
 from rnn_jax.wrappers.fused_projection import fold as folded
@@ -38,7 +39,7 @@ class SequenceClassifier(nnx.Module):
         least one valid step. Without one, "carry" uses the initial carry and "outputs" zeros.
       fuse_projection: multiply the input layer with the cell's input weights where that saves work;
         parameters and gradients are the same, see `rnn_jax.wrappers.fused_projection`.
-      init, dtype, driver: as in `RNN`.
+      init, dtype, driver, time_major: as in `RNN`.
       rngs: the source of the parameters' keys, e.g. `nnx.Rngs(0)`.
 
     Raises:
@@ -58,6 +59,7 @@ class SequenceClassifier(nnx.Module):
         init: Initializer = Default(),
         dtype: Any = None,
         driver: DriverLike = "auto",
+        time_major: bool = True,
         rngs: nnx.Rngs,
     ):
         check_rngs(rngs)
@@ -78,7 +80,7 @@ class SequenceClassifier(nnx.Module):
         self.projection = (
             nnx.Linear(input_size, projection_size, rngs=rngs) if projection_size else None
         )
-        options = {"init": init, "dtype": dtype, "driver": driver}
+        options = {"init": init, "dtype": dtype, "driver": driver, "time_major": time_major}
         self.rnn = RNN(cell, projection_size or input_size, **options, rngs=rngs)
         self.output = nnx.Linear(
             cell.output_size, num_classes, kernel_init=jax.nn.initializers.normal(1.0), rngs=rngs
@@ -92,11 +94,12 @@ class SequenceClassifier(nnx.Module):
         mask: Bool[Array, "T ..."] | None = None,
         resets: Bool[Array, "T ..."] | None = None,
         key: Key[Array, ""] | None = None,
+        rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "... C"]:
-        """Logits [..., C] of sequences [T, ..., D].
-
-        `lengths`, `mask`, `resets` and `key` are those of `unroll`.
-        """
+        """Logits [..., C] of sequences; the arguments are those of `RNN.__call__`."""
+        key = call_key(key, rngs)
+        if not self.rnn.time_major:
+            xs, mask, resets = to_time_major(xs, mask, resets)
         cell, params, xs = self._project(xs, fuse=self.fuse_projection and key is None)
         if self.readout == "outputs" and not len(xs):
             raise InputError(
@@ -110,10 +113,23 @@ class SequenceClassifier(nnx.Module):
             return self.output(last_outputs(ys, **counts))
         return self.output(cell.readout(params, carry) if hasattr(cell, "readout") else carry.h)
 
-    def gates(self, xs: Float[Array, "T ... D"], **options) -> dict[str, Float[Array, "T ... H"]]:
-        """Gate activations [T, ..., H] by name; `options` as in `gate_activations`."""
+    def gates(
+        self,
+        xs: Float[Array, "T ... D"],
+        *,
+        lengths: Int[Array, "..."] | None = None,
+        mask: Bool[Array, "T ..."] | None = None,
+        resets: Bool[Array, "T ..."] | None = None,
+    ) -> dict[str, Float[Array, "T ... H"]]:
+        """Gate activations over time by name, in the layout of xs; see `gate_activations`."""
+        if not self.rnn.time_major:
+            xs, mask, resets = to_time_major(xs, mask, resets)
         cell, params, xs = self._project(xs, self.fuse_projection)
-        return gate_activations(cell, params, xs, **options)
+        options = {"lengths": lengths, "mask": mask, "resets": resets}
+        gates = gate_activations(cell, params, xs, **options)
+        if self.rnn.time_major:
+            return gates
+        return {name: to_batch_major(gate) for name, gate in gates.items()}
 
     def _project(self, xs, fuse):
         """The cell, parameters and inputs to run: the projection is fused or already applied."""
@@ -166,7 +182,7 @@ class SequenceModel(nnx.Module):
       cell: any `Cell`.
       input_size: D, the number of input features.
       output_size: C, the number of output features.
-      init, dtype, driver: as in `RNN`.
+      init, dtype, driver, time_major: as in `RNN`.
       rngs: the source of the parameters' keys, e.g. `nnx.Rngs(0)`.
     """
 
@@ -179,18 +195,30 @@ class SequenceModel(nnx.Module):
         init: Initializer = Default(),
         dtype: Any = None,
         driver: DriverLike = "auto",
+        time_major: bool = True,
         rngs: nnx.Rngs,
     ):
         require_cell(type(self).__name__, cell)
         check_size("output_size", output_size)
-        self.rnn = RNN(cell, input_size, init=init, dtype=dtype, driver=driver, rngs=rngs)
+        options = {"init": init, "dtype": dtype, "driver": driver, "time_major": time_major}
+        self.rnn = RNN(cell, input_size, **options, rngs=rngs)
         self.output = nnx.Linear(cell.output_size, output_size, rngs=rngs)
 
     def __call__(
-        self, xs: Float[Array, "T ... D"], carry: Carry | None = None, **options
+        self,
+        xs: Float[Array, "T ... D"],
+        carry: Carry | None = None,
+        *,
+        lengths: Int[Array, "..."] | None = None,
+        mask: Bool[Array, "T ..."] | None = None,
+        resets: Bool[Array, "T ..."] | None = None,
+        key: Key[Array, ""] | None = None,
+        rngs: nnx.Rngs | None = None,
+        tbptt_steps: int | None = None,
     ) -> tuple[Carry, Float[Array, "T ... C"]]:
-        """Final carry and outputs [T, ..., C] for xs [T, ..., D]; `options` as in `unroll`."""
-        carry, ys = self.rnn(xs, carry, **options)
+        """Final carry and outputs [T, ..., C]; the arguments are those of `RNN.__call__`."""
+        options = {"lengths": lengths, "mask": mask, "resets": resets, "tbptt_steps": tbptt_steps}
+        carry, ys = self.rnn(xs, carry, **options, key=key, rngs=rngs)
         return carry, self.output(ys)
 
     def reset_carry(self, carry: Carry, resets: Bool[Array, " B"]) -> Carry:
