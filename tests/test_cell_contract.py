@@ -1,4 +1,4 @@
-"""What holds for every cell in the table: what `check_cell` asks of any, and a little more."""
+"""The contract suite for every cell in the table, and runs of random sizes."""
 
 import dataclasses
 
@@ -9,25 +9,25 @@ from cells import CELLS, every_cell, every_driver
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnn_jax.testing import OF_A_CELL, OF_A_RUN, Case
+from rnn_jax.testing import RUN_CHECKS, VALUE_CHECKS, Case
 from rnn_jax.testing.oracle import assert_close, places, problem, run
 from rnn_jax.wrappers.base import Wrapper
 
 
-def every_claim(claims):
-    return pytest.mark.parametrize("claim", claims.values(), ids=lambda check: check.__name__)
+def every_check(checks):
+    return pytest.mark.parametrize("check", checks.values(), ids=lambda check: check.__name__)
 
 
 @every_cell
-@every_claim(OF_A_CELL)
-def test_as_a_value(cell, claim, float64):
-    claim(Case(cell))
+@every_check(VALUE_CHECKS)
+def test_value_checks(cell, check, float64):
+    check(Case(cell))
 
 
 @every_driver
-@every_claim(OF_A_RUN)
-def test_when_it_runs(cell, driver, claim, float64):
-    claim(Case(cell, driver))
+@every_check(RUN_CHECKS)
+def test_run_checks(cell, driver, check, float64):
+    check(Case(cell, driver))
 
 
 def test_cells_of_different_rows_differ():

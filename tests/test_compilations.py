@@ -7,7 +7,7 @@ import pytest
 from cells import every_cell
 
 from rnn_jax import LSTMCell, MinGRUCell, ResetBeforeGRUCell, dropout, learned_carry, unroll
-from rnn_jax.testing.case import made_anew
+from rnn_jax.testing.case import rebuilt
 from rnn_jax.testing.oracle import DRIVERS, B, D, T, drivers_for, problem
 
 MAKERS = {
@@ -91,5 +91,5 @@ def test_a_second_init_with_another_key_compiles_nothing(cell, compilations):
     first, second = jax.random.key(0), jax.random.key(1)
     cell.init(first, D)
     before = len(compilations)
-    made_anew(cell).init(second, D)
+    rebuilt(cell).init(second, D)
     assert len(compilations) == before

@@ -1,4 +1,4 @@
-"""Weights from and to other libraries: the same values and gradients, there and here."""
+"""Converted layers give the same values and gradients as the originals."""
 
 from functools import partial
 from operator import itemgetter
@@ -79,7 +79,7 @@ def test_values_and_gradients_equal_those_of_linen(cell, float64):
 
 
 @each_cell
-def test_values_and_gradients_equal_those_of_keras_in_float32_which_its_tanh_rounds_to(cell, keras):
+def test_values_and_gradients_equal_those_of_keras_in_float32(cell, keras):
     params, xs, carry, cotangents = problem(cell, dtype=jnp.float32)
     layer = to_keras(cell, params, return_sequences=True, return_state=True)
     theirs = jax.jit(partial(pull_back, partial(run_keras, layer, cell)))
@@ -169,7 +169,7 @@ def test_values_and_gradients_equal_those_of_pytorch(cell, layers, directions, t
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
-def test_a_layer_of_pytorch_that_comes_in_gives_the_same_outputs(kind, bias, torch, float64):
+def test_from_torch_gives_the_same_outputs(kind, bias, torch, float64):
     layer = getattr(torch.nn, kind)(D, H, bias=bias, batch_first=True, dtype=torch.float64)
     [[(cell, params)]] = from_torch(layer)
     xs = problem(cell).xs
@@ -177,7 +177,7 @@ def test_a_layer_of_pytorch_that_comes_in_gives_the_same_outputs(kind, bias, tor
     assert_close(np.swapaxes(run(cell, params, xs)[1], 0, 1), ys.detach().numpy())
 
 
-def test_what_came_in_from_pytorch_stays_as_it_was_when_the_layer_changes(torch, float64):
+def test_from_torch_copies_the_weights(torch, float64):
     layer = torch.nn.LSTM(1, 1, dtype=torch.float64)
     [[(_, params)]] = from_torch(layer)
     before = jax.tree.map(np.array, params)
@@ -189,7 +189,7 @@ def test_what_came_in_from_pytorch_stays_as_it_was_when_the_layer_changes(torch,
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])
 @pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
-def test_a_layer_of_keras_that_comes_in_gives_the_same_outputs(kind, bias, keras):
+def test_from_keras_gives_the_same_outputs(kind, bias, keras):
     options = {"use_bias": bias, "bias_initializer": "random_normal", "return_sequences": True}
     layer = getattr(keras.layers, kind)(H, **options)
     xs = problem(RNNCell(H), dtype=jnp.float32).xs
@@ -200,7 +200,7 @@ def test_a_layer_of_keras_that_comes_in_gives_the_same_outputs(kind, bias, keras
 
 
 @pytest.mark.parametrize("kind", [nn.SimpleCell, nn.LSTMCell, nn.OptimizedLSTMCell, nn.GRUCell])
-def test_a_cell_of_linen_that_comes_in_gives_the_same_outputs(kind, float64):
+def test_from_linen_gives_the_same_outputs(kind, float64):
     module = kind(H, bias_init=nn.initializers.normal(), param_dtype=jnp.float64)
     xs = problem(RNNCell(H)).xs
     want, variables = nn.RNN(module, time_major=True).init_with_output(jax.random.key(0), xs)
@@ -208,7 +208,7 @@ def test_a_cell_of_linen_that_comes_in_gives_the_same_outputs(kind, float64):
 
 
 @pytest.mark.parametrize("kind", [nn.SimpleCell, nn.LSTMCell, nn.GRUCell])
-def test_narrow_weights_of_linen_without_a_dtype_compute_in_float32(kind):
+def test_narrow_linen_weights_without_a_dtype_compute_in_float32(kind):
     module, xs = kind(H), problem(RNNCell(H), dtype=jnp.float32).xs
     layer = nn.RNN(module, time_major=True)
     variables = layer.init(jax.random.key(0), xs)
@@ -219,7 +219,7 @@ def test_narrow_weights_of_linen_without_a_dtype_compute_in_float32(kind):
 
 
 @each_cell
-def test_weights_that_go_out_and_come_back_are_the_same_bit_for_bit(cell, torch, keras):
+def test_weights_survive_a_round_trip_bit_for_bit(cell, torch, keras):
     pair = cell, problem(cell, dtype=jnp.float32).params
     assert_same(from_linen(*to_linen(*pair)), pair)
     assert_same(from_keras(to_keras(*pair)), pair)
@@ -229,6 +229,6 @@ def test_weights_that_go_out_and_come_back_are_the_same_bit_for_bit(cell, torch,
     assert_same(from_linen(*to_linen(*rounded)), rounded)
 
 
-def test_a_stack_that_goes_out_and_comes_back_is_the_same_bit_for_bit(torch, float64):
+def test_a_stack_survives_a_round_trip_bit_for_bit(torch, float64):
     pairs = network(GRUCell(H), 2, 2)[0]
     assert_same(from_torch(to_torch(pairs)), pairs)

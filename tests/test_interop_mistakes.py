@@ -1,4 +1,4 @@
-"""What no cell expresses, and what is not there, is refused in one sentence."""
+"""Errors of the converters: unsupported options, mismatched parameters, missing libraries."""
 
 import sys
 
@@ -37,12 +37,12 @@ def refused(words, f, *arguments):
 @pytest.mark.parametrize(
     "name, options, words",
     [
-        ("LSTM", {"proj_size": 2}, "LSTM has proj_size=2, which no cell here expresses"),
-        ("GRU", {"num_layers": 2, "dropout": 0.5}, "only dropout=0 can be taken over"),
+        ("LSTM", {"proj_size": 2}, "LSTM has proj_size=2, which no cell here supports"),
+        ("GRU", {"num_layers": 2, "dropout": 0.5}, "only dropout=0 can be converted"),
         ("GRUCell", {}, "expected one of RNN, GRU, LSTM, got GRUCell"),
     ],
 )
-def test_a_layer_of_pytorch_that_no_cell_is(name, options, words):
+def test_unsupported_pytorch_layers_are_errors(name, options, words):
     torch = pytest.importorskip("torch")
     refused(words, from_torch, getattr(torch.nn, name)(D, H, **options))
 
@@ -62,11 +62,11 @@ def test_a_layer_of_pytorch_that_no_cell_is(name, options, words):
         ("LSTM", {"dtype": "mixed_bfloat16"}, "LSTM computes gates and state in bfloat16"),
         ("GRU", {"dtype": "mixed_float16"}, "computes gates and state in float16"),
         ("LSTM", {"kernel_constraint": "non_neg"}, "LSTMCell has kernel_constraint="),
-        ("LSTM", {"recurrent_regularizer": "l2"}, "only recurrent_regularizer=None can be taken"),
+        ("LSTM", {"recurrent_regularizer": "l2"}, "only recurrent_regularizer=None can be"),
         ("Dense", {}, "expected one of SimpleRNN"),
     ],
 )
-def test_a_layer_of_keras_that_no_cell_is(name, options, words):
+def test_unsupported_keras_layers_are_errors(name, options, words):
     keras = pytest.importorskip("keras")
     refused(words, from_keras, getattr(keras.layers, name)(H, **options))
 
@@ -86,16 +86,16 @@ def test_a_layer_of_keras_that_no_cell_is(name, options, words):
         ),
         (nn.GRUCell(H, dtype="float16"), "computes gates and state in float16"),
         (nnx.LSTMCell(D, H, rngs=nnx.Rngs(0)), "got flax.nnx.nn.recurrent.LSTMCell"),
-        (nn.LSTMCell(H), "params must be those of LSTMCell, ii, if, ig, io, hi, hf, hg, ho"),
+        (nn.LSTMCell(H), "params of LSTMCell must have ii, if, ig, io, hi, hf, hg, ho"),
         (nn.GRUCell(H + 1), "GRUCell(hidden_size=4) needs GRUParams"),
     ],
 )
-def test_a_cell_of_linen_that_no_cell_is(module, words):
+def test_unsupported_linen_cells_are_errors(module, words):
     refused(words, from_linen, module, to_linen(*pair(GRUCell(H)))[1])
 
 
 @pytest.mark.parametrize("out", [to_keras, to_linen, lambda *pair: to_torch([[pair]])])
-def test_only_a_cell_that_the_others_have_goes_out_and_only_with_its_own_params(out):
+def test_unsupported_cells_and_mismatched_params_are_errors(out):
     pytest.importorskip("torch"), pytest.importorskip("keras")
     refused(
         "expected one of RNNCell, GRUCell, LSTMCell, got LinearRNN", out, *pair(LinearRNNCell(H))
@@ -105,15 +105,15 @@ def test_only_a_cell_that_the_others_have_goes_out_and_only_with_its_own_params(
     refused("got NoneType", out, GRUCell(H), None)
     cell, params = pair(GRUCell(H))
     mixed = cell.cast_matrices(params, "bfloat16")
-    refused("one dtype to go to another library, got ['bfloat16', 'float32']", out, cell, mixed)
+    refused("one dtype to be converted, got ['bfloat16', 'float32']", out, cell, mixed)
 
 
 @pytest.mark.parametrize(
     "pairs, words",
     [
         ([], "expects pairs[layer][direction]"),
-        (pair(LSTMCell(H)), "give [[(cell, params)]]"),
-        ([pair(LSTMCell(H))], "give [[(cell, params)]]"),
+        (pair(LSTMCell(H)), "pass [[(cell, params)]]"),
+        ([pair(LSTMCell(H))], "pass [[(cell, params)]]"),
         ([[pair(LSTMCell(H))] * 3], "1 or 2 directions"),
         ([[pair(LSTMCell(H))] * 2, [pair(LSTMCell(H), 2 * H)]], "1 or 2 directions"),
         ([[pair(LSTMCell(H))], [pair(GRUCell(H), H)]], "layer 1 must have cells LSTMCell"),
@@ -121,16 +121,16 @@ def test_only_a_cell_that_the_others_have_goes_out_and_only_with_its_own_params(
         ([[pair(RNNCell(H)), pair(RNNCell(H, activation="relu"))]], "got RNNCell(hidden_size=3, a"),
     ],
 )
-def test_pairs_that_are_not_one_layer_of_pytorch(pairs, words):
+def test_pairs_that_do_not_fit_one_pytorch_layer_are_errors(pairs, words):
     pytest.importorskip("torch")
     refused(words, to_torch, pairs)
 
 
 @pytest.mark.parametrize("name, f", [("torch", from_torch), ("keras", from_keras)])
-def test_a_library_that_is_missing_is_named_with_the_way_to_get_it(name, f, monkeypatch):
+def test_a_missing_library_error_names_the_install_command(name, f, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
     refused(f"install it with `pip install {name}`", f, None)
 
 
-def test_a_linen_cell_of_no_cell():
+def test_linen_cell_needs_a_cell():
     refused("LinenCell expects a Cell, e.g. LSTMCell(64), got GRUCell", LinenCell, nn.GRUCell(H))

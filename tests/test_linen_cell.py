@@ -1,4 +1,4 @@
-"""Any cell as a linen cell: what `nn.RNN` makes of it is what `unroll` makes of it."""
+"""`LinenCell` in `nn.RNN`, compared with `unroll` of the cell."""
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ def flipped(xs):
 
 
 @flowing_cell
-def test_linen_runs_a_cell_as_unroll_does(cell, float64):
+def test_nn_rnn_equals_unroll(cell, float64):
     params, xs, carry, _ = problem(cell)
     variables = {"params": {"cell": {"weights": params}}}
     got = jax.jit(as_rnn(cell).apply)(variables, xs, initial_carry=carry)
@@ -41,7 +41,7 @@ def test_linen_runs_a_cell_as_unroll_does(cell, float64):
 
 
 @flowing_cell
-def test_linen_draws_the_parameters_of_the_cell_and_starts_from_its_carry(cell):
+def test_init_uses_the_parameters_and_start_of_the_cell(cell):
     xs = jnp.ones((T, B, D))
     got, variables = as_rnn(cell).init_with_output(jax.random.key(0), xs)
     params = variables["params"]["cell"]["weights"]
@@ -51,7 +51,7 @@ def test_linen_draws_the_parameters_of_the_cell_and_starts_from_its_carry(cell):
 
 
 @telling_cell
-def test_linen_masks_and_reverses_a_cell(cell, float64):
+def test_lengths_and_reverse_equal_unroll(cell, float64):
     params, xs, carry, _ = problem(cell)
     rnn = as_rnn(cell, reverse=True, keep_order=True)
     variables = {"params": {"cell": {"weights": params}}}
@@ -63,7 +63,7 @@ def test_linen_masks_and_reverses_a_cell(cell, float64):
 
 @pytest.mark.parametrize("time_major", [True, False])
 @pytest.mark.parametrize("axes", [1, 2])
-def test_linen_scans_a_cell_of_pictures_over_time(axes, time_major, float64):
+def test_a_convolutional_cell_runs_over_the_time_axis(axes, time_major, float64):
     cell = ConvLSTMCell(2, spatial_axes=axes)
     params, xs, *_ = problem(cell)
     rnn = nn.RNN(LinenCell(cell), time_major=time_major, return_carry=True)
@@ -80,7 +80,7 @@ def test_linen_scans_a_cell_of_pictures_over_time(axes, time_major, float64):
     ],
     ids=["gated", "step", "nested"],
 )
-def test_linen_starts_from_a_learned_carry(cell, float64):
+def test_a_learned_carry_is_the_initial_carry(cell, float64):
     params, xs, *_ = problem(cell)
     variables = {"params": {"cell": {"weights": params}}}
     assert_close(jax.jit(as_rnn(cell).apply)(variables, xs), run(cell, params, xs))
@@ -95,23 +95,23 @@ def test_linen_starts_from_a_learned_carry(cell, float64):
     assert_close(got, run(cell, variables["params"]["cell"]["weights"], xs))
 
 
-def test_a_learned_carry_outside_of_apply_is_refused():
+def test_a_learned_carry_outside_apply_is_an_error():
     with pytest.raises(InputError, match=r"pass cell\.start"):
         LinenCell(learned_carry(LSTMCell(3))).initialize_carry(jax.random.key(0), (B, D))
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_the_carry_follows_inputs_of_64_bits(dtype, float64):
+def test_the_carry_dtype_follows_64_bit_inputs(dtype, float64):
     cell = LSTMCell(3)
     params, xs, *_ = problem(cell, dtype=dtype)
     got = as_rnn(cell).apply({"params": {"cell": {"weights": params}}}, xs)
     assert_close(got, run(cell, params, xs), 1e-12 if dtype == jnp.float64 else 1e-6)
 
 
-def test_linen_runs_a_noisy_cell_without_noise_and_refuses_a_key_for_it():
+def test_a_noisy_cell_runs_without_noise_and_rejects_a_key():
     cell = dropout(LSTMCell(3), 0.5)
     params, xs, *_ = problem(cell, dtype=jnp.float32)
     variables = {"params": {"cell": {"weights": params}}}
     assert_close(as_rnn(cell).apply(variables, xs), run(cell, params, xs), 1e-6)
-    with pytest.raises(InputError, match="cannot draw the noise of DropoutGatedCell"):
+    with pytest.raises(InputError, match="cannot sample the noise of DropoutGatedCell"):
         as_rnn(cell).apply(variables, xs, rngs={"dropout": jax.random.key(0)})

@@ -1,4 +1,4 @@
-"""In and out: weights from and to PyTorch, Keras and Flax linen; any cell inside Flax linen."""
+"""Conversion of weights from and to PyTorch, Keras and Flax linen, and cells inside Flax linen."""
 
 from rnn_jax.interop.keras import from_keras, keras_weights, to_keras
 from rnn_jax.interop.linen import from_linen, to_linen

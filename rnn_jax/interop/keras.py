@@ -1,4 +1,4 @@
-"""Weights from and to the Keras layers `SimpleRNN`, `GRU` (reset after the product) and `LSTM`."""
+"""Conversion from and to the Keras layers `SimpleRNN`, `GRU` (`reset_after=True`) and `LSTM`."""
 
 import jax
 import jax.numpy as jnp
@@ -19,22 +19,22 @@ from rnn_jax.interop.pairs import (
 )
 from rnn_jax.typing import Array, Float, Params
 
-TRAINED = [
+TRAINING_OPTIONS = [
     f"{weights}_{option}"
     for weights in ("kernel", "recurrent", "bias")
     for option in ("constraint", "regularizer")
 ]
-"""Options of Keras cells that change how the weights are trained."""
+"""Options of Keras cells that affect the training of the weights."""
 
 
 def from_keras(layer: object) -> Pair:
-    """The cell of a Keras layer and its parameters; a Keras cell, `layer.cell`, will do.
+    """Convert a Keras layer, or a Keras cell such as `layer.cell`, to a cell and its parameters.
 
     Raises:
-      InputError: Keras is missing; another kind of layer, or one not built; activations, dropout,
-        constraints, regularizers, or a reset before the product, which no cell here has; a compute
-        dtype other than that of the weights, as under "mixed_bfloat16"; a layer with `go_backwards`
-        or `stateful`, which say how it is run (its `cell` can be taken over).
+      InputError: Keras is not installed; another kind of layer, or one that is not built; an
+        activation, dropout, constraint, regularizer or `reset_after=False` that cells here do not
+        support; a compute dtype other than that of the weights, as with "mixed_bfloat16"; a layer
+        with `go_backwards` or `stateful` (convert its `cell` instead).
     """
     keras = _keras()
     layers, tanh, relu = keras.layers, keras.activations.tanh, keras.activations.relu
@@ -44,7 +44,9 @@ def from_keras(layer: object) -> Pair:
         check_options(layer, go_backwards=(False,), stateful=(False,))
         check_compute_dtype(layer, layer.compute_dtype, layer.variable_dtype)
         layer = layer.cell
-    check_options(layer, dropout=(0,), recurrent_dropout=(0,), **dict.fromkeys(TRAINED, (None,)))
+    check_options(
+        layer, dropout=(0,), recurrent_dropout=(0,), **dict.fromkeys(TRAINING_OPTIONS, (None,))
+    )
     check_compute_dtype(layer, layer.compute_dtype, layer.variable_dtype)
     if isinstance(layer, layers.SimpleRNNCell):
         check_options(layer, activation=(tanh, relu))
@@ -61,19 +63,22 @@ def from_keras(layer: object) -> Pair:
     return cell, jax.tree.map(jnp.array, _params(cell, *arrays))
 
 
-def to_keras(cell: GatedCell, params: Params, **options) -> object:
-    """The Keras layer of a cell, built and with the weights of `params`.
+def to_keras(
+    cell: GatedCell, params: Params, *, return_sequences: bool = False, return_state: bool = False
+) -> object:
+    """Convert a cell and its parameters to a built Keras layer.
 
     Args:
       cell: an `RNNCell`, `GRUCell` or `LSTMCell`.
       params: its parameters.
-      options: how Keras runs the layer, e.g. `return_sequences=True`.
+      return_sequences, return_state: arguments of the Keras layer.
 
     Raises:
-      InputError: Keras is missing; a cell that Keras lacks; params that are not the cell's.
+      InputError: Keras is not installed or has no such cell; params of another cell.
     """
     layers = _keras().layers
     check_pair(cell, params)
+    options = {"return_sequences": return_sequences, "return_state": return_state}
     if isinstance(cell, RNNCell):
         options["activation"] = cell.activation
     kind = {RNNCell: layers.SimpleRNN, GRUCell: layers.GRU, LSTMCell: layers.LSTM}[type(cell)]
@@ -84,9 +89,11 @@ def to_keras(cell: GatedCell, params: Params, **options) -> object:
 
 
 def keras_weights(cell: GatedCell, params: Params) -> list[Float[Array, "..."]]:
-    """kernel [D, G*H], recurrent_kernel [H, G*H], bias [G*H], a GRU's [2, 3H]; linear in `params`.
+    """Keras weights of a cell, linear in `params`.
 
-    A GRU of Keras has its gates in the order z, r, n.
+    Returns:
+      kernel [D, G*H], recurrent_kernel [H, G*H] and bias [G*H], [2, 3*H] for a GRU. The gates of a
+      Keras GRU are in the order z, r, n.
     """
     if not isinstance(cell, GRUCell):
         return [params.w_x, params.w_h, params.b]
@@ -95,7 +102,7 @@ def keras_weights(cell: GatedCell, params: Params) -> list[Float[Array, "..."]]:
 
 
 def _params(cell, w_x, w_h, bias=None):
-    """The inverse of `keras_weights`, in NumPy; zeros for no bias."""
+    """The inverse of `keras_weights`, in NumPy; a missing bias becomes zeros."""
     if not isinstance(cell, GRUCell):
         return GatedParams(w_x, w_h, np.zeros_like(w_x[0]) if bias is None else bias)
     bias = np.zeros_like(w_x[:1]).repeat(2, axis=0) if bias is None else bias
@@ -103,7 +110,7 @@ def _params(cell, w_x, w_h, bias=None):
 
 
 def _swap(gates, numpy):
-    """The first two of three gates change places."""
+    """Swap the first two of three gates."""
     first, second, third = numpy.split(gates, 3, axis=-1)
     return numpy.concatenate([second, first, third], axis=-1)
 

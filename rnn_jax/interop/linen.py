@@ -1,4 +1,4 @@
-"""Weights from and to the cells of Flax linen."""
+"""Conversion from and to the cells of Flax linen."""
 
 import jax
 import jax.numpy as jnp
@@ -25,13 +25,15 @@ KINDS = {
 
 
 def from_linen(module: nn.Module, params: Params) -> Pair:
-    """The cell of a linen cell and its parameters, from `variables["params"]` of the linen cell.
+    """Convert a linen cell to a cell and its parameters.
 
-    Under `nn.RNN` these are `variables["params"]["cell"]`.
+    Args:
+      module: the linen cell.
+      params: its `variables["params"]`; within `nn.RNN`, `variables["params"]["cell"]`.
 
     Raises:
-      InputError: another kind of module; activations, a residual or an initial carry that no cell
-        here has; a dtype other than that of the params; params that are not the module's.
+      InputError: another kind of module; an activation, a residual or an initial carry that cells
+        here do not support; a dtype other than that of the params; params of another module.
     """
     check_kind(module, KINDS)
     check_options(module, carry_init=(nn.initializers.zeros,))
@@ -53,25 +55,26 @@ def from_linen(module: nn.Module, params: Params) -> Pair:
         ours = GRUParams(*ours, b_h=params["hn"]["bias"]) if gru else GatedParams(*ours)
     except KeyError as error:
         raise InputError(
-            f"params must be those of {type(module).__name__}, {', '.join(x_names + h_names)}, and "
-            f"have no {error}; give variables['params'] of the linen cell."
+            f"params of {type(module).__name__} must have {', '.join(x_names + h_names)}, got none "
+            f"of name {error}; pass variables['params'] of the linen cell."
         ) from error
     check_pair(cell, ours)
     if module.dtype is not None:
         check_compute_dtype(module, module.dtype, ours.w_x.dtype)
         return cell, ours
-    # Without a dtype linen computes in the widest of weights and inputs; a cell, in the weights'.
+    # Without a dtype, linen promotes weights and inputs; a cell computes in the weights' dtype.
     wide = jnp.promote_types(ours.w_x.dtype, jnp.float32)
     return cell, jax.tree.map(lambda leaf: leaf.astype(wide), ours)
 
 
 def to_linen(cell: GatedCell, params: Params) -> tuple[nn.RNNCellBase, dict[str, dict[str, Array]]]:
-    """The linen cell of a cell, and its params: `module.apply({"params": params}, carry, x)`.
+    """Convert a cell and its parameters to a linen cell and its params.
 
-    Linear in `params` and open to `jax.grad`. The carry of a linen LSTM is (c, h), of others h.
+    The result is used as `module.apply({"params": params}, carry, x)`. It is linear in `params` and
+    differentiable. The carry of a linen LSTM is (c, h), of other cells h.
 
     Raises:
-      InputError: a cell that linen lacks; params that are not the cell's.
+      InputError: a cell that linen does not have; params of another cell.
     """
     check_pair(cell, params)
     x_names, h_names, biased = _names(cell)
@@ -94,7 +97,7 @@ def to_linen(cell: GatedCell, params: Params) -> tuple[nn.RNNCellBase, dict[str,
 
 
 def _names(cell):
-    """What linen calls the products with x, those with h, and those of the two that add b."""
+    """Names in linen of the products with x, of those with h, and of those with the bias b."""
     if isinstance(cell, RNNCell):
         return ["i"], ["h"], ["i"]
     x_names, h_names = ([f"{side}{gate}" for gate in cell.gates] for side in "ih")

@@ -11,18 +11,18 @@ from rnn_jax.wrappers.base import draws_noise, has_own_start
 
 
 class LinenCell(nn.RNNCellBase):
-    """Any cell as a Flax linen cell, for `nn.RNN(LinenCell(cell))` and what else takes one.
+    """Any cell as a Flax linen cell, e.g. for `nn.RNN(LinenCell(cell))`.
 
-    Its only parameter, `weights`, is what `cell.init` returns; carry and outputs are the cell's. A
-    sequence starts from `cell.start`, a learned carry included. The carry keeps the dtype that it
-    starts with; `initialize_carry` makes it float64 if 64-bit types are enabled, else float32.
+    Its only parameter, `weights`, is the result of `cell.init`; carry and outputs are those of the
+    cell. A sequence starts from `cell.start`, which may be a learned carry. The carry keeps its
+    initial dtype; `initialize_carry` makes it float64 if 64-bit types are enabled, else float32.
 
-    Noise such as dropout is not drawn: a linen cell sees one step at a time, and these cells draw
-    for a whole run. With a "dropout" key, cells that would draw from it are refused.
+    Noise such as dropout is not supported: a linen cell runs one step at a time, and noise is
+    sampled once per sequence. A "dropout" key for a noisy cell is an error.
 
     Raises:
-      InputError: a cell that is no `Cell`; in use, a "dropout" key for a cell that draws noise, or
-        a start from the parameters outside of `init` and `apply`.
+      InputError: `cell` is not a `Cell`; in use, a "dropout" key for a noisy cell, or a learned
+        initial carry outside `init` and `apply`.
     """
 
     cell: Cell
@@ -37,8 +37,8 @@ class LinenCell(nn.RNNCellBase):
     def __call__(
         self, carry: Carry, inputs: Float[Array, "... D"]
     ) -> tuple[Carry, Float[Array, "... H"]]:
-        """One step of the cell: the new carry and the output [..., H]."""
-        self._refuse_noise()
+        """Run one step: the new carry and the output [..., H]."""
+        self._check_noise()
         params = self.param("weights", self.cell.init, inputs.shape[-1])
         new, y = self.cell.step(params, carry, inputs)
         return jax.tree.map(lambda leaf, old: leaf.astype(old.dtype), new, carry), y
@@ -48,27 +48,27 @@ class LinenCell(nn.RNNCellBase):
         """`cell.start` for inputs of `input_shape` = (..., D); `rng` is unused."""
         batch_shape, dtype = input_shape[:-1], jnp.result_type(float)
         if self.scope is not None:
-            self._refuse_noise()
+            self._check_noise()
         if not has_own_start(self.cell):
             return self.cell.initial_carry(batch_shape, dtype)
         if self.scope is None:
             raise InputError(
-                f"the start of {type(self.cell).__name__} is in its parameters, which LinenCell "
-                "has within init and apply only; pass cell.start(params, batch_shape) as the carry."
+                f"the initial carry of {type(self.cell).__name__} depends on its parameters, which "
+                "exist only inside init and apply; pass cell.start(params, batch_shape) instead."
             )
-        # The parameter of `__call__`, which may not have been called yet.
+        # The parameter of `__call__`, created here if `__call__` has not run yet.
         params = self.scope.param("weights", self.cell.init, input_shape[-1])
         return self.cell.start(params, batch_shape, dtype)
 
     @property
     def num_feature_axes(self) -> int:
-        """The features, and before them the axes of places of a cell that has any."""
+        """The number of feature axes, spatial axes included."""
         return 1 + self.cell.spatial_axes
 
     @nn.nowrap
-    def _refuse_noise(self):
+    def _check_noise(self):
         if draws_noise(self.cell) and self.scope.has_rng("dropout"):
             raise InputError(
-                f"LinenCell cannot draw the noise of {type(self.cell).__name__}, which is drawn "
-                "once for a run; use rnn_jax.RNN and its argument key, or no 'dropout' key."
+                f"LinenCell cannot sample the noise of {type(self.cell).__name__}, which is "
+                "sampled once per sequence; use rnn_jax.RNN with its key argument, or no 'dropout' key."
             )

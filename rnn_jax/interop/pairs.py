@@ -1,4 +1,4 @@
-"""What every peer needs: the pair (cell, params) checked, two biases made one, clear refusals."""
+"""Shared by the converters: checks of layers, cells and parameters, and conversion of biases."""
 
 from collections.abc import Iterable
 from importlib import import_module
@@ -14,11 +14,11 @@ from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float, Params
 
 Pair = tuple[GatedCell, Params]
-"""A cell and its parameters: all that `unroll` needs of a layer."""
+"""A cell and its parameters."""
 
 
 def import_peer(name: str, advice: str) -> ModuleType:
-    """The module of a library that only some users have; InputError with `advice` without it."""
+    """Import an optional library; InputError with `advice` if it is not installed."""
     try:
         return import_module(name)
     except ImportError as error:
@@ -26,7 +26,7 @@ def import_peer(name: str, advice: str) -> ModuleType:
 
 
 def check_kind(source: object, kinds: Iterable[type]) -> None:
-    """Raise InputError unless `source` is of one of `kinds`, and of no subclass."""
+    """Raise InputError unless the type of `source` is one of `kinds`; subclasses do not count."""
     kinds = list(kinds)
     if type(source) not in kinds:
         names, got = [kind.__name__ for kind in kinds], type(source).__name__
@@ -40,30 +40,30 @@ def _full_name(kind):
 
 
 def check_options(source: object, **allowed: tuple) -> None:
-    """Raise InputError for an attribute of `source` that no cell expresses."""
+    """Raise InputError if an attribute of `source` is not one of the supported values."""
     for name, values in allowed.items():
         got = getattr(source, name)
         if got not in values:
             wanted = " or ".join(map(_shown, values))
             raise InputError(
-                f"{type(source).__name__} has {name}={_shown(got)}, which no cell here expresses; "
-                f"only {name}={wanted} can be taken over."
+                f"{type(source).__name__} has {name}={_shown(got)}, which no cell here supports; "
+                f"only {name}={wanted} can be converted."
             )
 
 
 def check_compute_dtype(source: object, compute: object, stored: object) -> None:
-    """Raise InputError if a layer computes in another dtype than the one of its weights."""
+    """Raise InputError if a layer computes in a dtype other than that of its weights."""
     compute, stored = jnp.dtype(compute).name, jnp.dtype(stored).name
     if compute != stored:
         raise InputError(
             f"{type(source).__name__} computes gates and state in {compute} and has weights in "
-            f"{stored}, which no cell here expresses; take it over with {stored} as its compute "
-            "dtype, and use RNN(dtype=...) for matrix products in another."
+            f"{stored}, which no cell here supports; convert it with {stored} as its compute "
+            "dtype, and set the dtype of matrix products with RNN(dtype=...)."
         )
 
 
 def check_pair(cell: Cell, params: Params) -> None:
-    """Raise InputError unless the peers have this cell and `params` its shapes and one dtype."""
+    """Raise InputError unless the cell can be converted and `params` fit it, all of one dtype."""
     check_kind(cell, (RNNCell, GRUCell, LSTMCell))
     rows = np.shape(getattr(params, "w_x", None)) or (1,)
     expected = jax.eval_shape(lambda: cell.init(jax.random.key(0), rows[0]))
@@ -78,7 +78,7 @@ def check_pair(cell: Cell, params: Params) -> None:
     dtypes = {np.dtype(leaf.dtype).name for leaf in jax.tree.leaves(params)}
     if len(dtypes) > 1:
         raise InputError(
-            f"params must all be of one dtype to go to another library, got {sorted(dtypes)}; cast "
+            f"params must have one dtype to be converted, got {sorted(dtypes)}; cast "
             "them, e.g. jax.tree.map(lambda p: p.astype('float32'), params)."
         )
 
@@ -86,9 +86,9 @@ def check_pair(cell: Cell, params: Params) -> None:
 def one_bias(
     cell: GatedCell, w_x: np.ndarray, w_h: np.ndarray, b_x: np.ndarray, b_h: np.ndarray
 ) -> Params:
-    """Our parameters from a layer that adds one bias b_x [G*H] to x w_x, another b_h to h w_h.
+    """Parameters of a cell from those of a layer with two biases, x w_x + b_x and h w_h + b_h.
 
-    Their sum is the one b, but for the gate n of a GRU: there b_h stands inside the reset.
+    The bias b is their sum, except for gate n of a GRU, where the reset gate multiplies b_h.
     """
     if not isinstance(cell, GRUCell):
         return GatedParams(w_x, w_h, b_x + b_h)
@@ -97,7 +97,7 @@ def one_bias(
 
 
 def two_biases(cell: GatedCell, params: Params) -> tuple[Float[Array, " GH"], Float[Array, " GH"]]:
-    """The b_x and b_h of `one_bias`; b_h is zero wherever it can be."""
+    """The b_x and b_h of `one_bias`; b_h is zero except for gate n of a GRU."""
     if not isinstance(cell, GRUCell):
         return params.b, jnp.zeros_like(params.b)
     return params.b, jnp.pad(params.b_h, (2 * cell.hidden_size, 0))

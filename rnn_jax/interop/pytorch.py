@@ -1,4 +1,4 @@
-"""Weights from and to `torch.nn.RNN`, `GRU` and `LSTM`, stacked and bidirectional ones included."""
+"""Conversion from and to `torch.nn.RNN`, `GRU` and `LSTM`, also stacked and bidirectional."""
 
 import jax
 import jax.numpy as jnp
@@ -19,18 +19,18 @@ from rnn_jax.interop.pairs import (
 from rnn_jax.typing import Array, Float, Params
 
 DIRECTIONS = ("", "_reverse")
-"""What PyTorch appends to the names of a direction's weights."""
+"""Suffixes of the weights of each direction in PyTorch."""
 
 
 def from_torch(layer: object) -> list[list[Pair]]:
-    """The cells of a PyTorch layer and their parameters: `pairs[layer][direction]`.
+    """Convert a PyTorch layer to cells and their parameters, `pairs[layer][direction]`.
 
-    The second direction reads the sequence from its end; a deeper layer reads the outputs of all
-    directions side by side. `[[(cell, params)]] = from_torch(layer)` for a plain layer. Its
-    `batch_first` is not taken over: sequences here are time-major.
+    The second direction runs backward in time; a deeper layer reads the concatenated outputs of all
+    directions. For one layer and direction: `[[(cell, params)]] = from_torch(layer)`. The layout
+    `batch_first` is not part of the result.
 
     Raises:
-      InputError: PyTorch is missing; another kind of layer; `proj_size`; `dropout` between layers.
+      InputError: PyTorch is not installed; another kind of layer; `proj_size` or `dropout` is set.
     """
     torch = _torch()
     check_kind(layer, _kinds(torch).values())
@@ -48,12 +48,12 @@ def from_torch(layer: object) -> list[list[Pair]]:
 
 
 def to_torch(pairs: list[list[Pair]], *, batch_first: bool = False) -> object:
-    """The PyTorch layer of `pairs[layer][direction]`, the inverse of `from_torch`.
+    """Convert `pairs[layer][direction]` to a PyTorch layer, the inverse of `from_torch`.
 
-    Of the two biases of PyTorch the first holds b; the second is zero but for the b_h of a GRU.
+    The first bias of PyTorch is b; the second is zero except for the b_h of a GRU.
 
     Raises:
-      InputError: PyTorch is missing; a cell that PyTorch lacks; pairs that do not fit each other.
+      InputError: PyTorch is not installed or has no such cell; pairs that do not fit each other.
     """
     torch = _torch()
     _check_stack(pairs)
@@ -75,7 +75,11 @@ def to_torch(pairs: list[list[Pair]], *, batch_first: bool = False) -> object:
 
 
 def torch_weights(cell: GatedCell, params: Params) -> tuple[Float[Array, "..."], ...]:
-    """weight_ih [G*H, D], weight_hh [G*H, H], bias_ih [G*H], bias_hh [G*H]; linear in `params`."""
+    """PyTorch weights of a cell, linear in `params`.
+
+    Returns:
+      weight_ih [G*H, D], weight_hh [G*H, H], bias_ih [G*H] and bias_hh [G*H].
+    """
     return params.w_x.T, params.w_h.T, *two_biases(cell, params)
 
 
@@ -88,7 +92,7 @@ def _kinds(torch):
 
 
 def _params(cell, layer, name):
-    """The parameters of one direction of one layer, in the dtype that they have in PyTorch."""
+    """The parameters of one direction of one layer, in their PyTorch dtype."""
 
     def array(part):
         return getattr(layer, f"{part}_{name}").detach().cpu().double().numpy()
@@ -101,7 +105,7 @@ def _params(cell, layer, name):
 
 
 def _check_stack(pairs):
-    """Raise InputError unless the pairs are one layer of PyTorch's: all alike, sizes that chain."""
+    """Raise InputError unless all pairs have the same cell, and sizes that fit each other."""
     try:
         cells = [[cell for cell, _ in row] for row in pairs]
     except (TypeError, ValueError):
@@ -109,7 +113,7 @@ def _check_stack(pairs):
     if {len(row) for row in cells} not in ({1}, {2}):
         raise InputError(
             "to_torch expects pairs[layer][direction] with 1 or 2 directions in every layer; "
-            "give [[(cell, params)]] for a plain layer."
+            "pass [[(cell, params)]] for one layer and direction."
         )
     first, params = pairs[0][0]
     check_pair(first, params)
@@ -120,7 +124,7 @@ def _check_stack(pairs):
             got = cell, params.w_x.shape[0], params.w_x.dtype
             if got != (first, size, dtype):
                 raise InputError(
-                    f"layer {depth} must have cells {first} with D = {size} in {dtype}, as PyTorch "
-                    "has one kind of cell in a layer; got {} with D = {} in {}.".format(*got)
+                    f"layer {depth} must have cells {first} with D = {size} in {dtype}, as all "
+                    "cells of a PyTorch layer are equal; got {} with D = {} in {}.".format(*got)
                 )
         size = len(row) * first.hidden_size

@@ -1,4 +1,4 @@
-"""One problem for every cell, ways to run it, and a Python loop to hold them against."""
+"""A random problem for any cell, ways to run it, and a Python loop as the reference."""
 
 import contextlib
 from functools import partial
@@ -27,23 +27,23 @@ DRIVERS = {
     "associative": Associative(),
     "newton": Newton(),
 }
-"""The drivers that cells are tested with; a new driver is a row here and in `drivers_for`."""
+"""Drivers by name; add a new driver here and in `drivers_for`."""
 
 
 def drivers_for(cell: Cell) -> tuple[str, ...]:
-    """The drivers that `cell` can take, the reference first."""
+    """Names of the drivers that support `cell`, the reference first."""
     if not isinstance(cell, GatedCell):
         return ("scan",)
     return ("scan", "chunked", "remat", *(["associative"] if cell.linear else []))
 
 
 def places(cell: Cell) -> tuple[int, ...]:
-    """Sizes for the axes of the batch shape that are places of one example; none for most cells."""
+    """Sizes of the spatial axes of a cell; empty for most cells."""
     return tuple(range(2, 2 + cell.spatial_axes))
 
 
 class Problem(NamedTuple):
-    """What a cell is run on, and a cotangent for each thing that comes out: (carry, ys)."""
+    """Arguments of a run, and cotangents of its results (carry, ys)."""
 
     params: Params
     xs: Array
@@ -52,7 +52,7 @@ class Problem(NamedTuple):
 
 
 def problem(cell, steps=T, batch=(B,), features=D, dtype=np.float64, seed=0):
-    """Random values for all that goes in, and for the cotangents of all that comes out."""
+    """Random arguments and cotangents."""
     rng, batch = np.random.default_rng(seed), (*batch, *places(cell))
 
     def like(tree, scale=1.0):
@@ -62,7 +62,7 @@ def problem(cell, steps=T, batch=(B,), features=D, dtype=np.float64, seed=0):
         return jax.tree.map(normal, tree)
 
     params = jax.eval_shape(lambda: cell.init(jax.random.key(0), features))
-    # Wide or narrow, neither values nor gradients explode within a few steps.
+    # Small enough that neither values nor gradients explode within a few steps, at any width.
     params = like(params, scale=1 / max(2, cell.hidden_size**0.5))
     xs = like(np.empty((steps, *batch, features)))
     carry = jax.eval_shape(lambda: cell.initial_carry(batch))
@@ -71,7 +71,7 @@ def problem(cell, steps=T, batch=(B,), features=D, dtype=np.float64, seed=0):
 
 
 def fetched(function):
-    """The function, its results as NumPy arrays: what is done with those compiles nothing."""
+    """The function with results as NumPy arrays, so that using them compiles nothing."""
     return lambda *args, **options: jax.device_get(function(*args, **options))
 
 
@@ -81,12 +81,12 @@ compiled = partial(jax.jit, static_argnames=("cell", "driver", "reverse", "tbptt
 @fetched
 @compiled
 def run(cell, params, xs, carry=None, *, driver="auto", **options):
-    """`unroll` with any of its options, compiled: the final carry and the outputs."""
+    """Compiled `unroll` with the named driver: the final carry and the outputs."""
     return unroll(cell, params, xs, carry, driver=DRIVERS[driver], **options)
 
 
 def pull_back(f, cotangents, *arguments):
-    """What f returns, and the gradient of what it returns, weighed by cotangents."""
+    """Values of f and the pullback of the cotangents."""
     values, vjp = jax.vjp(f, *arguments)
     return values, vjp(cotangents)
 
@@ -94,7 +94,7 @@ def pull_back(f, cotangents, *arguments):
 @fetched
 @compiled
 def run_back(cell, params, xs, carry, cotangents, *, driver="auto", **options):
-    """The values of `run`, and its gradients by params, xs and carry."""
+    """The values of `run`, and its gradients wrt params, xs and carry."""
     unrolled = partial(unroll, cell, driver=DRIVERS[driver], **options)
     return pull_back(unrolled, cotangents, params, xs, carry)
 
@@ -112,7 +112,7 @@ def _step_back(cell, params, carry, x, cotangents):
 
 
 def loop(cell, params, xs, carry):
-    """`run` as a Python loop over the steps of the cell."""
+    """`run` as a Python loop over `cell.step`."""
     width = cell.output_size
     ys = np.zeros((*xs.shape[:-1], width), xs.dtype)
     for t, x in enumerate(np.asarray(xs)):
@@ -140,19 +140,19 @@ def inner(a, b):
     return sum(jax.tree.leaves(jax.tree.map(np.vdot, a, b)))
 
 
-def ensure(holds, otherwise):
-    """AssertionError saying what is so `otherwise`; unlike `assert` also under `python -O`."""
+def ensure(holds, message):
+    """Raise AssertionError with a message unless `holds`, also under `python -O`."""
     if not holds:
-        raise AssertionError(otherwise)
+        raise AssertionError(message)
 
 
 def assert_close(got, want, tolerance=1e-12):
-    """The same tree, and every leaf within `tolerance`, absolute and relative."""
+    """Assert equal tree structures and leaves within `tolerance`, absolute and relative."""
     _assert_all(partial(np.allclose, rtol=tolerance, atol=tolerance, equal_nan=True), got, want)
 
 
 def assert_same(got, want):
-    """The same tree, bit for bit."""
+    """Assert equal trees, bit for bit."""
 
     def same(a, b):
         return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype != object)
@@ -161,7 +161,7 @@ def assert_same(got, want):
 
 
 def _assert_all(agree, got, want):
-    """AssertionError, naming the leaves that are furthest off, unless all leaves agree."""
+    """Raise AssertionError with the leaves that differ most, unless all agree."""
     got_tree, want_tree = jax.tree.structure(got), jax.tree.structure(want)
     ensure(got_tree == want_tree, f"got the tree {got_tree}, expected {want_tree}")
     wrong = []
@@ -180,7 +180,7 @@ def _assert_all(agree, got, want):
 
 @contextlib.contextmanager
 def compilations():
-    """A list that grows by one with each compilation by XLA."""
+    """Context of a list that grows by one with each XLA compilation."""
     seen = []
 
     def listen(event, _duration, **_details):

@@ -1,4 +1,4 @@
-"""Claims about a cell as a value: what its parameters and its carry are, and what it equals."""
+"""Checks of a cell as a value: parameters, initial carry, equality and hashing."""
 
 from functools import partial
 
@@ -6,31 +6,31 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.numerics import named
-from rnn_jax.testing.case import Claims, assert_named_tuple, assert_types, made_anew
+from rnn_jax.testing.case import Checks, assert_named_tuple, assert_types, rebuilt
 from rnn_jax.testing.oracle import B, compilations, ensure, places
 
-CLAIMS = Claims()
+CHECKS = Checks()
 
 
-@CLAIMS.add
+@CHECKS.add
 def params_are_a_named_tuple(case):
-    """`init` returns a NamedTuple with an array in each field."""
+    """Return a NamedTuple with an array in each field from `init`."""
     params = jax.eval_shape(lambda: case.cell.init(jax.random.key(0), case.features))
-    assert_named_tuple(params, "what init returns")
+    assert_named_tuple(params, "the result of init")
     size = case.cell.input_size(params)
     ensure(size in (None, case.features), f"input_size is {size}, expected {case.features}")
 
 
-@CLAIMS.add
-def params_are_float32_even_where_64_bits_are_enabled(case):
-    """Name the dtype: `jnp.zeros(n, jnp.float32)`."""
+@CHECKS.add
+def params_are_float32_even_with_x64_enabled(case):
+    """Give the dtype explicitly: `jnp.zeros(n, jnp.float32)`."""
     params = jax.eval_shape(lambda: case.cell.init(jax.random.key(0), case.features))
-    assert_types(jnp.float32, params, "what init returns")
+    assert_types(jnp.float32, params, "the result of init")
 
 
-@CLAIMS.add
-def the_initial_carry_is_a_named_tuple_with_h_units_for_each_sequence(case):
-    """Every field is [*batch_shape, H] in the dtype that `initial_carry` is given."""
+@CHECKS.add
+def the_initial_carry_is_a_named_tuple_with_fields_of_h_units(case):
+    """Make each field of shape [*batch_shape, H] in the dtype passed to `initial_carry`."""
     for batch in (), (B,), (2, 0, 3):
         for dtype in jnp.bfloat16, jnp.float32, jnp.float64:
             shape = (*batch, *places(case.cell))
@@ -41,22 +41,22 @@ def the_initial_carry_is_a_named_tuple_with_h_units_for_each_sequence(case):
             ensure(got == {want}, f"fields of shape {sorted(got)}, expected {want}")
 
 
-@CLAIMS.add
-def a_cell_is_a_frozen_hashable_value(case):
-    """Decorate it with `@dataclasses.dataclass(frozen=True)`; fields that are compared by value."""
-    twin = made_anew(case.cell)
-    ensure(twin == case.cell, "a cell made anew from equal fields is not equal")
-    ensure(hash(twin) == hash(case.cell), "an equal cell has another hash")
+@CHECKS.add
+def a_cell_is_frozen_and_hashable(case):
+    """Use `@dataclasses.dataclass(frozen=True)` with fields that compare by value."""
+    twin = rebuilt(case.cell)
+    ensure(twin == case.cell, "a cell with equal fields is not equal")
+    ensure(hash(twin) == hash(case.cell), "an equal cell has a different hash")
     try:
         twin.hidden_size = case.cell.hidden_size
     except AttributeError:
         return
-    raise AssertionError("a field can be assigned to")
+    raise AssertionError("a field can be assigned")
 
 
-@CLAIMS.add
-def no_buffer_is_handed_out_twice(case):
-    """Parameters and carry can be donated: make a new array for every field, in every call."""
+@CHECKS.add
+def no_two_arrays_share_a_buffer(case):
+    """Make a new array for every field in every call, so that buffers can be donated."""
     cell, batch, owners = case.cell, (B, *places(case.cell)), {}
     made = [
         {"params": cell.init(jax.random.key(0), case.features), "carry": cell.initial_carry(batch)}
@@ -70,11 +70,11 @@ def no_buffer_is_handed_out_twice(case):
                 owners[buffer] = name
 
 
-@CLAIMS.add
-def a_second_init_with_another_key_compiles_nothing(case):
-    """Call no function that is made inside `init`: `jax.jit` and loops compile each new one."""
+@CHECKS.add
+def a_second_init_does_not_recompile(case):
+    """Do not define jitted functions or loop bodies inside `init`; each new one is compiled."""
     keys = [jax.random.key(seed) for seed in range(2)]
     case.cell.init(keys[0], case.features)
     with compilations() as seen:
-        made_anew(case.cell).init(keys[1], case.features)
+        rebuilt(case.cell).init(keys[1], case.features)
     ensure(not seen, f"{len(seen)} compilations")
