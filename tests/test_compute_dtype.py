@@ -1,4 +1,4 @@
-"""A compute dtype rounds the matrices of products and nothing else, for every cell."""
+"""The compute dtype affects the matrices of products and nothing else, for every cell."""
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ def test_only_matrices_are_cast(cell):
             np.testing.assert_array_equal(leaves(cast)[path], leaf)
 
 
-def test_an_lru_in_bfloat16_is_close_over_many_steps():
+def test_a_bfloat16_lru_stays_close_over_many_steps():
     xs = jax.random.normal(jax.random.key(1), (400, 4, 8))
     for cell in LRUCell(32), learned_carry(LRUCell(32)):
         exact, rounded = (
@@ -41,7 +41,7 @@ def test_an_lru_in_bfloat16_is_close_over_many_steps():
         assert 0 < error < 0.005
 
 
-def test_a_table_row_has_a_matrix_that_is_elementwise():
+def test_peepholes_are_not_cast():
     """Peepholes [3, H] have two axes and enter no product."""
     layer = RNN(CELLS["peephole"].cell, D, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
     assert layer.weights().p.dtype == jnp.float32

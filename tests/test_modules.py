@@ -1,4 +1,4 @@
-"""Flax layers: the functional cell with its parameters inside, and nothing else."""
+"""`RNN` and `SequenceClassifier`, compared with `unroll` and with each other."""
 
 import jax
 import jax.numpy as jnp
@@ -33,32 +33,32 @@ def classifier(cell, **options):
 
 
 def widened(model):
-    """The definition, and the parameters in float64 and moved away from their zeros."""
+    """The graph definition, and the parameters in float64, shifted away from zero."""
     graphdef, params = nnx.split(model, nnx.Param)
     return graphdef, jax.tree.map(lambda p: p.astype(jnp.float64) + 0.01, params)
 
 
 @every_cell
-def test_the_layer_is_unroll_with_its_own_parameters(cell):
+def test_rnn_equals_unroll_with_its_parameters(cell):
     layer = RNN(cell, D, rngs=nnx.Rngs(0))
     expected = unroll(cell, layer.weights(), sequences())
     jax.tree.map(np.testing.assert_array_equal, layer(sequences()), expected)
 
 
-def test_parameters_have_the_names_of_the_cells():
+def test_parameters_keep_the_names_of_the_cell():
     layer = RNN(LSTMCell(7), D, rngs=nnx.Rngs(0))
     assert layer.params.w_h[...].shape == (7, 28)
     assert len(jax.tree.leaves(nnx.state(layer, nnx.Param))) == 3
 
 
 @every_cell
-def test_both_readouts_agree_to_rounding_without_padding(cell):
+def test_readouts_agree_up_to_rounding_without_padding(cell):
     by_carry, by_outputs = (classifier(cell, readout=r)(sequences()) for r in ("carry", "outputs"))
-    # A readout with a product of its own, as of an LRU, may round otherwise for other shapes.
+    # A readout that multiplies, such as that of an LRU, may round differently at other shapes.
     np.testing.assert_allclose(by_carry, by_outputs, rtol=1e-5, atol=1e-6)
 
 
-def test_with_padding_the_carry_is_that_of_each_sequences_end():
+def test_padding_is_ignored():
     model = classifier(LSTMCell(7))
     lengths = jnp.array([T, 2, 4])
     whole = model(sequences(), lengths=lengths)
@@ -69,7 +69,7 @@ def test_with_padding_the_carry_is_that_of_each_sequences_end():
 
 @pytest.mark.parametrize("fuse", [True, False])
 @pytest.mark.parametrize("how", ["lengths", "mask", "gaps"])
-def test_outputs_are_read_at_the_last_step_that_counts(how, fuse):
+def test_outputs_are_taken_at_the_last_valid_step(how, fuse):
     model = classifier(LSTMCell(7), readout="outputs", fuse_projection=fuse)
     mask = np.arange(T)[:, None] < np.array([T, 2, 4])
     if how == "gaps":
@@ -84,7 +84,7 @@ def test_outputs_are_read_at_the_last_step_that_counts(how, fuse):
     np.testing.assert_allclose(classifier(LSTMCell(7))(sequences(), **counts), got, atol=1e-6)
 
 
-def test_where_no_step_counts_outputs_are_zeros_and_the_carry_is_the_start():
+def test_without_valid_steps_outputs_are_zeros_and_the_carry_is_initial():
     cell = learned_carry(LSTMCell(7))
     by_carry, by_outputs = (classifier(cell, readout=r) for r in ("carry", "outputs"))
     for model in by_carry, by_outputs:
@@ -105,7 +105,7 @@ def test_a_classifier_takes_resets(readout):
 
 
 @every_cell
-def test_a_folded_projection_changes_neither_values_nor_gradients(cell, float64):
+def test_a_fused_projection_changes_neither_values_nor_gradients(cell, float64):
     results = []
     for fuse in (True, False):
         graphdef, params = widened(classifier(cell, fuse_projection=fuse))
@@ -138,7 +138,7 @@ def test_a_layer_without_projection_feeds_the_cell(name):
     assert model.projection is None
 
 
-def test_gates_of_a_classifier_are_those_of_its_cell_on_the_projection():
+def test_gates_of_a_classifier_equal_those_of_its_layer():
     model = classifier(LSTMCell(7))
     gates = model.gates(sequences())
     expected = model.rnn.gates(model.projection(sequences()))
@@ -147,7 +147,7 @@ def test_gates_of_a_classifier_are_those_of_its_cell_on_the_projection():
         np.testing.assert_allclose(values, expected[name], atol=1e-6)
 
 
-def test_bfloat16_products_keep_float32_parameters_and_stay_close():
+def test_bfloat16_products_keep_float32_parameters():
     exact, rounded = (classifier(LSTMCell(7), dtype=d) for d in (None, jnp.bfloat16))
     assert {p.dtype for p in jax.tree.leaves(nnx.state(rounded))} == {jnp.dtype("float32")}
     np.testing.assert_allclose(rounded(sequences()), exact(sequences()), atol=0.05)
@@ -170,7 +170,7 @@ def test_bfloat16_products_keep_float32_parameters_and_stay_close():
         (lambda: classifier(LSTMCell(7))(jnp.zeros(D)), "got shape (5,)"),
     ],
 )
-def test_a_mistake_is_one_sentence(make, words):
+def test_errors_are_one_sentence(make, words):
     with pytest.raises(InputError) as error:
         make()
     assert words in str(error.value)

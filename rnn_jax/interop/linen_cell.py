@@ -70,5 +70,5 @@ class LinenCell(nn.RNNCellBase):
         if draws_noise(self.cell) and self.scope.has_rng("dropout"):
             raise InputError(
                 f"LinenCell cannot sample the noise of {type(self.cell).__name__}, which is "
-                "sampled once per sequence; use rnn_jax.RNN with its key argument, or no 'dropout' key."
+                "sampled once per sequence; use rnn_jax.RNN with a key, or pass no 'dropout' key."
             )
