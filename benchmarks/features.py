@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from options import check_cells, check_sizes
+from tables import markdown
 from timing import interleave, spread, turn
 
 from rnn_jax.errors import InputError
@@ -166,15 +167,15 @@ def summary(rows: list[dict]) -> list[str]:
     """A table of what each feature costs, as Markdown."""
     cells = list(dict.fromkeys(row["cell"] for row in rows))
     times = {(row["cell"], row["feature"]): row for row in rows}
-    lines = [
-        f"| feature | {' | '.join(f'{cell} [ms] | {cell} ratio' for cell in cells)} |",
-        "|---|" + "---|---|" * len(cells),
-    ]
+    columns = ["feature"]
+    for cell in cells:
+        columns += [f"{cell} [ms]", f"{cell} ratio"]
+    table = []
     for feature in dict.fromkeys(row["feature"] for row in rows):
-        found = [times[cell, feature] for cell in cells]
-        values = (f"{row['median_ms']:.3g} | {row['ratio']:.2f}" for row in found)
-        lines.append(f"| {feature} | {' | '.join(values)} |")
-    return lines
+        table.append([feature])
+        for row in (times[cell, feature] for cell in cells):
+            table[-1] += [f"{row['median_ms']:.3g}", f"{row['ratio']:.2f}"]
+    return markdown(columns, table)
 
 
 if __name__ == "__main__":

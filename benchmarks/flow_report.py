@@ -5,14 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich import box
-from rich.console import Console
-from rich.table import Table
+import tables
 
 from rnn_jax.analysis.time_scales import HalfLife
 
 COLUMNS = (
-    *("T", "ms a step", "with probe", "tokens/s", "log ‖∂L/∂θ‖", "log ‖∂L/∂h‖ T → 1"),
+    *("", "T", "ms a step", "with probe", "tokens/s", "log ‖∂L/∂θ‖", "log ‖∂L/∂h‖ T → 1"),
     *("half-life", "λ₁ a step", "keeps for"),
 )
 SPELLED = {"gain": "gain ", "forget": "forget bias "}
@@ -101,27 +99,20 @@ def sentence(line: Line) -> str:
 def summary(rows: Sequence[Mapping]) -> list[str]:
     """The table and the sentences in Markdown."""
     found = lines(rows)
-    table = [("", *COLUMNS), ["---"] * (1 + len(COLUMNS))]
-    table += [(line.name, *numbers(line, T)) for line in found for T in line.lengths]
     sentences = [f"- {sentence(line)}" for line in found]
-    return [*(f"| {' | '.join(cells)} |" for cells in table), "", *sentences]
+    return [*tables.markdown(COLUMNS, _table(found)), "", *sentences]
 
 
 def show(rows: Sequence[Mapping]) -> None:
     """Print the table, a row for each network and length, and then the sentences."""
     found = lines(rows)
-    table = Table(title=title(rows), title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("", no_wrap=True)
-    for name in COLUMNS:
-        table.add_column(name, justify="right", no_wrap=True)
-    for line in found:
-        for T in line.lengths:
-            table.add_row(line.name, *numbers(line, T), end_section=line.lengths[-1] == T)
-    console = Console()
-    console.width = max(console.width, 160)
-    console.print(table)
+    tables.show(COLUMNS, _table(found), title=title(rows))
     for line in found:
         print(sentence(line))
+
+
+def _table(found):
+    return [(line.name, *numbers(line, T)) for line in found for T in line.lengths]
 
 
 def title(rows: Sequence[Mapping]) -> str:
@@ -132,7 +123,7 @@ def title(rows: Sequence[Mapping]) -> str:
 
 
 def numbers(line: Line, T: int) -> tuple[str, ...]:
-    """The cells of the table for a network at one length, in the order of `COLUMNS`."""
+    """Cells of the table for a network at one length, without its name; see `COLUMNS`."""
     timing, life, series = line.at(T)[0]["timing"], line.half_life(T), line.adjoints(T).mean(0)
     steps = {"vanishes": "{:.3g}", "explodes": "doubles in {:.3g}"}.get(life.kind, life.kind)
     leading = line.mean(T, lambda row: next(iter(row["lyapunov"]), None))

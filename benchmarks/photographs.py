@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+from tables import markdown
 from tyro.conf import Positional
 
 from rnn_jax.errors import InputError
@@ -61,9 +62,12 @@ def main(config: Config) -> None:
 
 def summary(rows: Sequence[Mapping]) -> list[str]:
     """The lines of a Markdown table, one row for each condition."""
-    line = "| {condition} | {accuracy:.1%} | {no_digit} | {read_ms:.0f} |"
-    head = ["| condition | right | no digit found | ms per picture |", "|---|---:|---:|---:|"]
-    return head + [line.format(**row) for row in rows]
+    table = [
+        (row["condition"], f"{row['accuracy']:.1%}", row["no_digit"], f"{row['read_ms']:.0f}")
+        for row in rows
+    ]
+    columns = ("condition", "right", "no digit found", "ms per picture")
+    return markdown(columns, table, right=True)
 
 
 def _measure(config, path):

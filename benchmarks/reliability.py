@@ -3,13 +3,13 @@
 import dataclasses
 import shutil
 import signal
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Literal, get_args
 
+import tables
 from tqdm import tqdm
 
 from rnn_jax.errors import InputError, RunError
@@ -18,6 +18,7 @@ from rnn_jax.training.runs.jsonl import append_rows
 from rnn_jax.training.runs.provenance import machine, provenance
 
 ROWS = "reliability.jsonl"
+COLUMNS = "test", "tried", "survived", "lost"
 Trial = Literal[
     *("kill", "flip", "truncate", "disk-full", "sigterm", "sigint", "sighup", "dead-peer"),
     *("odd-folder", "io-error", "not-a-folder", "kill-saving"),
@@ -142,17 +143,8 @@ def _table(rows):
 
 
 def _show(rows):
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("test", no_wrap=True)
-    for name in ("tried", "survived", "lost"):
-        table.add_column(name, justify="right")
-    for cells in _table(rows):
-        table.add_row(*cells, style="" if cells[-1] == "0" else "bold red")
-    Console(width=None if sys.stdout.isatty() else 100).print(table)
+    table = _table(rows)
+    tables.show(COLUMNS, table, styles=["" if cells[-1] == "0" else "bold red" for cells in table])
     for row in rows:
         if row["outcome"] == "lost":
             print("lost     {trial} {number}: {detail}".format(**row))
@@ -160,8 +152,7 @@ def _show(rows):
 
 def summary(rows: list[dict]) -> list[str]:
     """The table in Markdown, a line each."""
-    lines = ["| test | tried | survived | lost |", "|---|---:|---:|---:|"]
-    return lines + [f"| {' | '.join(cells)} |" for cells in _table(rows)]
+    return tables.markdown(COLUMNS, _table(rows), right=True)
 
 
 def _page(rows):

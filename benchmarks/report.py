@@ -1,14 +1,11 @@
 """What a benchmark shows: tables on the screen, and the figure."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import tables
 from direct_labels import label_ends
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from rnn_jax.plotting import style
 from rnn_jax.training.runs.provenance import machine
@@ -64,11 +61,11 @@ def show_layer(rows: Sequence[Mapping], absent: Mapping[str, str]) -> None:
 
 def summary(rows: Sequence[Mapping]) -> list[str]:
     """A table in Markdown: what rnn_jax does by default, a plain scan, and the fastest peers."""
-    lines = [
-        "| cell | pass | T, B, D, H | rnn_jax | best JAX peer | PyTorch "
-        "| x plain scan | x JAX peer | x PyTorch | of matmul |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    columns = (
+        *("cell", "pass", "T, B, D, H", "rnn_jax", "best JAX peer", "PyTorch"),
+        *("x plain scan", "x JAX peer", "x PyTorch", "of matmul"),
+    )
+    table = []
     for group in groups(rows):
         ours = [row for row in group if row["implementation"].startswith(OURS)]
         default = [row for row in ours if row["default_driver"]] or ours
@@ -81,40 +78,41 @@ def summary(rows: Sequence[Mapping]) -> list[str]:
         if jax:
             milliseconds[1] += f" ({best[1]['implementation']})"
         ratios = [f"{_milliseconds(row) / _milliseconds(mine):.2f}" if row else "-" for row in best]
-        point = "{cell} | {pass} | {T}, {B}, {D}, {H}".format(**mine)
         share = _text(mine["roofline_fraction"], "{:.2f}") or "-"
-        lines.append(f"| {' | '.join([point, *milliseconds, *ratios, share])} |")
-    return lines
+        table.append((*_point(mine), *milliseconds, *ratios, share))
+    return tables.markdown(columns, table)
 
 
 def driver_summary(rows: Sequence[Mapping]) -> list[str]:
     """A table in Markdown: the milliseconds of each driver of rnn_jax, the default in bold."""
     names = list(dict.fromkeys(row["implementation"] for row in rows))
-    lines = [f"| cell | pass | T, B, D, H | {' | '.join(names)} |", "|---" * (3 + len(names)) + "|"]
+    table = []
     for group in groups(rows):
         default = [row for row in group if row["default_driver"]][-1]
         times = {row["implementation"]: f"{_milliseconds(row):.3g}" for row in group}
         times[default["implementation"]] = f"**{times[default['implementation']]}**"
-        point = "{cell} | {pass} | {T}, {B}, {D}, {H}".format(**default)
-        lines.append(f"| {point} | {' | '.join(times.get(name, '-') for name in names)} |")
-    return lines
+        table.append((*_point(default), *(times.get(name, "-") for name in names)))
+    return tables.markdown(("cell", "pass", "T, B, D, H", *names), table)
 
 
 def job_summary(rows: Sequence[Mapping]) -> list[str]:
     """A table in Markdown: a job by each implementation, and how rnn_jax compares by default."""
     default = [row for row in rows if row["default_driver"]][-1]
-    lines = [
-        "| | s a job | ms a step | of matmul | rnn_jax is faster by |",
-        "|---|---|---|---|---|",
-    ]
+    table = []
     for row in rows:
         name = row["implementation"] + (", the default" if row is default else "")
-        ratio = row["seconds"] / default["seconds"]
-        lines.append(
-            f"| {name} | {row['seconds']:.1f} | {row['step_ms']:.1f} "
-            f"| {row['roofline_fraction']:.2f} | {ratio:.2f} |"
+        numbers = (
+            f"{row['seconds']:.1f}",
+            f"{row['step_ms']:.1f}",
+            f"{row['roofline_fraction']:.2f}",
         )
-    return lines
+        table.append((name, *numbers, f"{row['seconds'] / default['seconds']:.2f}"))
+    columns = ("", "s a job", "ms a step", "of matmul", "rnn_jax is faster by")
+    return tables.markdown(columns, table)
+
+
+def _point(row):
+    return row["cell"], row["pass"], "{T}, {B}, {D}, {H}".format(**row)
 
 
 def _milliseconds(row):
@@ -140,22 +138,19 @@ def show_job(rows: Sequence[Mapping], absent: Mapping[str, str]) -> None:
 
 
 def _show(title, rows, columns, cells, time, absent):
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("", no_wrap=True)
     peers = [row for row in rows if not row["implementation"].startswith(OURS)]
     times = [
         ("x JAX peer", [row[time] for row in peers if row["implementation"] != TORCH]),
         ("x PyTorch", [row[time] for row in peers if row["implementation"] == TORCH]),
     ]
     times = [(name, min(found)) for name, found in times if found]
-    for name in (*columns, *(name for name, _ in times)):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row, values in zip(rows, cells, strict=True):
-        ratios = (f"{best / row[time]:.2f}" for _, best in times)
-        bold = "bold" if row["implementation"].startswith(OURS) else ""
-        table.add_row(row["implementation"], *values, *ratios, style=bold)
-    # A file or a pipe has no width of its own: there the table takes what it needs.
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    columns = ("", *columns, *(name for name, _ in times))
+    table = [
+        (row["implementation"], *values, *(f"{best / row[time]:.2f}" for _, best in times))
+        for row, values in zip(rows, cells, strict=True)
+    ]
+    styles = ["bold" if row["implementation"].startswith(OURS) else "" for row in rows]
+    tables.show(columns, table, title=title, styles=styles)
     for label, reason in absent.items():
         print(f"         {label} is absent: {reason}")
 

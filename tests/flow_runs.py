@@ -5,13 +5,13 @@ import json
 import gradient_flow as benchmark
 
 import rnn_jax.analysis.adjoint_probe
-import rnn_jax.drivers.unroll
+import rnn_jax.drivers.chunked
 
 
 def shorten_chunks(monkeypatch):
     """Take chunks of two steps, which compile sooner."""
-    for room in (rnn_jax.analysis.adjoint_probe, rnn_jax.drivers.unroll):
-        monkeypatch.setattr(room, "chunk_length", lambda *sizes: 2)
+    for module in (rnn_jax.analysis.adjoint_probe, rnn_jax.drivers.chunked):
+        monkeypatch.setattr(module, "chunk_length", lambda *sizes: 2)
 
 
 def config(tmp_path, **changes):
