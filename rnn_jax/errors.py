@@ -41,6 +41,15 @@ def check_hashable(owner: str, name: str, value: object) -> None:
         ) from error
 
 
+def check_array_init(name: str, init: object) -> None:
+    """Raise InputError, naming the initializer, unless it is a function."""
+    if not callable(init):
+        raise InputError(
+            f"{name} must be a function (key, shape, dtype) -> array such as "
+            f"jax.nn.initializers.normal(0.1), got {init!r}."
+        )
+
+
 def check_size(name: str, size: object, least: int = 1) -> None:
     """Raise InputError, naming the size, unless it is a whole number of at least 0 or 1."""
     if isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < least:

@@ -12,6 +12,7 @@
 `carries`) has a leading time axis: everything past `data.py` is time-major.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from jaxtyping import Array, Bool, Float, Inexact, Int, Integer, Key, Shaped
@@ -28,11 +29,15 @@ Inputs = Any
 Data = Any
 """A pytree of arrays that have one example, or one row of a batch, for each index of axis 0."""
 
+ArrayInit = Callable[..., Array]
+"""An initializer of one array, `(key, shape, dtype) -> array`, as in `jax.nn.initializers`."""
+
 Memory = Any
 """A pytree of arrays [B, ...]: what one training step hands to the next; mostly an empty tuple."""
 
 __all__ = [
     "Array",
+    "ArrayInit",
     "Bool",
     "Carry",
     "Data",

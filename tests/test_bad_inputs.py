@@ -135,7 +135,11 @@ TABLE = {
         told("length must be", "got 2.5", length=2.5),
     ],
     Newton: [told("max_iterations must be", "got 0", max_iterations=0)],
-    RNNCell: [told("'tanh' or 'relu'", "got 'gelu'", activation="gelu")],
+    RNNCell: [
+        told("'tanh', 'relu' or a function", "got 'gelu'", activation="gelu"),
+        told("kernel_init must be a function", "got 'normal'", kernel_init="normal"),
+        told("recurrent_init must be a function", "got None", recurrent_init=None),
+    ],
     init: [
         told("input_size", "positive whole number", "got 0", input_size=0),
         told("input_size", "got -1", input_size=-1),

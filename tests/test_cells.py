@@ -19,6 +19,7 @@ from rnn_jax import (
     LSTMCell,
     MinGRUCell,
     MinLSTMCell,
+    ResetBeforeGRUCell,
     RGLRUCell,
     RNNCell,
     unbiased,
@@ -125,6 +126,39 @@ def test_an_unbiased_cell_is_the_cell_with_zero_biases():
     xs = jax.random.normal(jax.random.key(1), (5, 2, 2))
     want = unroll(cell.inner, params._replace(b=jnp.zeros(12)), xs)
     jax.tree.map(np.testing.assert_array_equal, unroll(cell, params, xs), want)
+
+
+@pytest.mark.parametrize("kind", [RNNCell, LSTMCell, GRUCell, ResetBeforeGRUCell, ConvLSTMCell])
+def test_a_cell_without_bias_equals_the_cell_with_zero_biases(kind, float64):
+    cell, biased = kind(3, use_bias=False), kind(3)
+    params, xs, carry, _ = problem(cell)
+    assert params.b is None
+    zeros = jax.tree.map(jnp.zeros_like, biased.init(jax.random.key(0), xs.shape[-1]))
+    zero_bias = zeros._replace(w_x=params.w_x, w_h=params.w_h)
+    got, want = run(cell, params, xs, carry), run(biased, zero_bias, xs, carry)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-13), got, want)
+
+
+@pytest.mark.parametrize("kind", [RNNCell, LSTMCell, GRUCell, ConvLSTMCell])
+def test_kernel_init_and_recurrent_init_make_the_matrices(kind):
+    def ones(key, shape, dtype):
+        return jnp.ones(shape, dtype)
+
+    def twos(key, shape, dtype):
+        return jnp.full(shape, 2, dtype)
+
+    cell, plain = kind(3, kernel_init=ones, recurrent_init=twos), kind(3)
+    params, default = (each.init(jax.random.key(0), 2) for each in (cell, plain))
+    np.testing.assert_array_equal(params.w_x, jnp.ones_like(default.w_x))
+    np.testing.assert_array_equal(params.w_h, jnp.full_like(default.w_h, 2))
+    assert hash(cell) == hash(kind(3, kernel_init=ones, recurrent_init=twos))
+
+
+def test_the_activation_of_a_simple_cell_may_be_a_function(float64):
+    named, function = RNNCell(H, activation="relu"), RNNCell(H, activation=jax.nn.relu)
+    params, xs, carry, _ = problem(named)
+    got, want = run(function, params, xs, carry), run(named, params, xs, carry)
+    jax.tree.map(np.testing.assert_array_equal, got, want)
 
 
 def test_a_convolution_sees_as_far_as_its_kernel_and_no_further(float64):

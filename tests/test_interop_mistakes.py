@@ -87,7 +87,7 @@ def test_unsupported_keras_layers_are_errors(name, options, words):
         (nn.GRUCell(H, dtype="float16"), "computes gates and state in float16"),
         (nnx.LSTMCell(D, H, rngs=nnx.Rngs(0)), "got flax.nnx.nn.recurrent.LSTMCell"),
         (nn.LSTMCell(H), "params of LSTMCell must have ii, if, ig, io, hi, hf, hg, ho"),
-        (nn.GRUCell(H + 1), "GRUCell(hidden_size=4) needs GRUParams"),
+        (nn.GRUCell(H + 1), "GRUCell(hidden_size=4, use_bias=True) needs GRUParams"),
     ],
 )
 def test_unsupported_linen_cells_are_errors(module, words):
@@ -100,7 +100,12 @@ def test_unsupported_cells_and_mismatched_params_are_errors(out):
     refused(
         "expected one of RNNCell, GRUCell, LSTMCell, got LinearRNN", out, *pair(LinearRNNCell(H))
     )
-    refused("GRUCell(hidden_size=3) needs GRUParams", out, GRUCell(H), pair(LSTMCell(H))[1])
+    refused(
+        "GRUCell(hidden_size=3, use_bias=True) needs GRUParams",
+        out,
+        GRUCell(H),
+        pair(LSTMCell(H))[1],
+    )
     refused("got tuple", out, GRUCell(H), tuple(pair(GRUCell(H))[1]))
     refused("got NoneType", out, GRUCell(H), None)
     cell, params = pair(GRUCell(H))
@@ -114,6 +119,8 @@ def test_unsupported_cells_and_mismatched_params_are_errors(out):
         ([], "expects pairs[layer][direction]"),
         (pair(LSTMCell(H)), "pass [[(cell, params)]]"),
         ([pair(LSTMCell(H))], "pass [[(cell, params)]]"),
+        ([[pair(LSTMCell(H, use_bias=False))]], "has no bias"),
+        ([[pair(RNNCell(H, activation=jax.numpy.sin))]], "has a function as activation"),
         ([[pair(LSTMCell(H))] * 3], "1 or 2 directions"),
         ([[pair(LSTMCell(H))] * 2, [pair(LSTMCell(H), 2 * H)]], "1 or 2 directions"),
         ([[pair(LSTMCell(H))], [pair(GRUCell(H), H)]], "layer 1 must have cells LSTMCell"),

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.cells.array_ops import dot, expand, widest
-from rnn_jax.cells.gate_params import LECUN_NORMAL, check_key, orthogonal_per_gate, per_gate
-from rnn_jax.errors import InputError, check_hashable, check_size
-from rnn_jax.typing import Array, Carry, Float, Inexact, Inputs, Key, Params
+from rnn_jax.cells.gate_params import check_key, lecun_normal, orthogonal, per_gate
+from rnn_jax.errors import InputError, check_array_init, check_hashable, check_size
+from rnn_jax.typing import Array, ArrayInit, Carry, Float, Inexact, Inputs, Key, Params
 
 
 class HiddenCarry(NamedTuple):
@@ -28,7 +28,7 @@ class GatedParams(NamedTuple):
 
     w_x: Float[Array, "D G*H"]
     w_h: Float[Array, "H G*H"]
-    b: Float[Array, " G*H"]
+    b: Float[Array, " G*H"] | None
 
 
 class LinearParams(NamedTuple):
@@ -62,17 +62,20 @@ class Cell:
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        for name in cls.__annotations__:
+        inherited = getattr(cls, "__dataclass_fields__", {})
+        for name in cls.__annotations__.keys() - inherited:
             if any(inspect.isfunction(vars(base).get(name)) for base in cls.__mro__[1:]):
                 raise InputError(
-                    f"the field {name} of {cls.__name__} hides the method {name} of cells; "
-                    "rename the field."
+                    f"the field {name} of {cls.__name__} hides the method {name}; rename it."
                 )
 
     def __post_init__(self):
         check_size("hidden_size", self.hidden_size)
         for field in dataclasses.fields(self):
-            check_hashable(type(self).__name__, field.name, getattr(self, field.name))
+            value = getattr(self, field.name)
+            check_hashable(type(self).__name__, field.name, value)
+            if field.type == ArrayInit:
+                check_array_init(field.name, value)
 
     def init(self, key: Key[Array, ""], input_size: int) -> Params:
         """Draw parameters for inputs [..., D] with D = `input_size`."""
@@ -114,10 +117,9 @@ class Cell:
     def sampled(
         self, params: Params, xs: Inputs, key: Key[Array, ""] | None
     ) -> tuple["Cell", Params, Inputs]:
-        """Cell, parameters and inputs of one run, with all that is random drawn from `key`.
+        """Cell, parameters and inputs of one run, with its noise sampled from `key`.
 
-        A cell in which nothing is random returns what it was given; without a key every cell is
-        deterministic.
+        A deterministic cell returns its arguments, as does every cell without a key.
         """
         return self, params, xs
 
@@ -132,17 +134,20 @@ class GatedCell(Cell):
     gates: ClassVar[tuple[str, ...]]
     carry_type: ClassVar[type[NamedTuple]] = HiddenCarry
     linear: ClassVar[bool] = False
+    use_bias: ClassVar[bool] = True
+    kernel_init: ClassVar[ArrayInit] = staticmethod(lecun_normal)
+    recurrent_init: ClassVar[ArrayInit] = staticmethod(orthogonal)
 
     def init(self, key: Key[Array, ""], input_size: int) -> GatedParams:
-        """Input weights LeCun normal, recurrent weights orthogonal, both gate by gate; b = 0."""
+        """w_x by `kernel_init` and w_h by `recurrent_init`, gate by gate; b = 0."""
         check_size("input_size", input_size)
         check_key(key)
         key_x, key_h = jax.random.split(key)
         size, count = self.hidden_size, len(self.gates)
         return GatedParams(
-            w_x=per_gate(LECUN_NORMAL, key_x, input_size, size, count),
-            w_h=orthogonal_per_gate(key_h, size, count),
-            b=jnp.zeros(count * size, jnp.float32),
+            w_x=per_gate(self.kernel_init, key_x, input_size, size, count),
+            w_h=per_gate(self.recurrent_init, key_h, size, size, count),
+            b=jnp.zeros(count * size, jnp.float32) if self.use_bias else None,
         )
 
     def initial_carry(self, batch_shape: tuple[int, ...] = (), dtype=jnp.float32) -> Carry:
@@ -158,7 +163,7 @@ class GatedCell(Cell):
     def project(self, params: Params, xs: Float[Array, "... D"]) -> Float[Array, "... GH"]:
         """What the input says to the gates: affine in xs, no past needed, many steps at once."""
         gates = dot(xs, params.w_x)
-        return gates + expand(params.b, gates)
+        return gates if params.b is None else gates + expand(params.b, gates)
 
     def mix(self, params: Params, carry: Carry) -> Float[Array, "... GH"]:
         """What the past says to the gates. Affine in the carry; the only matmul inside the loop."""
@@ -215,7 +220,7 @@ class LinearCell(GatedCell):
         check_size("input_size", input_size)
         check_key(key)
         size, count = self.hidden_size, len(self.gates)
-        w_x = per_gate(LECUN_NORMAL, key, input_size, size, count)
+        w_x = per_gate(lecun_normal, key, input_size, size, count)
         return LinearParams(w_x, jnp.zeros(count * size, jnp.float32))
 
     def coefficients(

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 
 from rnn_jax.cells.array_ops import expand, explicitly_sharded, widest
 from rnn_jax.cells.base import GatedParams
-from rnn_jax.cells.gate_params import LECUN_NORMAL, check_key, gate_bias
+from rnn_jax.cells.gate_params import check_key, gate_bias, lecun_normal
 from rnn_jax.cells.lstm import LSTMCell
 from rnn_jax.errors import InputError, check_size
-from rnn_jax.typing import Array, Float
+from rnn_jax.typing import Array, ArrayInit, Float
 
 
 def convolve(x: Float[Array, "... D"], w: Float[Array, "*K D N"]) -> Float[Array, "... N"]:
@@ -53,6 +53,7 @@ class ConvLSTMCell(LSTMCell):
     learning approach for precipitation nowcasting".
     """
 
+    recurrent_init: ArrayInit = dataclasses.field(default=lecun_normal, repr=False)
     kernel_size: int = 3
     spatial_axes: int = 2
 
@@ -65,22 +66,22 @@ class ConvLSTMCell(LSTMCell):
             raise InputError(f"spatial_axes must be 1, 2 or 3, got {self.spatial_axes!r}.")
 
     def init(self, key, input_size):
-        """Kernels LeCun normal; b as in an LSTM."""
+        """w_x by `kernel_init` and w_h by `recurrent_init`, all gates at once; b as in an LSTM."""
         check_size("input_size", input_size)
         check_key(key)
         size, sides = self.hidden_size, (self.kernel_size,) * self.spatial_axes
-        keys = jax.random.split(key)
-        w_x, w_h = (
-            LECUN_NORMAL(k, (*sides, rows, 4 * size), jnp.float32)
-            for k, rows in zip(keys, (input_size, size), strict=True)
-        )
+        key_x, key_h = jax.random.split(key)
+        w_x = self.kernel_init(key_x, (*sides, input_size, 4 * size), jnp.float32)
+        w_h = self.recurrent_init(key_h, (*sides, size, 4 * size), jnp.float32)
+        if not self.use_bias:
+            return GatedParams(w_x, w_h, None)
         params = GatedParams(w_x, w_h, jnp.zeros(4 * size, jnp.float32))
         return gate_bias(self, params, "f", self.forget_bias)
 
     def project(self, params, xs):
         """`x * w_x + b`."""
         gates = convolve(xs, params.w_x)
-        return gates + expand(params.b, gates)
+        return gates if params.b is None else gates + expand(params.b, gates)
 
     def mix(self, params, carry):
         """`h * w_h`."""

@@ -1,13 +1,16 @@
 """The simple recurrent network."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.cells.base import GatedCell, GatedParams, HiddenCarry
+from rnn_jax.cells.base import GatedCell, HiddenCarry
+from rnn_jax.cells.gate_params import identity, lecun_normal, orthogonal
 from rnn_jax.errors import InputError
+from rnn_jax.typing import Array, ArrayInit
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
@@ -20,22 +23,33 @@ class RNNCell(GatedCell):
 
     Carry: h [..., H]. Params: w_x [D, H], w_h [H, H], b [H].
 
+    Args:
+      activation: "tanh", "relu" or an elementwise function of an array.
+      use_bias: False leaves out b.
+      kernel_init, recurrent_init: initializers of w_x and w_h.
+
     Raises:
-      InputError: an activation other than tanh or relu.
+      InputError: an activation that is neither of these.
     Reference: Elman (1990), "Finding structure in time".
     """
 
-    activation: Literal["tanh", "relu"] = "tanh"
+    activation: Literal["tanh", "relu"] | Callable[[Array], Array] = "tanh"
+    use_bias: bool = True
+    kernel_init: ArrayInit = dataclasses.field(default=lecun_normal, repr=False)
+    recurrent_init: ArrayInit = dataclasses.field(default=orthogonal, repr=False)
     gates = ("h",)
 
     def __post_init__(self):
         super().__post_init__()
-        if self.activation not in ACTIVATIONS:
-            raise InputError(f"activation must be 'tanh' or 'relu', got {self.activation!r}.")
+        if self.activation not in ACTIVATIONS and not callable(self.activation):
+            raise InputError(
+                f"activation must be 'tanh', 'relu' or a function, got {self.activation!r}."
+            )
 
     def update(self, params, carry, x_gates, h_gates):
         """The equation above."""
-        return HiddenCarry(h=ACTIVATIONS[self.activation](x_gates + h_gates))
+        activation = ACTIVATIONS.get(self.activation, self.activation)
+        return HiddenCarry(h=activation(x_gates + h_gates))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +65,10 @@ class IRNNCell(RNNCell):
     rectified linear units".
     """
 
-    activation: Literal["tanh", "relu"] = "relu"
+    activation: Literal["tanh", "relu"] | Callable[[Array], Array] = "relu"
+    recurrent_init: ArrayInit = dataclasses.field(default=identity, repr=False)
 
     def init(self, key, input_size):
-        """w_h the identity, w_x a tenth of LeCun normal, b = 0."""
-        w_x, _, b = super().init(key, input_size)
-        return GatedParams(0.1 * w_x, jnp.eye(self.hidden_size), b)
+        """As an `RNNCell`, with w_x a tenth of what `kernel_init` returns."""
+        params = super().init(key, input_size)
+        return params._replace(w_x=0.1 * params.w_x)

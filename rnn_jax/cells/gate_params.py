@@ -7,10 +7,22 @@ import jax.numpy as jnp
 from jax.nn import initializers
 
 from rnn_jax.errors import InputError
-from rnn_jax.typing import Array, Float, Key, Params
+from rnn_jax.typing import Array, ArrayInit, Float, Key, Params
 
-LECUN_NORMAL, ORTHOGONAL = initializers.lecun_normal(), initializers.orthogonal()
-"""Made once: an initializer is static under `jax.jit`, so a new object would compile again."""
+
+def lecun_normal(key: Key[Array, ""], shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    """Normal numbers of variance 1 / fan-in."""
+    return initializers.lecun_normal()(key, shape, dtype)
+
+
+def orthogonal(key: Key[Array, ""], shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    """A matrix with orthonormal rows or columns."""
+    return initializers.orthogonal()(key, shape, dtype)
+
+
+def identity(key: Key[Array, ""], shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    """The identity matrix."""
+    return jnp.eye(*shape, dtype=dtype)
 
 
 def check_key(key: object) -> None:
@@ -24,7 +36,7 @@ def check_key(key: object) -> None:
 
 
 def per_gate(
-    init: initializers.Initializer,
+    init: ArrayInit,
     key: Key[Array, ""],
     rows: int,
     hidden_size: int,
@@ -53,7 +65,7 @@ def orthogonal_per_gate(
     key: Key[Array, ""], hidden_size: int, gates: int
 ) -> Float[Array, "{hidden_size} {gates}*{hidden_size}"]:
     """Recurrent matrix [H, G*H] with an orthogonal [H, H] block for each gate."""
-    return per_gate(ORTHOGONAL, key, hidden_size, hidden_size, gates)
+    return per_gate(orthogonal, key, hidden_size, hidden_size, gates)
 
 
 def gate_bias(cell, params: Params, gate: str, value: Float[Array, "..."] | float) -> Params:

@@ -9,7 +9,8 @@ from jax.numpy import tanh
 
 from rnn_jax.cells.array_ops import dot, expand
 from rnn_jax.cells.base import Cell, GatedCell, HiddenCarry
-from rnn_jax.typing import Array, Float
+from rnn_jax.cells.gate_params import lecun_normal, orthogonal
+from rnn_jax.typing import Array, ArrayInit, Float
 
 
 class GRUParams(NamedTuple):
@@ -17,8 +18,8 @@ class GRUParams(NamedTuple):
 
     w_x: Float[Array, "D 3*H"]
     w_h: Float[Array, "H 3*H"]
-    b: Float[Array, " 3*H"]
-    b_h: Float[Array, " H"]
+    b: Float[Array, " 3*H"] | None
+    b_h: Float[Array, " H"] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,16 +34,23 @@ class GRUCell(GatedCell):
     Departs from the paper: the reset gate acts after the matrix product, as in cuDNN and PyTorch,
     so that a step needs one product only.
 
+    Args:
+      use_bias: False leaves out b and b_h.
+      kernel_init, recurrent_init: initializers of w_x and w_h, called once for each gate.
+
     Reference: Cho et al. (2014), "Learning phrase representations using RNN encoder-decoder for
     statistical machine translation".
     """
 
+    use_bias: bool = True
+    kernel_init: ArrayInit = dataclasses.field(default=lecun_normal, repr=False)
+    recurrent_init: ArrayInit = dataclasses.field(default=orthogonal, repr=False)
     gates = ("r", "z", "n")
     keep_gate = "z"
 
     def init(self, key, input_size):
         """As every gated cell, with b_h = 0."""
-        b_h = jnp.zeros(self.hidden_size, jnp.float32)
+        b_h = jnp.zeros(self.hidden_size, jnp.float32) if self.use_bias else None
         return GRUParams(*super().init(key, input_size), b_h=b_h)
 
     def activations(self, params, carry, x_gates, h_gates):
@@ -54,6 +62,8 @@ class GRUCell(GatedCell):
     def mix(self, params, carry):
         """`h w_h`, with b_h added to the columns of n."""
         gates = dot(carry.h, params.w_h)
+        if params.b_h is None:
+            return gates
         return gates + expand(jnp.pad(params.b_h, (2 * self.hidden_size, 0)), gates)
 
     def update(self, params, carry, x_gates, h_gates):
@@ -72,12 +82,19 @@ class ResetBeforeGRUCell(Cell):
         h' = (1 - z) n + z h
 
     Carry: h [..., H]. Params: w_x [D, 3H], w_h [H, 3H], b [3H].
-    Two products a step, the second waiting for the first: it has a step and no gates to hand out.
+    A step takes two products, the second of which needs the first, so this is no `GatedCell`.
+
+    Args:
+      use_bias: False leaves out b.
+      kernel_init, recurrent_init: initializers of w_x and w_h, called once for each gate.
 
     Reference: Cho et al. (2014), "Learning phrase representations using RNN encoder-decoder for
     statistical machine translation".
     """
 
+    use_bias: bool = True
+    kernel_init: ArrayInit = dataclasses.field(default=lecun_normal, repr=False)
+    recurrent_init: ArrayInit = dataclasses.field(default=orthogonal, repr=False)
     gates = ("r", "z", "n")
     keep_gate = "z"
     init = GatedCell.init

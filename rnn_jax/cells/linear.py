@@ -10,7 +10,7 @@ from jax.numpy import exp, log, sqrt
 
 from rnn_jax.cells.array_ops import dot, expand
 from rnn_jax.cells.base import LinearCell
-from rnn_jax.cells.gate_params import LECUN_NORMAL
+from rnn_jax.cells.gate_params import lecun_normal
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float
 
@@ -170,7 +170,7 @@ class LRUCell(LinearCell):
         squared = jax.random.uniform(key_nu, (size,), jnp.float32, low**2, high**2)
         theta = jax.random.uniform(key_theta, (size,), jnp.float32, 1e-3, self.largest_angle)
         w_x, b = super().init(key, input_size)
-        w_y = LECUN_NORMAL(key_y, (2 * size, size), jnp.float32)
+        w_y = lecun_normal(key_y, (2 * size, size), jnp.float32)
         nu, gamma = log(-0.5 * log(squared)), 0.5 * jnp.log1p(-squared)
         return LRUParams(sqrt(0.5) * w_x, b, nu, log(theta), gamma, sqrt(2) * w_y)
 

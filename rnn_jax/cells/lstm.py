@@ -7,8 +7,8 @@ from jax.nn import sigmoid
 from jax.numpy import tanh
 
 from rnn_jax.cells.base import GatedCell
-from rnn_jax.cells.gate_params import gate_bias
-from rnn_jax.typing import Array, Float
+from rnn_jax.cells.gate_params import gate_bias, lecun_normal, orthogonal
+from rnn_jax.typing import Array, ArrayInit, Float
 
 
 class LSTMCarry(NamedTuple):
@@ -27,7 +27,12 @@ class LSTMCell(GatedCell):
         h' = o tanh(c')
 
     Carry: h, c [..., H]. Params: w_x [D, 4H], w_h [H, 4H], b [4H].
-    The forget bias is part of b at the start and is trained with it. There are no peepholes.
+    b starts at `forget_bias` for f and is trained. There are no peepholes.
+
+    Args:
+      forget_bias: initial bias of the gate f.
+      use_bias: False leaves out b, `forget_bias` included.
+      kernel_init, recurrent_init: initializers of w_x and w_h, called once for each gate.
 
     References: Hochreiter, Schmidhuber (1997), "Long short-term memory"; Gers, Schmidhuber,
     Cummins (2000), "Learning to forget: continual prediction with LSTM" (the forget gate);
@@ -36,13 +41,17 @@ class LSTMCell(GatedCell):
     """
 
     forget_bias: float = 1.0
+    use_bias: bool = True
+    kernel_init: ArrayInit = dataclasses.field(default=lecun_normal, repr=False)
+    recurrent_init: ArrayInit = dataclasses.field(default=orthogonal, repr=False)
     gates = ("i", "f", "g", "o")
     keep_gate, write_gate = "f", "i"
     carry_type = LSTMCarry
 
     def init(self, key, input_size):
         """As every gated cell, with b = forget_bias for the gate f."""
-        return gate_bias(self, super().init(key, input_size), "f", self.forget_bias)
+        params = super().init(key, input_size)
+        return gate_bias(self, params, "f", self.forget_bias) if self.use_bias else params
 
     def activations(self, params, carry, x_gates, h_gates):
         """The values of i, f, g, o."""

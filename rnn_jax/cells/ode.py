@@ -9,7 +9,7 @@ from jax.numpy import tanh
 
 from rnn_jax.cells.array_ops import dot
 from rnn_jax.cells.base import GatedCell, GatedParams, HiddenCarry
-from rnn_jax.cells.gate_params import LECUN_NORMAL
+from rnn_jax.cells.gate_params import lecun_normal
 from rnn_jax.typing import Array, Float
 
 
@@ -69,7 +69,7 @@ class CoRNNCell(GatedCell):
         """As every gated cell, but w_h LeCun normal."""
         key, key_h = jax.random.split(key)
         w_x, _, b = super().init(key, input_size)
-        w_h = LECUN_NORMAL(key_h, (2 * self.hidden_size, self.hidden_size), jnp.float32)
+        w_h = lecun_normal(key_h, (2 * self.hidden_size, self.hidden_size), jnp.float32)
         return GatedParams(w_x, w_h, b)
 
     def mix(self, params, carry):

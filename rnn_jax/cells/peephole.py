@@ -17,7 +17,7 @@ class PeepholeParams(NamedTuple):
 
     w_x: Float[Array, "D 4*H"]
     w_h: Float[Array, "H 4*H"]
-    b: Float[Array, " 4*H"]
+    b: Float[Array, " 4*H"] | None
     p: Float[Array, "3 H"]
 
 

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.cells.array_ops import dot
-from rnn_jax.cells.gate_params import LECUN_NORMAL, per_gate
+from rnn_jax.cells.gate_params import lecun_normal, per_gate
 from rnn_jax.cells.lstm import LSTMCell
 from rnn_jax.errors import check_size
-from rnn_jax.typing import Array, Float
+from rnn_jax.typing import Array, ArrayInit, Float
 
 
 class ProjectedLSTMParams(NamedTuple):
@@ -18,7 +18,7 @@ class ProjectedLSTMParams(NamedTuple):
 
     w_x: Float[Array, "D 4*H"]
     w_h: Float[Array, "O 4*H"]
-    b: Float[Array, " 4*H"]
+    b: Float[Array, " 4*H"] | None
     w_p: Float[Array, "H O"]
 
 
@@ -39,6 +39,7 @@ class ProjectedLSTMCell(LSTMCell):
     architectures for large scale acoustic modeling".
     """
 
+    recurrent_init: ArrayInit = dataclasses.field(default=lecun_normal, repr=False)
     projection: int | None = None
 
     def __post_init__(self):
@@ -52,11 +53,11 @@ class ProjectedLSTMCell(LSTMCell):
         return self.projection or max(1, self.hidden_size // 2)
 
     def init(self, key, input_size):
-        """As an LSTM, with w_h and w_p LeCun normal."""
+        """As an LSTM, with w_p LeCun normal."""
         key, key_h, key_p = jax.random.split(key, 3)
         w_x, _, b = super().init(key, input_size)
-        w_h = per_gate(LECUN_NORMAL, key_h, self.output_size, self.hidden_size, 4)
-        w_p = LECUN_NORMAL(key_p, (self.hidden_size, self.output_size), jnp.float32)
+        w_h = per_gate(self.recurrent_init, key_h, self.output_size, self.hidden_size, 4)
+        w_p = lecun_normal(key_p, (self.hidden_size, self.output_size), jnp.float32)
         return ProjectedLSTMParams(w_x, w_h, b, w_p)
 
     def mix(self, params, carry):

@@ -65,6 +65,13 @@ def check_compute_dtype(source: object, compute: object, stored: object) -> None
 def check_pair(cell: Cell, params: Params) -> None:
     """Raise InputError unless the cell can be converted and `params` fit it, all of one dtype."""
     check_kind(cell, (RNNCell, GRUCell, LSTMCell))
+    if not cell.use_bias:
+        raise InputError(
+            f"{cell} has no bias, and the layers of the other library have one; use a cell with "
+            "use_bias=True and b = 0 in its params."
+        )
+    if isinstance(cell, RNNCell) and callable(cell.activation):
+        raise InputError(f"{cell} has a function as activation; only 'tanh' and 'relu' transfer.")
     rows = np.shape(getattr(params, "w_x", None)) or (1,)
     expected = jax.eval_shape(lambda: cell.init(jax.random.key(0), rows[0]))
     wanted, got = (
