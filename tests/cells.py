@@ -141,9 +141,6 @@ every_cell = pytest.mark.parametrize(
 flowing_cell = pytest.mark.parametrize(
     "cell", [pytest.param(CELLS[name].cell, id=name) for name in FLOWING]
 )
-every_driver = pytest.mark.parametrize(
-    "cell, driver", [pytest.param(*pair, id=f"{name}-{pair[1]}") for name, *pair in _pairs(CELLS)]
-)
 telling_cell = pytest.mark.parametrize(
     "cell", [pytest.param(CELLS[name].cell, id=name) for name in TELLING]
 )

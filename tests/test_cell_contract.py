@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import pytest
-from cells import CELLS, every_cell, every_driver
+from cells import CELLS, TELLING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,21 +13,51 @@ from rnn_jax.testing import RUN_CHECKS, VALUE_CHECKS, Case
 from rnn_jax.testing.oracle import assert_close, places, problem, run
 from rnn_jax.wrappers.base import Wrapper
 
+CORE = {
+    "values_and_gradients_equal_those_of_a_python_loop",
+    "two_halves_equal_the_whole_sequence",
+    "outputs_before_t_do_not_depend_on_inputs_from_t_on",
+    "the_gradient_of_y_t_wrt_later_inputs_is_exactly_zero",
+    "gradients_agree_with_finite_differences",
+    "an_equal_cell_and_new_values_do_not_recompile",
+}
+"""Checks that share one compilation; the fast tests run them for every cell."""
+IN_FULL = (*TELLING, "mingru")
+"""Rows for which the fast tests run every check under every driver."""
 
-def every_check(checks):
-    return pytest.mark.parametrize("check", checks.values(), ids=lambda check: check.__name__)
+
+def case(name, check, *driver, core):
+    """A parameter set, marked slow unless it is part of the fast tests."""
+    marks = () if core or name in IN_FULL else pytest.mark.slow
+    words = "-".join((name, *driver, check.__name__))
+    return pytest.param(CELLS[name].cell, *driver, check, id=words, marks=marks)
 
 
-@every_cell
-@every_check(VALUE_CHECKS)
+VALUE_CASES = [
+    case(name, check, core=check.__name__ != "no_two_arrays_share_a_buffer")
+    for name in CELLS
+    for check in VALUE_CHECKS.values()
+]
+RUN_CASES = [
+    case(name, check, driver, core=driver == row.drivers[0] and check.__name__ in CORE)
+    for name, row in CELLS.items()
+    for driver in row.drivers
+    for check in RUN_CHECKS.values()
+]
+
+
+@pytest.mark.parametrize("cell, check", VALUE_CASES)
 def test_value_checks(cell, check, float64):
     check(Case(cell))
 
 
-@every_driver
-@every_check(RUN_CHECKS)
+@pytest.mark.parametrize("cell, driver, check", RUN_CASES)
 def test_run_checks(cell, driver, check, float64):
     check(Case(cell, driver))
+
+
+def test_the_core_checks_are_checks():
+    assert {check.__name__ for check in RUN_CHECKS.values()} >= CORE
 
 
 def test_cells_of_different_rows_differ():
