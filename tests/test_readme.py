@@ -1,6 +1,6 @@
-"""What the README says is so."""
+"""The README and the documentation: code, commands, tables, links."""
 
-import importlib
+import importlib.util
 import json
 import re
 import shlex
@@ -18,10 +18,21 @@ import tyro
 from repository import ROOT
 
 README = (ROOT / "README.md").read_text()
+RELIABILITY = "benchmarks/results/reliability/reliability.jsonl"
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+GUIDE = sorted((ROOT / "docs/guide").glob("*.md"))
+
+PAGES = [ROOT / name for name in ("README.md", "experiments/README.md", "benchmarks/README.md")]
+PAGES += [*GUIDE, *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
+
+
+def name_of(page):
+    return page.relative_to(ROOT).as_posix()
+
+
+def blocks(language, text=README):
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def command(name):
@@ -29,8 +40,22 @@ def command(name):
     return re.search(rf"<!-- {name} -->\n```bash\n(.*?)\n```", README).group(1)
 
 
-def test_the_snippets_run():
-    exec(compile("".join(blocks("python")), "README.md", "exec"), {})
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", *(pytest.param(page, marks=pytest.mark.slow) for page in GUIDE)],
+    ids=name_of,
+)
+def test_the_python_blocks_of_a_page_run_in_order(page):
+    code = "".join(blocks("python", page.read_text()))
+    exec(compile(code, page.name, "exec"), {})
+
+
+def test_the_library_example_runs_alone():
+    exec(compile(blocks("python")[0], "README.md", "exec"), {})
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) < 200
 
 
 @pytest.mark.parametrize("name", ["train", "test"])
@@ -46,21 +71,19 @@ def test_the_commands_name_what_is_there():
     assert command("test").endswith("-m pytest")
 
 
-PAGES = [ROOT / name for name in ("README.md", "experiments/README.md", "benchmarks/README.md")]
-
-
 def commands(page):
     """The commands of the bash blocks of a page, as lists of words."""
-    for block in re.findall(r"^```bash\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+    for block in blocks("bash", page.read_text()):
         for line in block.replace("\\\n", " ").splitlines():
             if words := shlex.split(line, comments=True):
                 yield words
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_command_runs_in_the_environment_that_the_first_one_makes(page):
     for words in commands(page):
-        assert words[0] in (".venv/bin/python", ".venv/bin/pip", "python3"), words
+        own = (ROOT / words[0]).is_file()
+        assert own or words[0] in (".venv/bin/python", ".venv/bin/pip", "python3"), words
 
 
 @pytest.mark.parametrize(
@@ -69,7 +92,7 @@ def test_every_command_runs_in_the_environment_that_the_first_one_makes(page):
         pytest.param(words[1:], id=" ".join(words[1:]))
         for page in PAGES
         for words in commands(page)
-        if words[0] == ".venv/bin/python"
+        if words[0] == ".venv/bin/python" and words[1] != "-m"
     ],
 )
 def test_every_command_is_understood(words):
@@ -114,8 +137,15 @@ def test_the_speeds_are_among_those_of_the_committed_rows():
     found = []
     for path in (ROOT / "benchmarks/results").glob("*/throughput.jsonl"):
         found += report.summary([json.loads(line) for line in path.open()])
-    shown = re.findall(r"^\| lstm \| .*$", README, re.MULTILINE)
+    page = (ROOT / "docs/performance.md").read_text()
+    shown = re.findall(r"^\| lstm \| .*$", page, re.MULTILINE)
     assert shown and set(shown) <= set(found)
+
+
+def test_the_trials_of_reliability_are_those_of_the_committed_rows():
+    page = (ROOT / "docs/reliability.md").read_text()
+    rows = [json.loads(line) for line in (ROOT / RELIABILITY).open()]
+    assert "\n".join(reliability.summary(rows)) in page
 
 
 def test_the_tables_of_experiments_are_those_of_the_committed_runs():
@@ -125,14 +155,28 @@ def test_the_tables_of_experiments_are_those_of_the_committed_runs():
     assert summarize.fill_tables(page, ROOT / "experiments/results") == page
 
 
-def test_links_and_rooms_exist():
-    for page in (ROOT / folder / "README.md" for folder in ("", "benchmarks", "experiments")):
-        for path in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / path).exists(), path
-    architecture = README.split("## Architecture")[1].split("\n## ")[0]
-    rooms = re.findall(r"^\| (`.*?`) \|", architecture, re.MULTILINE)
-    for name in re.findall(r"`([\w/.]+)`", " ".join(rooms)):
-        assert (ROOT / name).exists() or (ROOT / "rnn_jax" / name).exists(), name
+@pytest.mark.parametrize("page", [*PAGES, *(ROOT / "docs/tutorials").glob("*.md")], ids=name_of)
+def test_links_exist(page):
+    for path in re.findall(r"\]\(([^)#:]+)[^)]*\)", page.read_text()):
+        assert (page.parent / path).exists(), path
+
+
+def test_the_folders_of_the_architecture_exist():
+    text = (ROOT / "docs/architecture.md").read_text()
+    named = re.findall(r"^\| `(.*?)` \|", text, re.MULTILINE)
+    packages = {path.parent for path in ROOT.glob("rnn_jax/*/__init__.py")}
+    assert {ROOT / name for name in named} >= packages
+    assert all((ROOT / name).exists() for name in named)
+
+
+def test_the_api_reference_names_the_modules_of_all_public_names():
+    text = "".join(page.read_text() for page in (ROOT / "docs/api").glob("*.md"))
+    documented = set(re.findall(r"automodule:: ([\w.]+)", text))
+    documented |= set(re.findall(r"autoclass:: ([\w.]+)\.\w+", text))
+    assert all(importlib.util.find_spec(name) for name in documented)
+    stub = (ROOT / "rnn_jax/__init__.pyi").read_text()
+    public = {f"rnn_jax.{name}" for name in re.findall(r"^from \.([\w.]+) import", stub, re.M)}
+    assert public - {"rnn_jax.cells"} <= documented
 
 
 def test_no_file_names_a_place_on_one_machine():
