@@ -105,7 +105,7 @@ TABLE = {
         told("whole numbers of shape (4,)", "got float32", lengths=jnp.ones(B)),
     ],
     gate_activations: [
-        told("ResetBeforeGRUCell is not a GatedCell", cell=ResetBeforeGRUCell(H)),
+        told("needs a GatedCell, got ResetBeforeGRUCell", cell=ResetBeforeGRUCell(H)),
         told("has no `activations`", "write one", "('h',)", cell=LinearRNNCell(H), params=LINEAR),
         told("xs", "floating point", "got uint8", xs=XS.astype(np.uint8)),
         told("0 to T = 7", "got 0 to 8", lengths=[8, 0, 0, 0]),

@@ -10,24 +10,13 @@ from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero
-from jax.lax import optimization_barrier
 
 from rnn_jax.analysis.extended_range import power_of_two
 from rnn_jax.cells.base import GatedCell
 from rnn_jax.cells.checks import require_cell
 from rnn_jax.drivers import chunked
 from rnn_jax.drivers.arguments import prepare
-from rnn_jax.drivers.chunking import (
-    add,
-    at,
-    chunk_length,
-    in_pieces,
-    materialized,
-    narrowed,
-    stack,
-    wide_zeros,
-)
+from rnn_jax.drivers.chunking import add, chunk_length, in_pieces
 from rnn_jax.errors import InputError, check_size
 from rnn_jax.typing import Array, Carry, Float, Params
 
@@ -102,44 +91,31 @@ def _forward(cell, params, carry, xs_and_probe):
 
 
 def _backward(cell, residuals, cotangents):
-    params, xs, borders, carries, wants_d_xs = residuals
-    d_carry, d_ys = cotangents
-    d_carry = materialized(d_carry, at(borders, 0))
-    d_ys = None if isinstance(d_ys, SymbolicZero) else d_ys
-    turned = chunked.turn(params)
+    d_params, d_carry, d_xs, norms = chunked.backward(cell, residuals, cotangents, _Probe())
+    return d_params, d_carry, (d_xs, norms)
 
-    def body(state, chunk):
-        d_carry, exponent, d_params = state
-        xs, border, carries, d_ys = chunk
-        past, after, *gates = chunked.recall_chunk(cell, params, border, carries, xs)
-        if d_ys is not None:
-            d_readout, d_after = jax.vjp(cell.readout, params, after)[1](d_ys)
-            d_params = add(d_params, d_readout)
-        d_x_gates, d_h_gates, norms = [], [], []
-        for k in reversed(range(len(jax.tree.leaves(after)[0]))):
-            if d_ys is not None:
-                d_carry, exponent = _join((d_carry, exponent), _rebase(at(d_after, k)))
-            d_carry, exponent = optimization_barrier(_rebase(d_carry, exponent))
-            norms.insert(0, _log10_norms(d_carry, exponent))
-            pull = chunked.pull_step(cell, params, turned, *at((past, *gates), k))
-            d_update, *_ = pull(_shift(d_carry, exponent))
-            _, d_carry, *d_gates = pull(d_carry)
-            d_x, d_h = _shift(d_gates, exponent)
-            d_params = add(d_params, d_update)
-            d_x_gates.insert(0, d_x)
-            d_h_gates.insert(0, d_h)
-        d_chunk, d_xs = chunked.pull_chunk(cell, params, past, xs, d_x_gates, d_h_gates)
-        d_xs = None if wants_d_xs is None else d_xs
-        return (d_carry, exponent, add(d_params, d_chunk)), (d_xs, stack(norms))
 
-    # A selection that never selects: zeros that vary over a mesh as the gradient does.
-    exponent = jnp.where(True, 0, d_carry[0][..., 0]).astype(jnp.int32)
-    state = d_carry, exponent, wide_zeros(params)
-    (d_carry, exponent, d_params), (d_xs, norms) = jax.lax.scan(
-        body, state, (xs, borders, carries, d_ys), reverse=True
-    )
-    d_xs = jax.tree.map(jnp.zeros_like, xs) if d_xs is None else d_xs
-    return narrowed(d_params, params), _shift(d_carry, exponent), (d_xs, norms)
+class _Probe(chunked.Adjoint):
+    """The adjoint as floats and one power of two per example; records log10 norms."""
+
+    def start(self, d_carry):
+        # A selection that always takes 0, so that the zeros vary over a mesh as the gradient does.
+        return d_carry, jnp.where(True, 0, d_carry[0][..., 0]).astype(jnp.int32)
+
+    def add_output(self, adjoint, d_after):
+        return _rebase(*(adjoint if d_after is None else _join(adjoint, _rebase(d_after))))
+
+    def record(self, adjoint):
+        return _log10_norms(*adjoint)
+
+    def pull(self, pull, adjoint):
+        d_carry, exponent = adjoint
+        d_update, *_ = pull(_shift(d_carry, exponent))
+        _, d_carry, *d_gates = pull(d_carry)
+        return d_update, (d_carry, exponent), *_shift(d_gates, exponent)
+
+    def finish(self, adjoint):
+        return _shift(*adjoint)
 
 
 _scan.defvjp(_forward, _backward, symbolic_zeros=True)

@@ -1,4 +1,4 @@
-"""What goes on inside a cell as it runs: every carry, and the values of the gates."""
+"""Recordings of a run: the carry and the gates of a cell at every step."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -12,28 +12,49 @@ from rnn_jax.cells.base import Cell, GatedCell
 from rnn_jax.cells.checks import require_cell
 from rnn_jax.drivers.arguments import prepare
 from rnn_jax.drivers.auto_axes import scan
-from rnn_jax.drivers.unroll import unroll
+from rnn_jax.drivers.unroll import DriverLike, unroll
 from rnn_jax.errors import InputError
-from rnn_jax.typing import Array, Carry, Float, Params
+from rnn_jax.typing import Array, Bool, Carry, Float, Int, Key, Params
 from rnn_jax.wrappers.base import GatedWrapper, Wrapper, wrapper_for
 
 
 def unroll_carries(
-    cell: Cell, params: Params, xs: Float[Array, "T ... D"], carry: Carry | None = None, **options
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T ... D"],
+    carry: Carry | None = None,
+    *,
+    lengths: Int[Array, "..."] | None = None,
+    mask: Bool[Array, "T ..."] | None = None,
+    resets: Bool[Array, "T ..."] | None = None,
+    reverse: bool = False,
+    key: Key[Array, ""] | None = None,
+    driver: DriverLike = "auto",
 ) -> Carry:
-    """The carry after each step, fields [T, ..., H]; zeros where a step does not count.
+    """The carry after each step, fields [T, ..., H]; zeros at steps that do not count.
 
-    `options` are those of `unroll`, drivers included; so are the errors.
+    Arguments and errors are those of `unroll`.
     """
     require_cell("unroll_carries", cell, has_params=True)
     outward = wrapper_for(cell, _CarryOut, _GatedCarryOut)(cell)
-    last, joined = unroll(outward, params, xs, carry, **options)
+    last, joined = unroll(
+        outward,
+        params,
+        xs,
+        carry,
+        lengths=lengths,
+        mask=mask,
+        resets=resets,
+        reverse=reverse,
+        key=key,
+        driver=driver,
+    )
     fields, structure = jax.tree.flatten(last)
     return structure.unflatten(jnp.split(joined, len(fields), axis=-1))
 
 
 class _CarryOut(Wrapper):
-    """A cell whose output is its whole carry, field beside field."""
+    """A cell whose output is its whole carry, its fields concatenated."""
 
     def step(self, params, carry, x):
         carry, _ = self.inner.step(params, carry, x)
@@ -52,26 +73,43 @@ def gate_activations(
     params: Params,
     xs: Float[Array, "T ... D"],
     carry: Carry | None = None,
-    **options,
+    *,
+    lengths: Int[Array, "..."] | None = None,
+    mask: Bool[Array, "T ..."] | None = None,
+    resets: Bool[Array, "T ..."] | None = None,
+    reverse: bool = False,
+    key: Key[Array, ""] | None = None,
 ) -> dict[str, Float[Array, "T ... H"]]:
-    """The value of each gate of `cell` at each step, by name; zero where a step does not count.
+    """The values of each gate at each step, by name; zeros at steps that do not count.
 
-    `options` are those of `unroll` but for how it is run: lengths, mask, resets, reverse, key.
+    Arguments are those of `unroll`.
 
     Raises:
-      InputError: as `unroll`; a cell that has no gates or does not tell their values.
+      InputError: as `unroll`; a cell without gates, or without a method `activations`.
     """
     require_cell("gate_activations", cell, has_params=True)
     if not isinstance(cell, GatedCell):
-        raise InputError(f"{type(cell).__name__} is not a GatedCell: it has no gates to watch.")
-    run = prepare(cell, params, xs, carry, **options)
+        raise InputError(
+            f"gate_activations needs a GatedCell, got {type(cell).__name__}; use unroll_carries."
+        )
+    run = prepare(
+        cell,
+        params,
+        xs,
+        carry,
+        lengths=lengths,
+        mask=mask,
+        resets=resets,
+        reverse=reverse,
+        key=key,
+    )
     _, joined = run.finish(*_activations(run.cell, run.params, run.carry, run.xs))
     return dict(zip(cell.gates, jnp.split(joined, len(cell.gates), axis=-1), strict=True))
 
 
 @partial(jax.jit, static_argnames="cell")
 def _activations(cell, params, carry, xs):
-    """The final carry, and the values of all gates of each step side by side."""
+    """The final carry, and the concatenated values of all gates at each step."""
 
     def step(carry, x):
         x_gates, h_gates = cell.project(params, x), cell.mix(params, carry)
@@ -83,14 +121,14 @@ def _activations(cell, params, carry, xs):
 
 
 def has_activations(cell: Cell) -> bool:
-    """Whether the cell, or the one that it is wrapped around, tells the values of its gates."""
+    """True if the cell inside all wrappers implements `activations`."""
     if isinstance(cell, Wrapper):
         return has_activations(cell.inner)
     return isinstance(cell, GatedCell) and type(cell).activations is not GatedCell.activations
 
 
 def open_and_shut(cell: GatedCell, values: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
-    """The gates of `gate_activations` whose values are all in 0 to 1, by what they do: keep (f)."""
+    """The gates of `gate_activations` with values in 0 to 1, named by role: "keep (f)"."""
     roles = {cell.keep_gate: "keep", cell.write_gate: "write", "o": "read", "r": "reset"}
     return {
         f"{roles[name]} ({name})" if name in roles else name: value

@@ -1,8 +1,8 @@
-"""The fast driver: a scan over chunks of time, with one backward pass for every gated cell.
+"""The chunked driver: a scan over chunks of time, with one backward pass for every gated cell.
 
-In a chunk of K steps the input projection and both weight gradients are one product each, in cache;
-the recurrence is unrolled. The backward pass is written once, over project / mix / update, with
-`jax.vjp(update)` as its pointwise part. `scan_steps` is the reference.
+In a chunk of K steps the input projection and both weight gradients are one matrix product each, in
+cache; the recurrence is unrolled. The backward pass is written once, over project, mix and update,
+with `jax.vjp(update)` as its pointwise part. `scan_steps` is the reference.
 """
 
 import dataclasses
@@ -87,20 +87,20 @@ def chunked(
 
 
 def run_chunk(cell, params, carry, xs):
-    """One chunk forward: the carries before and after each step, and both sides of the gates."""
+    """Run one chunk: the carries before and after each step, and both inputs of the gates."""
     x_gates = cell.project(params, xs)
     before, after, h_gates = [], [], []
     for k in range(jax.tree.leaves(xs)[0].shape[0]):
         before.append(carry)
         h_gates.append(cell.mix(params, carry))
-        # The barrier keeps the slice out of the gates' loop, which it would stop vectorising.
+        # The barrier keeps the slice out of the gates' loop, which XLA would not vectorize with it.
         carry = cell.update(params, carry, optimization_barrier(at(x_gates, k)), h_gates[-1])
         after.append(carry)
     return before, after, x_gates, h_gates
 
 
 def recall_chunk(cell, params, border, carries, xs):
-    """As `run_chunk`, stacked over time; `carries`, where they were kept, spare the loop."""
+    """`run_chunk`, stacked over time; without the loop if the `carries` were kept."""
     if carries is None:
         before, after, x_gates, h_gates = run_chunk(cell, params, border, xs)
         return stack(before), stack(after), x_gates, stack(h_gates)
@@ -109,12 +109,12 @@ def recall_chunk(cell, params, border, carries, xs):
 
 
 def turn(params):
-    """Weights transposed once, as real copies: the backward loop's product reads them in order."""
+    """The weights, stored transposed: the product of the backward loop reads memory in order."""
     return jax.tree.map(lambda w: optimization_barrier(w.T).T if w.ndim == 2 else w, params)
 
 
 def pull_step(cell, params, turned, past, x_gates, h_gates):
-    """The backward pass of one step: d_after -> d_params (of update alone), d_past, d_x, d_h."""
+    """The backward pass of one step: d_after -> d_params (of update only), d_past, d_x, d_h."""
     _, pull_update = jax.vjp(cell.update, params, past, x_gates, h_gates)
     _, pull_mix = jax.vjp(partial(cell.mix, turned), past)
 
@@ -126,7 +126,7 @@ def pull_step(cell, params, turned, past, x_gates, h_gates):
 
 
 def pull_chunk(cell, params, past, xs, d_x_gates, d_h_gates):
-    """The products that need no order in time, for a whole chunk: d_params and d_xs."""
+    """The matrix products of a chunk that all steps share: d_params and d_xs."""
     _, pull_project = jax.vjp(cell.project, params, xs)
     _, pull_mix = jax.vjp(lambda p: cell.mix(p, past), params)
     d_params, d_xs = pull_project(stack(d_x_gates))
@@ -135,12 +135,12 @@ def pull_chunk(cell, params, past, xs, d_x_gates, d_h_gates):
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def scan_chunks(cell, remat, params, carry, xs):
-    """The final carry and ys [N, K, ...] for xs [N, K, ...]: N chunks one after the other."""
+    """The final carry and ys [N, K, ...] of N chunks xs [N, K, ...]."""
     return _scan(cell, remat, params, carry, xs)[0]
 
 
 def _scan(cell, remat, params, carry, xs):
-    """What `scan_chunks` returns, and what is kept: the carry before each chunk, after each step.
+    """The results of `scan_chunks`, and the carries before each chunk and after each step.
 
     Both forward passes run it: vmap (JAX 0.10, 0.12) expects the same batch axes of their results.
     """
@@ -159,14 +159,43 @@ def _scan(cell, remat, params, carry, xs):
 
 
 def forward(cell, remat, params, carry, xs):
-    """The forward pass, with what the backward pass needs of it; arguments as JAX passes them."""
+    """The forward pass and its residuals; arguments as `jax.custom_vjp` passes them."""
     wants_d_xs = any(leaf.perturbed for leaf in jax.tree.leaves(xs))
     params, carry, xs = jax.tree.map(lambda leaf: leaf.value, (params, carry, xs))
     results, kept = _scan(cell, remat, params, carry, xs)
     return results, (params, xs, *kept, () if wants_d_xs else None)
 
 
-def _backward(cell, remat, residuals, cotangents):
+class Adjoint:
+    """∂L/∂carry_t on its way back through time: here the carry's cotangent itself.
+
+    A subclass holds it in another form and records a measurement of it at each step, see
+    `analysis.adjoint_probe`. `backward` is the same for all of them.
+    """
+
+    def start(self, d_carry):
+        """The adjoint of the final carry."""
+        return d_carry
+
+    def add_output(self, adjoint, d_after):
+        """The adjoint of carry_t, after adding its part through y_t; `d_after` may be None."""
+        return adjoint if d_after is None else add(adjoint, d_after)
+
+    def record(self, adjoint):
+        """A measurement of the adjoint of carry_t, or None."""
+        return None
+
+    def pull(self, pull, adjoint):
+        """Pull the adjoint back through one step: d_params, the adjoint, d_x_gates, d_h_gates."""
+        return pull(adjoint)
+
+    def finish(self, adjoint):
+        """The cotangent of the first carry."""
+        return adjoint
+
+
+def backward(cell, residuals, cotangents, adjoint):
+    """The backward pass: d_params, d_carry, d_xs, and what `adjoint` records at each step."""
     params, xs, borders, carries, wants_d_xs = residuals
     d_carry, d_ys = cotangents
     d_carry = materialized(d_carry, at(borders, 0))
@@ -177,28 +206,35 @@ def _backward(cell, remat, residuals, cotangents):
         d_carry, d_params = state
         xs, border, carries, d_ys = chunk
         past, after, *gates = recall_chunk(cell, params, border, carries, xs)
+        d_after = None
         if d_ys is not None:
             d_readout, d_after = jax.vjp(cell.readout, params, after)[1](d_ys)
             d_params = add(d_params, d_readout)
-        d_x_gates, d_h_gates = [], []
+        d_x_gates, d_h_gates, records = [], [], []
         for k in reversed(range(len(jax.tree.leaves(after)[0]))):
-            d_carry = d_carry if d_ys is None else add(d_carry, at(d_after, k))
-            # Else XLA computes a field that passes elementwise, as an LSTM's c, from the chunk's
-            # end anew for each step: work that grows with K squared.
+            d_carry = adjoint.add_output(d_carry, None if d_ys is None else at(d_after, k))
+            # Without the barrier XLA computes a field that passes elementwise, as an LSTM's c, from
+            # the end of the chunk for each step: work that grows with K squared.
             d_carry = optimization_barrier(d_carry)
+            records.insert(0, adjoint.record(d_carry))
             pull = pull_step(cell, params, turned, *at((past, *gates), k))
-            d_update, d_carry, d_x, d_h = pull(d_carry)
+            d_update, d_carry, d_x, d_h = adjoint.pull(pull, d_carry)
             d_params = add(d_params, d_update)
             d_x_gates.insert(0, d_x)
             d_h_gates.insert(0, d_h)
         d_chunk, d_xs = pull_chunk(cell, params, past, xs, d_x_gates, d_h_gates)
-        return (d_carry, add(d_params, d_chunk)), None if wants_d_xs is None else d_xs
+        d_xs = None if wants_d_xs is None else d_xs
+        return (d_carry, add(d_params, d_chunk)), (d_xs, stack(records))
 
-    state = d_carry, wide_zeros(params)
+    state = adjoint.start(d_carry), wide_zeros(params)
     chunks = xs, borders, carries, d_ys
-    (d_carry, d_params), d_xs = jax.lax.scan(body, state, chunks, reverse=True)
+    (d_carry, d_params), (d_xs, records) = jax.lax.scan(body, state, chunks, reverse=True)
     d_xs = jax.tree.map(jnp.zeros_like, xs) if d_xs is None else d_xs
-    return narrowed(d_params, params), d_carry, d_xs
+    return narrowed(d_params, params), adjoint.finish(d_carry), d_xs, records
+
+
+def _backward(cell, remat, residuals, cotangents):
+    return backward(cell, residuals, cotangents, Adjoint())[:3]
 
 
 scan_chunks.defvjp(forward, _backward, symbolic_zeros=True)
