@@ -1,4 +1,4 @@
-"""Text as numbers, and a model of it that reads and writes."""
+"""Text data, the character language model, and their figures."""
 
 import codecs
 import hashlib

@@ -21,7 +21,7 @@ class RNN(nnx.Module):
     """A cell with its parameters, run over time.
 
         layer = RNN(LSTMCell(64), 28, rngs=nnx.Rngs(0))
-        carry, ys = layer(xs)
+        carry, ys = layer(xs, lengths=lengths)
 
     Attributes:
       cell: the cell, static.

@@ -20,13 +20,15 @@ from rnn_jax.wrappers.dropout import check_rates, dropout_mask
 class Stacked(nnx.Module):
     """Layers of any cells in sequence: each reads the outputs of the one before.
 
+        layers = [Bidirectional(GRUCell(32), 28, rngs=rngs), RNN(LSTMCell(64), 64, rngs=rngs)]
+        carries, ys = Stacked(layers, dropout=0.1)(xs, rngs=nnx.Rngs(dropout=0))
+
     Args:
       layers: `RNN`, `Bidirectional` or `Stacked` layers whose sizes fit, all time-major.
       residual: add the inputs of a layer to its outputs where both have the same size.
       dropout: the rate, at least 0 and below 1, of dropout between layers in a run with a key. The
         same units are dropped at every step.
-      time_major: the layout of the stack's inputs and outputs: [T, ..., D], or [..., T, D] if
-        false.
+      time_major: the layout of the stack's inputs and outputs, as in `RNN`.
 
     Raises:
       InputError: no layers, layers whose sizes do not fit, a layer with `time_major=False`, an
