@@ -1,4 +1,4 @@
-"""What the rows of memory_tasks.py say: which cell solves which length, as tables and a figure."""
+"""Tables and a figure of the rows of memory_tasks.py: which cell solves which length."""
 
 import statistics
 from collections.abc import Sequence
@@ -9,24 +9,24 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from rnn_jax.plotting.style import BLUE, LINE, MARGIN, MUTED, WIDTH, house_style, new_figure
+from rnn_jax.plotting.style import BLUE, INK, LINE, MARGIN, MUTED, WIDTH, house_style, new_figure
 
 TASKS = {
-    "adding": ("Adding problem", "mean square error", "a constant guess: 0.167"),
-    "copy": ("Copy task", "part of the symbols wrong", "a guess: 0.875"),
+    "adding": ("Adding problem", "mean squared error", "constant output: 0.167"),
+    "copy": ("Copy task", "fraction of wrong symbols", "chance level: 0.875"),
 }
-"""Of each task its name, what its error is, and how large that is where nothing is remembered."""
+"""Title, error measure and baseline error (without memory) of each task."""
 SHADES = LinearSegmentedColormap.from_list("solved", ["white", BLUE])
 LEFT, GAP, ROW, WIDEST, HEAD, FOOT = 1.25, 0.3, 0.5, 1.4, 0.98, 0.55
 
 
 class Outcome(NamedTuple):
-    """What became of the seeds of one cell at one length.
+    """Results of all seeds of one cell at one length.
 
     Attributes:
-      solved, seeds: how many solved the task, of how many.
-      steps: the median of the training steps of those that solved it, or None.
-      error: the median of the last errors of those that did not, or None.
+      solved, seeds: the number of seeds that solved the task, and of all seeds.
+      steps: median number of training steps of the seeds that solved the task, or None.
+      error: median final error of the other seeds, or None.
     """
 
     solved: int
@@ -36,11 +36,11 @@ class Outcome(NamedTuple):
 
 
 Table = dict[tuple[str, int], Outcome]
-"""The outcomes of one task by cell and length T."""
+"""Outcomes of one task by cell and length T."""
 
 
 def outcomes(rows: Sequence[dict]) -> dict[str, Table]:
-    """The table of each task, tasks and cells in the order of the rows."""
+    """Group rows by task, cell and length. Tasks and cells keep the order of the rows."""
     groups = {}
     for row in rows:
         groups.setdefault(row["task"], {}).setdefault((row["cell"], row["T"]), []).append(row)
@@ -66,7 +66,7 @@ def _lengths(table):
 
 
 def describe(row: dict) -> str:
-    """What a row says."""
+    """Describe a row in one line."""
     return (
         "{task} T={T}, {cell}, seed {seed}: {outcome} after {steps:,} steps, error {error:.4f}, "
         "{seconds:.0f} s"
@@ -74,15 +74,16 @@ def describe(row: dict) -> str:
 
 
 def summary(rows: Sequence[dict]) -> list[str]:
-    """A table in Markdown for each task: seeds that solved it of those that tried, and steps."""
+    """Format a Markdown table for each task: the fraction of seeds that solved it, and steps."""
     lines = []
     for task, table in outcomes(rows).items():
-        name, error, chance = TASKS[task]
-        criterion, most = rows[0]["criterion"], rows[0]["max_steps"]
+        name, error, baseline = TASKS[task]
+        criterion, max_steps = rows[0]["criterion"], rows[0]["max_steps"]
         lengths = _lengths(table)
         lines += [
-            f"{name}, solved: {error} below {criterion:g} on new examples ({chance}) within "
-            f"{most:,} steps. Seeds that solved it, the median of their steps; else of the errors:",
+            f"{name}. Solved: {error} below {criterion:g} on new examples ({baseline}) within "
+            f"{max_steps:,} steps. Entries: seeds that solved it of all seeds, and the median of "
+            "their steps; if none did, the median of the final errors.",
             "",
             f"| cell | {' | '.join(f'T = {T}' for T in lengths)} |",
             f"|---|{'---|' * len(lengths)}",
@@ -103,23 +104,23 @@ def _words(outcome):
 
 
 def success_figure(rows: Sequence[dict]) -> Figure:
-    """A tile for each cell and length, the darker the more seeds solved the task."""
+    """Plot a tile for each cell and length; darker tiles mean that more seeds solved the task."""
     tables = outcomes(rows)
     cells = _cells([point for table in tables.values() for point in table])
     columns = sum(len(_lengths(table)) for table in tables.values())
     width = min(WIDEST, (WIDTH - MARGIN - LEFT - GAP * (len(tables) - 1)) / columns)
     height, x = HEAD + ROW * len(cells) + FOOT, LEFT
     with house_style():
-        figure = new_figure(height, "What a recurrent cell can learn to remember")
+        figure = new_figure(height, "Training steps until a memory task is solved")
         page = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, figure.get_figheight()))
         page.axis("off")
         for number, cell in enumerate(cells):
             y = height - HEAD - ROW * (number + 0.5)
             page.text(LEFT - 0.12, y, cell, ha="right", va="center")
         for task, table in tables.items():
-            name, error, chance = TASKS[task]
+            name, error, baseline = TASKS[task]
             page.text(x, height - 0.2, name, weight="bold")
-            note = f"{error},\n{chance}"
+            note = f"{error},\n{baseline}"
             page.text(x, height - 0.57, note, size=8.5, color=MUTED, linespacing=1.4)
             for T in _lengths(table):
                 page.text(x + width / 2, height - HEAD + 0.1, f"T = {T}", size=9, ha="center")
@@ -129,9 +130,9 @@ def success_figure(rows: Sequence[dict]) -> Figure:
                 x += width
             x += GAP
         note = (
-            f"Blue: training steps, of at most {rows[0]['max_steps']:,}, until the error on new "
-            f"examples was below {rows[0]['criterion']:g}.\nWhite: solved by no seed; the error at "
-            "the end. Of several seeds, medians."
+            f"Blue: steps (at most {rows[0]['max_steps']:,}) until the error on new examples was "
+            f"below {rows[0]['criterion']:g}; darker: solved by more seeds.\nWhite: not solved; "
+            "final error. With several seeds, numbers are medians."
         )
         page.text(MARGIN, 0.14, note, size=8.5, color=MUTED, linespacing=1.4)
     return figure
@@ -143,12 +144,12 @@ def _draw_tile(page: Axes, corner, width, outcome) -> None:
     part, (x, y) = outcome.solved / outcome.seeds, corner
     tile = Rectangle(corner, width, ROW, fc=SHADES(part), ec=LINE, lw=1)
     page.add_patch(tile)
-    color = "white" if part > 0.5 else MUTED
-    said = f"{outcome.steps:,.0f}" if outcome.solved else f"{outcome.error:.3f}"
+    color = "white" if part > 0.5 else INK if part else MUTED
+    value = f"{outcome.steps:,.0f}" if outcome.solved else f"{outcome.error:.3f}"
     several = outcome.seeds > 1
     look = {"ha": "center", "va": "center", "color": color}
     weight = "bold" if outcome.solved else "normal"
-    page.text(x + width / 2, y + ROW * (0.64 if several else 0.5), said, weight=weight, **look)
+    page.text(x + width / 2, y + ROW * (0.64 if several else 0.5), value, weight=weight, **look)
     if several:
         seeds = f"{outcome.solved} of {outcome.seeds}"
         page.text(x + width / 2, y + ROW * 0.27, seeds, size=8.5, **look)

@@ -1,4 +1,4 @@
-"""Let a trained run read pictures of digits."""
+"""Classify images of digits with a trained run of mnist_lstm.py."""
 
 import dataclasses
 import sys
@@ -12,28 +12,28 @@ from rnn_jax.training.commands.cli import run
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Print for each picture its name, the digit that a trained run reads, and the probability.
+    """Print the name of each image, the predicted digit, and its probability.
 
-    Each picture shows one digit, of any size, in any ink that stands out from its ground. A warning
-    on standard error names pictures that are read with a probability below --confidence, or that
-    are unlike the training images. A file that cannot be read has its line on standard error; the
-    others are read, and the exit code is 2.
+    Each image shows one digit, of any size, in any ink that contrasts with its background. Warnings
+    on standard error name images with a predicted probability below --confidence, and images unlike
+    the training data. Unreadable files are reported on standard error and skipped, and the exit
+    code is 2.
     """
 
     run_dir: Positional[Path]
     """Folder of a run of mnist_lstm.py, e.g. runs/mnist_lstm."""
     images: Positional[tuple[Path, ...]]
-    """PNG, JPEG, GIF, BMP, TIFF or WebP files, or IDX files of many images, plain or gzipped."""
+    """PNG, JPEG, GIF, BMP, TIFF, WebP or IDX files; IDX files can be gzipped."""
     confidence: float = 0.8
-    """Warn of digits that are read with a lower probability, from 0 to 1."""
+    """Warn about predictions with a lower probability, from 0 to 1."""
     trust_modules: bool = False
     """Import the module of a cell that the run names as module:Class; this runs its code."""
 
 
 def main(config: Config) -> list[tuple[int, float]]:
-    """Print a line for each picture; return its class and the probability 0-1 given to it."""
+    """Print a line for each image; return the predicted classes and their probabilities."""
     if not config.images:
-        raise InputError("predict.py needs at least one picture or IDX file after the run.")
+        raise InputError("predict.py needs at least one image file after the run folder.")
     if not 0 <= config.confidence <= 1:
         raise InputError(f"--confidence must be from 0 to 1, got {config.confidence}.")
     from rnn_jax.datasets.digit_photos import read_images, unusual_ink
@@ -50,13 +50,13 @@ def main(config: Config) -> list[tuple[int, float]]:
             if len(config.images) > 1:
                 print(f"predict.py: {printable(str(error))}", file=sys.stderr, flush=True)
             continue
-        for number, (image, chances) in enumerate(zip(images, classify(images), strict=True)):
-            digit = int(chances.argmax())
-            predictions.append((digit, float(chances[digit])))
+        for number, (image, probabilities) in enumerate(zip(images, classify(images), strict=True)):
+            digit = int(probabilities.argmax())
+            predictions.append((digit, float(probabilities[digit])))
             name = printable(f"{path}[{number}]" if len(images) > 1 else str(path))
-            print(f"{name}  {digit}  {chances[digit]:.1%}")
-            if doubt := unusual_ink(image) or _doubt(chances[digit], config.confidence):
-                print(f"predict.py: warning: {name}: {doubt}.", file=sys.stderr)
+            print(f"{name}  {digit}  {probabilities[digit]:.1%}")
+            if warning := unusual_ink(image) or _doubt(probabilities[digit], config.confidence):
+                print(f"predict.py: warning: {name}: {warning}.", file=sys.stderr)
     if failures:
         if len(config.images) == 1:
             raise failures[0]
@@ -64,8 +64,8 @@ def main(config: Config) -> list[tuple[int, float]]:
     return predictions
 
 
-def _doubt(chance, confidence):
-    return f"read with a probability below {confidence:.0%}" if chance < confidence else None
+def _doubt(probability, confidence):
+    return f"predicted with less than {confidence:.0%}" if probability < confidence else None
 
 
 if __name__ == "__main__":

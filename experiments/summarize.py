@@ -1,4 +1,4 @@
-"""Tables of committed runs: each experiment over its seeds, and cells that read single pixels."""
+"""Write the result tables of experiments/README.md from the committed rows."""
 
 import dataclasses
 import statistics
@@ -14,14 +14,14 @@ HERE = Path(__file__).parent
 MEASURES = {
     "mnist_lstm": {"test_accuracy": "accuracy {:.2%} ± {:.2%}"},
     "mnist_generate": {
-        "read_as_asked": "{:.2%} ± {:.2%} read as asked",
-        "test_nll": "{:.2f} ± {:.2f} nats an image",
+        "read_as_asked": "{:.2%} ± {:.2%} classified as intended",
+        "test_nll": "{:.2f} ± {:.2f} nats per image",
     },
-    "date_translation": {"test_accuracy": "{:.2%} ± {:.2%} of dates right"},
-    "sine_regression": {"test_mse": "squared error {:.2e} ± {:.0e}"},
-    "char_lm": {"test_bits": "{:.3f} ± {:.3f} bits a character"},
+    "date_translation": {"test_accuracy": "{:.2%} ± {:.2%} of dates correct"},
+    "sine_regression": {"test_mse": "mean squared error {:.2e} ± {:.0e}"},
+    "char_lm": {"test_bits": "{:.3f} ± {:.3f} bits per character"},
 }
-"""What each experiment is judged by, and how mean and deviation are said."""
+"""Measures of each experiment, with a format for mean and standard deviation."""
 SEQUENCES = "pixels", "permuted-pixels"
 PUBLISHED = {
     "rnn": ("21.5%", "25.3%"),
@@ -29,9 +29,10 @@ PUBLISHED = {
     "lstm": ("87.2%", "85.7%"),
     "irnn": ("97%", "82%"),
 }
-"""Accuracies of others, in order and permuted, after full training: IRNN-100 of Le, Jaitly, Hinton
-(2015), the others, of about 70,000 parameters, of Bai, Kolter, Koltun (2018)."""
+"""Published test accuracies, in order and permuted, after full training. IRNN with 100 units: Le,
+Jaitly, Hinton (2015); others, with about 70,000 parameters: Bai, Kolter, Koltun (2018)."""
 EPOCH = 60_000
+"""Training examples of MNIST."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +51,10 @@ def main(config: Config) -> None:
 
 
 def fill_tables(page: str, results: Path) -> str:
-    """The page with its tables, between <!-- name --> and <!-- end -->, as the rows of runs say.
+    """Fill in the tables of a page, between <!-- name --> and <!-- end -->, from rows of results.
 
     Raises:
-      InputError: a table that has no place on the page.
+      InputError: the page lacks the markers of a table.
     """
     import memory_report
 
@@ -67,13 +68,13 @@ def fill_tables(page: str, results: Path) -> str:
         before, marker, rest = page.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition("<!-- end -->")
         if not end:
-            raise InputError(f"the page has no place for a table: <!-- {name} --> ... <!-- end -->")
+            raise InputError(f"the page lacks <!-- {name} --> ... <!-- end -->; add it back.")
         page = before + marker + "\n".join(lines).strip() + "\n" + end + after
     return page
 
 
 def table(folder: Path) -> list[str]:
-    """Lines of Markdown: a row for each command but for its seed, on each version of JAX."""
+    """Format a Markdown table with a row for each command and JAX version, over all seeds."""
     lines = [
         "| command | seeds | result | training [s] | Python, jax | commit |",
         "|---|---|---|---|---|---|",
@@ -87,7 +88,7 @@ def table(folder: Path) -> list[str]:
 
 
 def pixel_table(rows: Sequence[dict]) -> list[str]:
-    """Lines of Markdown: a row for each cell that was trained on MNIST pixel by pixel."""
+    """Format a Markdown table with a row for each cell trained on MNIST pixel by pixel."""
     lines = [
         "| cell | flags | epochs | in order | permuted | training [s] "
         "| published, in order | published, permuted |",

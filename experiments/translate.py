@@ -1,4 +1,4 @@
-"""Let a trained run translate dates, one a line."""
+"""Translate dates, one per line, with a trained run of date_translation.py."""
 
 import dataclasses
 import datetime
@@ -14,16 +14,16 @@ from rnn_jax.training.commands.cli import run
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Read dates from standard input and print each in ISO form, and how sure the network is."""
+    """Read dates from standard input; print each in ISO 8601 format, with its probability."""
 
     run_dir: Positional[Path]
-    """The folder of a run of date_translation.py, e.g. runs/date_translation."""
+    """Folder of a run of date_translation.py, e.g. runs/date_translation."""
     trust_modules: bool = False
     """Import the module of a cell that the run names as module:Class; this runs its code."""
 
 
 def main(config: Config) -> None:
-    """Translate line after line; one that cannot be a date is answered by a sentence."""
+    """Translate line by line; print an error for a line that is not a date."""
     import jax
     import numpy as np
     from dates import ISO_LENGTH, decode_iso, encode, from_pinyin
@@ -39,11 +39,11 @@ def main(config: Config) -> None:
     )
     translate = jax.jit(lambda xs, lengths: model.translate(xs.T, lengths, ISO_LENGTH))
     if sys.stdin is None:
-        raise InputError("standard input is closed; pipe dates into it, one a line.")
+        raise InputError("standard input is closed; pipe dates into it, one per line.")
     if sys.stdin.isatty():
         print("Type a date, e.g. Mon 3 of March, 2025; Ctrl-D ends.")
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="surrogateescape")  # A bad line does not end the others.
+        sys.stdin.reconfigure(errors="surrogateescape")  # A bad line does not end the program.
     for line in sys.stdin:
         line = line.strip().strip("\ufeff")
         try:
@@ -52,9 +52,10 @@ def main(config: Config) -> None:
         except InputError as error:
             print(error, flush=True)
             continue
-        (text,), chance = decode_iso(np.asarray(made.symbols).T), float(made.probabilities.prod())
-        note = "" if _is_date(text) else "  which is no day of the calendar"
-        print(f"{text}  {chance:.1%}{note}", flush=True)
+        (text,) = decode_iso(np.asarray(made.symbols).T)
+        probability = float(made.probabilities.prod())
+        note = "" if _is_date(text) else "  (not a calendar date)"
+        print(f"{text}  {probability:.1%}{note}", flush=True)
 
 
 def _check_decoded(line):

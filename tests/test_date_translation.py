@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import translate
 from cut import rows
-from drawings import flaws
+from figure_checks import flaws
 
 from rnn_jax import InputError
 from rnn_jax.plotting import style, translation
@@ -163,13 +163,13 @@ def test_the_table_marks_mistakes_and_counts_each_form():
     shown = ["3.3.2025", "04/03/25", "1.1.1999"]
     figure = translation.translations_figure(shown, made, truths, [0, 1, 0], "a title")
     texts = [text.get_text() for text in figure.axes[0].texts]
-    assert {"2 of 2", "0 of 1", "Mistakes of 1 in 3", "is 2025-03-04"} <= set(texts)
+    assert {"2 of 2", "0 of 1", "Mistakes of 1 in 3", "true date"} <= set(texts)
     bold = [t for t in figure.axes[0].texts if t.get_family() == ["monospace"]]
     assert (
         sum(text.get_weight() == "bold" for text in bold) == 2
     )  # In its form and in the mistakes.
     assert not flaws(figure)
-    with pytest.raises(InputError, match="of one length"):
+    with pytest.raises(InputError, match="the same length"):
         translation.translations_figure(shown, made[:2], truths, [0, 1, 0], "a title")
 
 
@@ -178,5 +178,5 @@ def test_the_heat_maps_leave_padding_out():
     figure = translation.attention_figure(
         [list("3.3.25"), list("1.1.")], ["2025-03-03"] * 2, [weights, weights], "a title"
     )
-    assert [axes.images[0].get_array().shape for axes in figure.axes] == [(10, 6), (10, 4)]
+    assert [axes.images[0].get_array().shape for axes in figure.axes[:2]] == [(10, 6), (10, 4)]
     assert not flaws(figure)

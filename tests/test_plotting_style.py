@@ -5,7 +5,7 @@ import threading
 
 import matplotlib
 import pytest
-from drawings import fake_gates, fake_rows, flaws, png, predictions
+from figure_checks import fake_gates, fake_rows, flaws, png, predictions
 
 from rnn_jax.plotting import style, training
 

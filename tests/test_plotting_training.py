@@ -1,8 +1,8 @@
-"""The figures of a run: what is drawn is what the data says, for any run and any digits."""
+"""Figures of a run show the data, for any number of rows, images and gates."""
 
 import numpy as np
 import pytest
-from drawings import fake_digits, fake_gates, fake_rows, flaws, png, predictions
+from figure_checks import fake_digits, fake_gates, fake_rows, flaws, png, predictions
 from matplotlib.colors import same_color
 from matplotlib.patches import Rectangle
 
@@ -20,7 +20,7 @@ def frames(figure, color):
 
 
 @pytest.mark.parametrize("count", [1, 2, 39, 1000])
-def test_a_run_of_any_length_draws_every_row_and_cuts_no_text(count):
+def test_a_run_of_any_length_shows_every_row_and_all_text(count):
     rows = fake_rows(count)
     figure = training.training_figure(rows, "a title", 0.9771)
     for axes, key in zip(figure.axes, ("loss", "batch_accuracy"), strict=True):
@@ -29,7 +29,7 @@ def test_a_run_of_any_length_draws_every_row_and_cuts_no_text(count):
     assert not flaws(figure)
 
 
-def test_a_last_row_after_a_shorter_interval_is_no_jump_of_the_curve():
+def test_a_last_row_after_a_shorter_interval_is_left_out():
     rows = fake_rows(39)
     rows.append(rows[-1] | {"examples": rows[-1]["examples"] + 256, "loss": 9.0})
     figure = training.training_figure(rows, "a title", 0.9771)
@@ -42,17 +42,17 @@ def test_a_last_row_after_a_shorter_interval_is_no_jump_of_the_curve():
 
 
 @pytest.mark.parametrize("loss", [0.0301, 0.3, 1.16, 3.3])
-def test_a_run_of_one_row_is_a_point_between_ticks_that_says_so(loss):
+def test_a_run_of_one_row_is_a_labeled_point_between_ticks(loss):
     row = fake_rows(1)[0] | {"loss": loss}
     figure = training.training_figure([row], "a title", 0.9771)
     low, high = figure.axes[0].get_ylim()
     ticks = figure.axes[0].yaxis.get_majorticklocs()
     assert sum((low < ticks) & (ticks < high)) >= 2
-    assert "one row: a smaller --log-every gives a curve" in texts(figure)
+    assert "only one row" in texts(figure)
     assert not flaws(figure)
 
 
-def test_both_axes_are_named_and_the_loss_is_logarithmic():
+def test_both_axes_are_labeled_and_the_loss_is_logarithmic():
     left, right = training.training_figure(fake_rows(39), "a title").axes
     assert left.get_yscale() == "log"
     assert left.get_xlabel() == right.get_xlabel() == "training examples seen"
@@ -73,7 +73,7 @@ def test_without_a_test_accuracy_nothing_is_marked():
     assert "D" not in [line.get_marker() for line in right.lines]
 
 
-def test_the_strong_line_is_the_running_median_of_the_light_one():
+def test_the_dark_line_is_the_running_median_of_the_light_one():
     left = training.training_figure(fake_rows(39), "a title").axes[0]
     raw, median = (line.get_ydata() for line in left.lines)
     assert median[0] == raw[0]
@@ -82,7 +82,7 @@ def test_the_strong_line_is_the_running_median_of_the_light_one():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0, 0.0, None])
-def test_a_loss_that_is_no_positive_number_leaves_a_gap_and_a_cross(value):
+def test_a_loss_that_is_not_positive_leaves_a_gap_and_a_cross(value):
     rows = fake_rows(39)
     for k in (10, 11, 30):
         rows[k]["loss"] = value
@@ -105,34 +105,34 @@ def test_a_run_without_rows_is_refused():
 
 
 @pytest.mark.parametrize("mistakes", [0, 5, 40])
-def test_as_many_mistakes_are_marked_as_there_are_up_to_the_most_shown(mistakes):
+def test_mistakes_are_marked_up_to_a_maximum(mistakes):
     figure = predictions(40, mistakes)
-    shown = min(mistakes, training.MOST_WRONG)
+    shown = min(mistakes, training.MAX_WRONG)
     assert frames(figure, style.VERMILLION) == shown
-    assert sum(text.startswith("read ") for text in texts(figure)) == shown
-    assert frames(figure, style.LINE) == min(40 - mistakes, training.MOST_RIGHT)
-    assert {f"Right: {40 - mistakes} of 40", f"Wrong: {mistakes} of 40"} <= set(texts(figure))
+    assert sum(text.startswith("true: ") for text in texts(figure)) == shown
+    assert frames(figure, style.LINE) == min(40 - mistakes, training.MAX_CORRECT)
+    assert {f"Correct: {40 - mistakes} of 40", f"Wrong: {mistakes} of 40"} <= set(texts(figure))
 
 
-def test_a_mistake_shows_its_image_what_was_said_how_surely_and_what_it_is():
+def test_a_mistake_shows_image_prediction_probability_and_label():
     images, labels, probabilities = fake_digits(1, 1)
     figure = training.predictions_figure(images, labels, probabilities, {}, images[0], "a title")
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), images[0])
     said = (labels[0] + 1) % 10
-    assert texts(figure)[-3:] == [f"{said}", "50%", f"read {said}, is {labels[0]}"]
+    assert texts(figure)[-3:] == [f"{said}", "50%", f"true: {labels[0]}"]
 
 
 def test_the_most_confident_mistakes_come_first():
     images, _, _ = fake_digits(40, 20)
     shown = [image.get_array() for image in predictions(40, 20).axes[0].images]
-    wrong = shown[-training.MOST_WRONG :]
-    np.testing.assert_array_equal(wrong, images[19 : 19 - training.MOST_WRONG : -1])
+    wrong = shown[-training.MAX_WRONG :]
+    np.testing.assert_array_equal(wrong, images[19 : 19 - training.MAX_WRONG : -1])
 
 
 @pytest.mark.parametrize(
     ("count", "names"), [(1, ()), (9, ("z",)), (23, ("z", "r")), (200, ("i", "f", "o", "p"))]
 )
-def test_no_text_is_cut_or_overlaps_whatever_is_shown(count, names):
+def test_no_text_is_cut_or_overlaps(count, names):
     assert not flaws(predictions(count, count // 3, fake_gates(names=names, units=512)))
 
 
@@ -141,7 +141,7 @@ def test_a_single_class_draws(tmp_path):
     figure = training.predictions_figure(
         images, np.full(30, 7), np.full((30, 1), 1.0), {}, images[0], "a title"
     )
-    assert "Right: 0 of 30" in texts(figure)
+    assert "Correct: 0 of 30" in texts(figure)
     assert png(figure, tmp_path)
 
 
@@ -187,13 +187,13 @@ def test_a_network_without_gates_ends_at_the_images():
 
 def test_lengths_that_differ_and_no_images_are_refused():
     images, labels, probabilities = fake_digits(20, 0)
-    with pytest.raises(InputError, match="of one length"):
+    with pytest.raises(InputError, match="the same length"):
         training.predictions_figure(images, labels[:-1], probabilities, {}, images[0], "t")
-    with pytest.raises(InputError, match="of one length"):
+    with pytest.raises(InputError, match="the same length"):
         training.predictions_figure(images[:0], labels[:0], probabilities[:0], {}, images[0], "t")
 
 
 @pytest.mark.parametrize("gate", [np.full((28, 4), -0.5), np.full((28, 4), np.nan), np.ones(28)])
-def test_what_is_no_gate_is_refused_by_name(gate):
+def test_an_invalid_gate_is_refused_by_name(gate):
     with pytest.raises(InputError, match="'candidate'"):
         predictions(gates={"candidate": gate})

@@ -84,6 +84,6 @@ def test_a_warning_names_a_digit_that_is_read_with_little_confidence(run, pictur
     ((digit, chance),) = main(config)
     out, err = capsys.readouterr()
     assert out == f"{picture}  {digit}  {chance:.1%}\n"
-    assert err == f"predict.py: warning: {picture}: read with a probability below 100%.\n"
+    assert err == f"predict.py: warning: {picture}: predicted with less than 100%.\n"
     main(dataclasses.replace(config, confidence=0.0))
     assert capsys.readouterr().err == ""

@@ -220,7 +220,7 @@ def test_the_page_of_any_text_is_drawn(text, tmp_path):
 
 
 def test_figures_refuse_what_does_not_fit():
-    with pytest.raises(InputError, match="one length above 0"):
+    with pytest.raises(InputError, match="the same length of at least 1"):
         character_bits_figure("four", np.ones(3), "too few")
     with pytest.raises(InputError, match="at least one row"):
         bits_figure([], {}, "none")

@@ -217,6 +217,6 @@ def test_a_data_set_without_a_test_split_is_refused(prepared):
 
 def test_an_unwritable_folder_gives_one_clear_error(tmp_path, original_files, capfd):
     (tmp_path / "mnist").write_text("a file stands where the folder should be")
-    with pytest.raises(InputError, match=r"could not be prepared in .*another data_dir"):
+    with pytest.raises(InputError, match=r"could not be prepared in .*another .data_dir."):
         load_images("mnist", tmp_path, original_files)
     assert capfd.readouterr() == ("", "")

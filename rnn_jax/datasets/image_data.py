@@ -75,7 +75,7 @@ def load_images(
         pass
     except OSError as error:
         raise InputError(
-            f"{root} cannot be read ({error.strerror}); pass another data_dir."
+            f"{root} cannot be read ({error.strerror}); pass another `data_dir`."
         ) from error
     folder, source = _newest_prepared(name, root), None
     if folder is None:

@@ -52,7 +52,7 @@ def prepare(name: str, root: Path, spare: Path, bundled: Path | None) -> tuple[P
         hint = "" if name == "mnist" else ", or use mnist, which needs no download"
         raise InputError(
             f"{name} is not prepared as array_record in {root}, its original files are not all in "
-            f"{manual}, and {urlsplit(missing[0]).hostname} cannot be reached; pass a data_dir "
+            f"{manual}, and {urlsplit(missing[0]).hostname} cannot be reached; pass a `data_dir` "
             f"with the prepared data set, or connect to the network once{hint}."
         )
     config = tfds.download.DownloadConfig(manual_dir=str(manual), try_download_gcs=False)
@@ -75,7 +75,7 @@ def prepare(name: str, root: Path, spare: Path, bundled: Path | None) -> tuple[P
         if not _is_readable(folder):
             raise InputError(
                 f"{name} could not be prepared in {folder} ({_reason(error)}); check that the "
-                "folder is writable and the network is up, or pass another data_dir."
+                "folder is writable and the network is up, or pass another `data_dir`."
             ) from error
     origin = f"{'bundled ' if bundled else ''}files in {manual}"
     return folder, f"{'downloaded files' if missing else origin}, prepared by TFDS in {folder}"
@@ -119,7 +119,7 @@ def _is_readable(folder: Path) -> bool:
 def _unpreparable(name: str, error: ImportError) -> InputError:
     return InputError(
         f"TFDS cannot prepare {name} here ({_reason(error)}); prepare it as array_record on a "
-        "machine with the missing packages, and pass that folder as data_dir."
+        "machine with the missing packages, and pass that folder as `data_dir`."
     )
 
 
@@ -164,7 +164,7 @@ def _read_records(records) -> tuple[np.ndarray, np.ndarray]:
 def _damaged(files: object, folder: Path, error: Exception) -> InputError:
     return InputError(
         f"{files} cannot be read ({_reason(error)}); delete {folder} and run again to prepare it "
-        "again, or pass another data_dir."
+        "again, or pass another `data_dir`."
     )
 
 

@@ -1,1 +1,1 @@
-"""Figures: NumPy and matplotlib only."""
+"""Figures of runs; need NumPy and matplotlib only."""

@@ -1,4 +1,4 @@
-"""Sheets of small digits, to be seen at a glance; NumPy and matplotlib only."""
+"""Grids of generated digits beside real ones."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,41 +8,50 @@ from numpy.typing import ArrayLike
 from rnn_jax.plotting.style import DPI, MARGIN, MUTED, VERMILLION, WIDTH, house_style, new_figure
 
 SIDE = 84 / DPI
-"""Inches of a digit of 28 pixels: 3 of the figure's for each, so that none is blurred."""
+"""Side of a digit [inches]: exactly 3 figure pixels for each of 28 pixels, so none is blurred."""
 
-DRAWN, REAL = 10, 3
+GENERATED, REAL = 10, 3
+"""Examples of each digit."""
 LEFT, GAP, ABOVE = 0.38, 0.2, 0.56
 
 
 def digits_figure(
-    drawn: ArrayLike, real: ArrayLike, asked: ArrayLike, read: ArrayLike, title: str, note: str
+    generated: ArrayLike,
+    real: ArrayLike,
+    labels: ArrayLike,
+    predicted: ArrayLike,
+    title: str,
+    note: str,
 ) -> Figure:
-    """For each digit a row of the first that were drawn for it, and of the first real ones.
+    """Plot a row of generated and of real examples for each digit, misclassified ones framed.
 
-    drawn, real [N, 28, 28], from 0, paper, to 1, ink; asked [N]: what both are meant to be; read
-    [N]: what the drawn ones are read as, framed and named where that is another digit. `note`
-    stands above the drawn ones.
+    Args:
+      generated, real: images [N, 28, 28], from 0, paper, to 1, ink.
+      labels: the class of both [N].
+      predicted: the class of each generated image according to a classifier [N].
+      title: the title.
+      note: text above the generated images.
     """
-    drawn, real, asked, read = map(np.asarray, (drawn, real, asked, read))
-    digits = np.unique(asked)
-    top, right = MARGIN + len(digits) * SIDE, LEFT + DRAWN * SIDE + GAP
+    generated, real, labels, predicted = map(np.asarray, (generated, real, labels, predicted))
+    digits = np.unique(labels)
+    top, right = MARGIN + len(digits) * SIDE, LEFT + GENERATED * SIDE + GAP
     with house_style():
         figure = new_figure(top - MARGIN + ABOVE, title)
         page = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, figure.get_figheight()))
         page.axis("off")
-        page.text(LEFT, top + 0.1, "Drawn", weight="bold")
+        page.text(LEFT, top + 0.1, "Generated", weight="bold")
         page.text(right - GAP, top + 0.1, note, color=MUTED, ha="right")
         page.text(right, top + 0.1, "Real", weight="bold")
         page.vlines(right - GAP / 2, MARGIN, top, color=MUTED, lw=0.8)
         for row, digit in enumerate(digits):
-            examples, y = np.flatnonzero(asked == digit), top - (row + 1) * SIDE
+            examples, y = np.flatnonzero(labels == digit), top - (row + 1) * SIDE
             page.text(MARGIN, y + SIDE / 2, f"{digit}", size=15, weight="bold", va="center")
-            for place, i in enumerate(examples[:DRAWN]):
-                _draw_digit(page, LEFT + place * SIDE, y, drawn[i])
-                if read[i] != digit:
-                    _frame(page, LEFT + place * SIDE, y, read[i])
-            for place, i in enumerate(examples[:REAL]):
-                _draw_digit(page, right + place * SIDE, y, real[i])
+            for column, i in enumerate(examples[:GENERATED]):
+                _draw_digit(page, LEFT + column * SIDE, y, generated[i])
+                if predicted[i] != digit:
+                    _frame(page, LEFT + column * SIDE, y, predicted[i])
+            for column, i in enumerate(examples[:REAL]):
+                _draw_digit(page, right + column * SIDE, y, real[i])
     return figure
 
 

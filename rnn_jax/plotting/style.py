@@ -1,4 +1,4 @@
-"""The style that all figures share, and how a figure reaches the disk; pyplot stays unaware."""
+"""Shared style of all figures, and saving to disk, without pyplot."""
 
 import functools
 import io
@@ -19,7 +19,7 @@ from rnn_jax.files import replacing
 
 INK, MUTED, LINE, SKY = "#1F2328", "#5F6770", "#D5DADF", "#8CCBF0"
 COLORS = BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#C44E00", "#00795A", "#A8508A"
-"""After Okabe and Ito: told apart by colour-blind readers, and dark enough for text on white."""
+"""After Okabe and Ito: distinguishable by color-blind readers, dark enough for text on white."""
 
 STYLE = {
     "figure.titlesize": 13,
@@ -28,7 +28,7 @@ STYLE = {
     "axes.spines.right": False,
     "grid.color": LINE,
     "image.aspect": "auto",
-    "legend.frameon": False,
+    "legend.edgecolor": "white",
     **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 9),
     **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), MUTED),
     **dict.fromkeys(("text.color", "axes.labelcolor"), INK),
@@ -43,17 +43,17 @@ CJK = re.compile(
     r"(ms|yu) (gothic|mincho)|ipa.*(gothic|mincho)|takao|vl gothic|unifont|malgun|nanum",
     re.IGNORECASE,
 )
-"""Families of fonts with Chinese characters, which the font of the figures does not have."""
+"""Font families with Chinese characters, which the default font lacks."""
 
 
 @functools.cache
 def font_with(characters: str) -> str | None:
-    """The family of an installed font that has Chinese characters such as these, or None."""
+    """Find an installed font family that has these Chinese characters, or None."""
     for entry in fontManager.ttflist:
         if CJK.search(entry.name):
             try:
                 font = get_font(entry.fname)
-            except (OSError, RuntimeError):  # Taken away, or not a font, since it was listed.
+            except (OSError, RuntimeError):  # Removed or replaced since the list was made.
                 continue
             if all(font.get_char_index(ord(character)) for character in characters):
                 return entry.name
@@ -62,15 +62,15 @@ def font_with(characters: str) -> str | None:
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """matplotlib's defaults and STYLE, whatever style the caller has set; one thread at a time."""
+    """Apply the defaults of matplotlib and then `STYLE`, in one thread at a time."""
     with _LOCK, matplotlib.style.context(["default", STYLE]):
         yield
 
 
 def new_figure(height: float, title: str) -> Figure:
-    """An empty figure, WIDTH by `height` [inches] and its title on top of that; pyplot unaware.
+    """Create an empty figure, `WIDTH` by `height` [inches] plus a title, without pyplot.
 
-    Make it and draw on it inside `house_style()`; `figure.subplots` fills what the title leaves.
+    Create and fill it inside `house_style()`. `figure.subplots` uses the area below the title.
     """
     title = textwrap.fill(title, 70)
     whole = height + 0.32 + 0.22 * title.count("\n")
@@ -78,23 +78,23 @@ def new_figure(height: float, title: str) -> Figure:
     FigureCanvasAgg(figure)
     figure.suptitle(title, x=MARGIN / WIDTH, y=1 - MARGIN / whole, ha="left", parse_math=False)
     bottom, top = 0.52, height - 0.4
-    if bottom < top:  # A page of text may be lower than any axes with labels.
+    if bottom < top:  # A figure of text only can be lower than any axes with labels.
         figure.subplots_adjust(0.075, bottom / whole, 0.97, top / whole, wspace=0.22)
     return figure
 
 
 def name_axes(axes: Axes, x: str, y: str) -> None:
-    """Name both axes, y in level letters above its axis."""
+    """Label both axes, the y axis horizontally above it."""
     axes.set_xlabel(x)
     axes.set_ylabel(y, rotation=0, ha="left", va="bottom")
     axes.yaxis.set_label_coords(0, 1.04)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write `figure` to `path` as a PNG at 150 dpi, whole or not at all.
+    """Save `figure` to `path` as a PNG at 150 dpi, atomically.
 
     Raises:
-      OSError: the folder is missing or cannot be written; a file already there stays as it was.
+      OSError: the folder is missing or cannot be written; an existing file is kept.
     """
     png = io.BytesIO()
     with house_style():

@@ -1,26 +1,26 @@
-"""The figure of signals that are followed; NumPy and matplotlib only."""
+"""Figures of input, target and output signals."""
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from rnn_jax.plotting.style import BLUE, LINE, VERMILLION, house_style, name_axes, new_figure
+from rnn_jax.plotting.style import BLUE, MUTED, VERMILLION, house_style, name_axes, new_figure
 
 WINDOWS = 8
-"""As many are shown."""
+"""Number of windows shown."""
 
 
 def signals_figure(
     inputs: ArrayLike, targets: ArrayLike, outputs: ArrayLike, first: int, window: int, title: str
 ) -> Figure:
-    """The first two of streams [B, T]: what goes in, what is asked for, what comes out.
+    """Plot input, target and output of the first two streams [B, T] over time.
 
-    Eight windows of `window` steps are shown from step `first` on, with a line between them.
+    The figure shows `WINDOWS` windows of `window` steps from step `first` on.
     """
     inputs, targets, outputs = map(np.asarray, (inputs, targets, outputs))
     steps = np.arange(first, min(first + WINDOWS * window, targets.shape[1]))
     looks = (
-        (inputs, {"color": LINE, "lw": 2, "label": "input"}),
+        (inputs, {"color": MUTED, "lw": 1, "ls": (0, (4, 2)), "label": "input"}),
         (targets, {"color": BLUE, "lw": 3, "label": "target"}),
         (outputs, {"color": VERMILLION, "lw": 1.2, "label": "output"}),
     )
@@ -33,6 +33,6 @@ def signals_figure(
             axes.set_xticks(steps[::window])
             axes.grid(axis="x")
             name_axes(axes, "", f"stream {number + 1}")
-        axes.set_xlabel("held-out step; a window lies between two lines")
+        axes.set_xlabel("held-out time step; vertical lines separate the windows")
         panels[0].legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
     return figure

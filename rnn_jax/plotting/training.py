@@ -1,4 +1,4 @@
-"""The figures of a run; NumPy and matplotlib only."""
+"""Figures of a training run: learning curves, predictions and gates."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ from rnn_jax.plotting.style import (
 )
 
 PITCH, GATES_HEIGHT = 1.05, 2.8
-COLUMNS, MOST_RIGHT, MOST_WRONG = 8, 16, 8
+COLUMNS, MAX_CORRECT, MAX_WRONG = 8, 16, 8
 
 
 def training_figure(
@@ -36,42 +36,47 @@ def training_figure(
     test_accuracy: float | None = None,
     loss_name: str = "loss [nats]",
 ) -> Figure:
-    """Loss and batch accuracy over the examples seen, and the test accuracy (0 to 1) at the end.
+    """Plot loss and batch accuracy over training, and the test accuracy at the end.
 
-    rows: those of metrics.jsonl, of which `examples`, `loss` and, where they have it,
-    `batch_accuracy` are drawn, see `regular_rows`. A loss that is not a positive number leaves a
-    gap, and a cross on the axis.
+    A loss that is not a positive number leaves a gap, with a cross at the axis.
+
+    Args:
+      rows: the rows of metrics.jsonl, with `examples`, `loss` and optionally `batch_accuracy`.
+      title: the title.
+      test_accuracy: the test accuracy, from 0 to 1.
+      loss_name: the label of the loss axis, with a unit.
 
     Raises:
       InputError: there are no rows.
     """
     if not rows:
-        raise InputError("rows must hold at least one row, got none; train for a step first.")
+        raise InputError("rows must have at least one row, got none; train for a step first.")
     end, rows = rows[-1]["examples"], regular_rows(rows)
     examples, loss = np.array([[row["examples"], row["loss"]] for row in rows], float).T
     loss[~(np.isfinite(loss) & (loss > 0))] = np.nan
     low, high = (np.nanmin(loss), np.nanmax(loss)) if np.any(loss > 0) else (1, 1)
-    judged = "batch_accuracy" in rows[0]
+    has_accuracy = "batch_accuracy" in rows[0]
     with house_style():
         figure = new_figure(3.2, title)
-        left, *right = figure.subplots(1, 1 + judged, squeeze=False)[0]
+        left, *right = figure.subplots(1, 1 + has_accuracy, squeeze=False)[0]
         plot_curve(left, examples, loss, f"{loss_name}, log scale", end)
         margin = 1.3 if high > 2 * low else 2.5  # Wide enough for two ticks.
         left.set(yscale="log", ylim=(low / margin, high * margin))
         ticks = LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,))
         left.yaxis.set(major_locator=ticks, minor_locator=NullLocator(), major_formatter="{x:g}")
-        left.legend(loc="best")
-        if judged:
+        if len(rows) > 1:
+            left.legend(loc="best")
+        if has_accuracy:
             accuracy = np.array([row["batch_accuracy"] for row in rows], float)
             _draw_accuracy(*right, examples, accuracy, test_accuracy, end)
     return figure
 
 
 def regular_rows(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """The rows of a run without the last one, if it follows sooner than the one before it did.
+    """Drop the last row of a run if it follows after a shorter interval than the previous ones.
 
-    A run ends with a row whatever its number of steps. At a distance of a few steps one batch more
-    would look like a jump of the curve.
+    A run always ends with a row. One more batch after a few steps would look like a jump of the
+    curve.
     """
     if len(rows) < 3:
         return rows
@@ -94,27 +99,29 @@ def _draw_accuracy(axes, examples, accuracy, test_accuracy, end):
 
 
 def plot_curve(axes: Axes, examples: np.ndarray, values: np.ndarray, name: str, end: float) -> None:
-    """Values [N], one batch each, over the examples seen, and their running median.
+    """Plot values of single batches [N] over the examples seen, and their running median.
 
-    `end` is where the run ends. A curve of one value is a point that says so.
+    `end` is the number of examples at the end of the run. A single value is plotted as a point with
+    a note.
     """
     missing, window = np.isnan(values), len(values) // 8 | 1
     color, size = (SKY, 5 if window < 20 else 2) if window > 1 else (BLUE, 10)
-    axes.plot(examples, values, ".-", color=color, lw=0.8, ms=size, label="one batch")
+    axes.plot(examples, values, ".-", color=color, lw=0.8, ms=size, label="single batch")
     if window > 1:
         median = np.full(len(values), np.nan)
         for i in np.flatnonzero(~missing):
             reach = min(window // 2, i)
             median[i] = np.nanmedian(values[i - reach : i + reach + 1])
-        axes.plot(examples, median, color=BLUE, lw=2, label=f"median of {window}")
+        axes.plot(examples, median, color=BLUE, lw=2, label=f"running median of {window}")
     if missing.any():
         crosses = {"label": "zero or not finite", "transform": axes.get_xaxis_transform()}
         axes.plot(examples[missing], 0.04 * missing[missing], "x", color=VERMILLION, **crosses)
     name_axes(axes, "training examples seen", name)
     axes.set_xlim(0, max(end, examples.max()) * 1.03)
     if len(values) == 1:
-        note = "one row: a smaller --log-every gives a curve"
-        axes.text(0.03, 0.05, note, transform=axes.transAxes, color=MUTED, size=9)
+        place = {"xytext": (-10, 0), "textcoords": "offset points", "va": "center", "ha": "right"}
+        box = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}
+        axes.annotate("only one row", (examples[0], values[0]), **place, color=MUTED, bbox=box)
     ticks = MaxNLocator(5, steps=(1, 2, 2.5, 5, 10), integer=True)
     axes.xaxis.set(major_locator=ticks, major_formatter=EngFormatter(sep=""))
     axes.grid(axis="y")
@@ -128,36 +135,41 @@ def predictions_figure(
     gate_image: ArrayLike,
     title: str,
 ) -> Figure:
-    """The first images read right, the most confident mistakes, and the gates while one is read.
+    """Plot the first correct images, the most confident mistakes, and gates over one image.
 
-    images [N, 28, 28], of any grey scale; labels [N]; probabilities [N, C]; gates: by the name to
-    show, up to four [T, H] in [0, 1], or none, and the figure ends at the images; gate_image
-    [28, 28]: what was read from top to bottom in those T steps, be they 28 rows or 784 pixels.
+    Args:
+      images: gray values of any scale [N, 28, 28].
+      labels: classes [N].
+      probabilities: predicted probabilities [N, C].
+      gates: by name, up to four arrays [T, H] in [0, 1]; if empty, the gates are left out.
+      gate_image: the image [28, 28] that is read from top to bottom in those T steps (28 rows or
+        784 pixels).
+      title: the title.
 
     Raises:
-      InputError: no images, lengths that differ, or gates that are not as above.
+      InputError: there are no images, lengths differ, or the gates are not as above.
     """
     images, labels, probabilities = map(np.asarray, (images, labels, probabilities))
     lengths = len(images), len(labels), len(probabilities)
     if not min(lengths) == max(lengths) > 0:
         raise InputError(
-            f"images, labels, probabilities must be of one length above 0, got {lengths}; give "
-            "one label and one row of probabilities for each image."
+            "images, labels and probabilities must have the same length of at least 1, "
+            f"got {lengths}."
         )
     gates = {name: np.asarray(gate, float) for name, gate in gates.items()}
     for name, gate in gates.items():
         if gate.ndim != 2 or not 0 <= gate.min() <= gate.max() <= 1:
             found = f"{list(gate.shape)} from {gate.min():.2g} to {gate.max():.2g}"
             raise InputError(
-                f"gates must be [T, H] in [0, 1], got {name!r} {found}; take them from one digit "
+                f"gates must be arrays [T, H] in [0, 1], got {name!r} {found}; use one image "
                 "and leave out the candidate."
             )
     predicted, confidence = probabilities.argmax(1), probabilities.max(1).astype(float)
-    right, wrong = np.flatnonzero(predicted == labels), np.flatnonzero(predicted != labels)
+    correct, wrong = np.flatnonzero(predicted == labels), np.flatnonzero(predicted != labels)
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
     groups = (
-        ("Right", INK, right, right[:MOST_RIGHT], "the first {}"),
-        ("Wrong", VERMILLION, wrong, wrong[:MOST_WRONG], "the {} most confident"),
+        ("Correct", INK, correct, correct[:MAX_CORRECT], "the first {}"),
+        ("Wrong", VERMILLION, wrong, wrong[:MAX_WRONG], "the {} most confident"),
     )
     heights = [0.5 + PITCH * -(-len(shown) // COLUMNS) for *_, shown, _ in groups]
     y = sum(heights) + (GATES_HEIGHT if gates else 0)
@@ -168,8 +180,10 @@ def predictions_figure(
         for (word, color, found, shown, note), height in zip(groups, heights, strict=True):
             heading = f"{word}: {len(found):,} of {len(labels):,}"
             page.text(MARGIN, y, heading, color=color, weight="bold")
-            if len(shown) < len(found):
-                page.text(WIDTH - MARGIN, y, note.format(len(shown)), color=MUTED, ha="right")
+            note = note.format(len(shown)) + ": " if len(shown) < len(found) else ""
+            if len(shown):
+                note += "predicted digit, its probability"
+                page.text(WIDTH - MARGIN, y, note, color=MUTED, ha="right")
             for k, i in enumerate(shown):
                 corner = MARGIN + k % COLUMNS, y - 0.86 - PITCH * (k // COLUMNS)
                 _draw_digit(page, *corner, images[i], predicted[i], confidence[i], labels[i])
@@ -185,18 +199,17 @@ def _draw_digit(page, x, y, image, predicted, confidence, label) -> None:
     page.imshow(image, "gray_r", extent=(x, x + side, y, y + side))
     page.add_patch(Rectangle((x, y), side, side, fill=False, color=edge, lw=width))
     page.text(x, y - 0.16, f"{predicted}", color=color, size=9, weight="bold")
-    sure = ">99%" if confidence > 0.99 else f"{confidence:.0%}"
-    page.text(x + side, y - 0.16, sure, color=MUTED, size=9, ha="right")
+    shown = ">99%" if confidence > 0.99 else f"{confidence:.0%}"
+    page.text(x + side, y - 0.16, shown, color=MUTED, size=9, ha="right")
     if wrong:
-        note = f"read {predicted}, is {label}"
-        page.text(x, y - 0.31, note, color=color, size=8.5, weight="bold")
+        page.text(x, y - 0.31, f"true: {label}", color=color, size=9)
 
 
 def _draw_gates(page, y, gates, image) -> None:
     side, left, scale, small = 280 / DPI, 0.62, 0.4, {"size": 9, "color": MUTED}
     top, bottom, steps = y - 0.42, y - 0.42 - side, len(next(iter(gates.values())))
-    page.text(MARGIN, y, "Gates while one digit is read (0 closed, 1 open)", weight="bold")
-    note = "units sorted by mean; line, band: mean ± sd"
+    page.text(MARGIN, y, "Gates over the steps of one image (0 closed, 1 open)", weight="bold")
+    note = "units sorted by mean; line and band: mean ± SD"
     page.text(WIDTH - MARGIN, y, note, color=MUTED, ha="right")
     page.text(MARGIN, (top + bottom) / 2, "time step", rotation=90, va="center")
     for part in (0, 0.25, 0.5, 0.75, 1):

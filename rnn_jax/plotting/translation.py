@@ -1,4 +1,4 @@
-"""The figures of a translator: what it made of which source, and what it attended to."""
+"""Figures of a translation model: example translations and attention weights."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ from rnn_jax.plotting.style import (
 
 LINE_HEIGHT, CHARACTER_WIDTH, MOST_WRONG = 0.24, 0.085, 8
 TRANSLATION, NOTE = 4.1, 6.0
-"""Where the second and third column begin [inches]."""
+"""Left edges of the second and third column [inches]."""
 
 
 def translations_figure(
@@ -32,31 +32,37 @@ def translations_figure(
     title: str,
     font: str | None = None,
 ) -> Figure:
-    """A table: of each form of a source the first and how many were right, and the first mistakes.
+    """Tabulate the first source and the number of correct ones per format, and the first mistakes.
 
-    Characters that are wrong are marked. `forms` [N] is the number of each source's form; `font` a
-    family for characters that the font of the figures lacks.
+    Wrong characters are highlighted.
+
+    Args:
+      sources, translations, truths: texts; a translation and its truth have the same length.
+      forms: the format number of each source [N].
+      title: the title.
+      font: a font family for characters that the default font lacks.
 
     Raises:
-      InputError: no sources, or lengths that differ.
+      InputError: there are no sources, or the lengths differ.
     """
     forms = np.asarray(forms)
     lengths = len(sources), len(translations), len(truths), len(forms)
     if not min(lengths) == max(lengths) > 0:
         raise InputError(
-            f"sources, translations, truths and forms must be of one length above 0, got {lengths}."
+            "sources, translations, truths and forms must have the same length of at least 1, "
+            f"got {lengths}."
         )
-    right = np.array([made == truth for made, truth in zip(translations, truths, strict=True)])
-    wrong = np.flatnonzero(~right)
-    parts = [("One of each form", "right", [])]
+    correct = np.array([made == truth for made, truth in zip(translations, truths, strict=True)])
+    wrong = np.flatnonzero(~correct)
+    parts = [("First date in each format", "correct in this format", [])]
     for form in np.unique(forms):
-        own = right[forms == form]
+        own = correct[forms == form]
         first = int(np.flatnonzero(forms == form)[0])
         parts[0][2].append((first, f"{own.sum():,} of {len(own):,}"))
     if len(wrong):
         name = "Mistakes" if len(wrong) <= MOST_WRONG else f"The first {MOST_WRONG} mistakes"
-        rows = [(i, f"is {truths[i]}") for i in wrong[:MOST_WRONG]]
-        parts.append((f"{name} of {len(wrong):,} in {len(right):,}", "", rows))
+        rows = [(i, truths[i]) for i in wrong[:MOST_WRONG]]
+        parts.append((f"{name} of {len(wrong):,} in {len(correct):,}", "true date", rows))
     y = sum(len(rows) + 1.8 for *_, rows in parts) * LINE_HEIGHT
     with house_style():
         figure = new_figure(y + 0.25, title)
@@ -81,10 +87,10 @@ def _families(font):
 
 
 def _draw_marked(page, y, made, truth) -> None:
-    for place, (character, wanted) in enumerate(zip(made, truth, strict=True)):
-        good = character == wanted
-        look = {"color": INK} if good else {"color": VERMILLION, "weight": "bold"}
-        x = TRANSLATION + CHARACTER_WIDTH * place
+    for column, (character, expected) in enumerate(zip(made, truth, strict=True)):
+        correct = character == expected
+        look = {"color": INK} if correct else {"color": VERMILLION, "weight": "bold"}
+        x = TRANSLATION + CHARACTER_WIDTH * column
         page.text(x, y, character, family="monospace", parse_math=False, **look)
 
 
@@ -95,24 +101,41 @@ def attention_figure(
     title: str,
     font: str | None = None,
 ) -> Figure:
-    """What each character of a translation attended to in its source, two panels a row.
+    """Plot attention weights as heat maps, two panels per row.
 
-    sources: the labels of each source's steps; translations: of T characters each; weights [T, S]
-    of each, in [0, 1], of which the steps that have no label are left out; font: a family for
-    characters that the font of the figures lacks.
+    Args:
+      sources: for each panel, the labels of the input steps.
+      translations: for each panel, T output characters.
+      weights: for each panel, weights in [0, 1], [T, S]; steps without a label are left out.
+      title: the title.
+      font: a font family for characters that the default font lacks.
     """
     rows = -(-len(sources) // 2)
     with house_style():
-        figure = new_figure(2.6 * rows + 0.2, title)
-        panels = figure.subplots(rows, 2, squeeze=False, gridspec_kw={"hspace": 0.55}).flat
+        figure = new_figure(2.6 * rows + 0.5, title)
+        figure.subplots_adjust(bottom=0.82 / figure.get_figheight())
+        panels = figure.subplots(rows, 2, squeeze=False, gridspec_kw={"hspace": 0.55}).ravel()
         for axes, labels, made, shown in zip(panels, sources, translations, weights, strict=False):
             shown = np.asarray(shown)[:, : len(labels)]
             axes.imshow(shown, "Blues", vmin=0, vmax=1)
             axes.set_xticks(range(len(labels)), labels, size=8, family=_families(font))
             axes.set_yticks(range(len(made)), made, size=8)
-            name_axes(axes, "read", "written; each row adds up to 1")
+            name_axes(axes, "input", "output")
             axes.tick_params(length=0)
             axes.spines[:].set_visible(False)
-        for axes in list(panels)[len(sources) :]:
+        for axes in panels[len(sources) :]:
             axes.axis("off")
+        _draw_scale(figure)
     return figure
+
+
+def _draw_scale(figure) -> None:
+    height = figure.get_figheight()
+    page = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, height), zorder=-1)
+    page.axis("off")
+    left, right, y = WIDTH - 1.6, WIDTH - 0.45, 0.15
+    scale = np.linspace(0, 1, 64)[None]
+    page.imshow(scale, "Blues", extent=(left, right, y - 0.06, y + 0.06))
+    small = {"size": 9, "color": MUTED, "va": "center"}
+    page.text(left - 0.06, y, "attention weight; each row sums to 1     0", ha="right", **small)
+    page.text(right + 0.06, y, "1", **small)

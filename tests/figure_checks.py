@@ -1,4 +1,4 @@
-"""Figures of runs and digits that never were, and what is wrong with the text of a figure."""
+"""Synthetic rows, digits and gates, and a check for cut or overlapping text in a figure."""
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def predictions(count=40, mistakes=5, gates=None):
 
 
 def flaws(figure):
-    """Texts that leave the canvas, and pairs of texts that overlap."""
+    """List texts that extend beyond the canvas, and pairs of overlapping texts."""
     figure.canvas.draw()
     found = [figure._suptitle]
     for axes in figure.axes:
