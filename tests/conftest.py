@@ -15,6 +15,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 import jax
 import jaxtyping
 import pytest
+import slow
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["image_sets"]
@@ -40,6 +41,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("rnn_jax")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    slow.mark(items, whole=not any("::" in argument for argument in config.args))
 
 
 MAPS = Path("/proc/self/maps")

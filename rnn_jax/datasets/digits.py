@@ -1,5 +1,7 @@
 """Localization of a digit in an image, and normalization to the format of MNIST."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float, Num, UInt8
 from PIL import Image
@@ -77,23 +79,35 @@ def center_of_mass(image: Num[np.ndarray, "h w"]) -> tuple[float, float]:
     return weights.sum(1) @ np.arange(len(weights)), weights.sum(0) @ np.arange(weights.shape[1])
 
 
+def _edge_distances(mask) -> np.ndarray:
+    """Return the distance of each pixel of the mask to the nearest pixel outside."""
+    distances: Any = ndimage.distance_transform_edt(mask)
+    return distances
+
+
+def _components(mask) -> tuple[np.ndarray, int]:
+    """Label the 8-connected components of the mask from 1, and return their number."""
+    found: Any = ndimage.label(mask, np.ones((3, 3)))
+    return found
+
+
 def _widen(digit, scale):
     """Widen strokes that would be thinner than `_THIN` once scaled."""
     mask = np.pad(digit >= 0.5, 1)
-    distances = ndimage.distance_transform_edt(mask)[mask]
+    distances = _edge_distances(mask)[mask]
     # Averaged across a stroke, the distance to its edge is a quarter of its width.
     width = 4 * distances.mean() - 1 if distances.size else 1.0
     if width * scale >= _THIN:
         return digit
     radius = (_NORMAL / scale - width) / 2
     padded = np.pad(digit, int(np.ceil(radius)) + 1)
-    away = ndimage.distance_transform_edt(padded < 0.5)
+    away = _edge_distances(padded < 0.5)
     return np.maximum(padded, np.clip(radius + 1 - away, 0, 1))
 
 
 def _without_borders(ink, mask):
     """Remove components that extend along an edge of the image."""
-    labels, count = ndimage.label(mask, np.ones((3, 3)))
+    labels, count = _components(mask)
     if not count:
         return mask
     removed = []
@@ -106,7 +120,7 @@ def _without_borders(ink, mask):
 def _main_group(ink, mask):
     """Return the mask of the digit: the group of close components with the most central ink."""
     near = max(1, round(0.01 * max(mask.shape)))
-    labels, count = ndimage.label(_grow(mask, near), np.ones((3, 3)))
+    labels, count = _components(_grow(mask, near))
     if not count:
         return None
     numbers = np.arange(1, count + 1)

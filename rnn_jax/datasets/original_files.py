@@ -45,7 +45,7 @@ def is_reachable(url: str) -> bool:
     """
     target = urlsplit(url)
     proxy = getproxies().get(target.scheme)
-    if proxy and not proxy_bypass(target.hostname):
+    if proxy and not proxy_bypass(target.hostname or ""):
         target = urlsplit(proxy if "//" in proxy else f"//{proxy}")
     address = target.hostname, target.port or {"https": 443, "ftp": 21}.get(target.scheme, 80)
     connected = threading.Event()

@@ -72,8 +72,8 @@ def _guess_encoding(start: bytes) -> str | None:
     """Detect UTF-16 or UTF-32 without a byte order mark by the positions of zero bytes."""
     if start.count(0) < 4:  # A few stray zeros may be in a binary file.
         return None
-    start = np.frombuffer(start[: len(start) // 4 * 4], np.uint8)
-    zeros = np.mean(start.reshape(-1, 4) == 0, axis=0)
+    words = np.frombuffer(start[: len(start) // 4 * 4], np.uint8).reshape(-1, 4)
+    zeros = np.mean(words == 0, axis=0)
     if zeros.max() < 0.05:
         return None
     few = 0.01

@@ -13,6 +13,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -131,7 +132,7 @@ def read(folder: Path) -> dict:
     """
     try:
         with _quiet():
-            builder = tfds.builder_from_directory(folder)
+            builder: Any = tfds.builder_from_directory(folder)
     except Exception as error:
         raise _damaged(folder / "dataset_info.json", folder, error) from error
     splits = builder.info.splits
@@ -183,10 +184,11 @@ def _builder_maker(name: str) -> Callable:
     return functools.partial(builder_class, config=config or None)
 
 
-def _num_classes(features, name: object) -> int:
+def _num_classes(features: Any, name: object) -> int:
     """Return the number of classes of a data set of labeled gray 28 x 28 images."""
     features = dict(features) if isinstance(features, tfds.features.FeaturesDict) else {}
-    image, label = features.get("image"), features.get("label")
+    image: Any = features.get("image")
+    label: Any = features.get("label")
     is_image = isinstance(image, tfds.features.Image) and image.np_dtype == np.uint8
     if not is_image or image.shape != (28, 28, 1) or not hasattr(label, "num_classes"):
         found = (f"image {f.shape}" if key == "image" else key for key, f in features.items())
@@ -197,7 +199,7 @@ def _num_classes(features, name: object) -> int:
     return label.num_classes
 
 
-def _without_tensorflow(builder_class: type) -> type:
+def _without_tensorflow(builder_class: Any) -> type:
     """Replace the steps of the MNIST builder, or of a subclass, that need tf.io.
 
     Name, version, features, URLs and checksums are those of TFDS.

@@ -1,5 +1,7 @@
 """Conversion from and to the Keras layers `SimpleRNN`, `GRU` (`reset_after=True`) and `LSTM`."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +29,7 @@ TRAINING_OPTIONS = [
 """Options of Keras cells that affect the training of the weights."""
 
 
-def from_keras(layer: object) -> Pair:
+def from_keras(layer: Any) -> Pair:
     """Convert a Keras layer, or a Keras cell such as `layer.cell`, to a cell and its parameters.
 
     Raises:
@@ -78,7 +80,7 @@ def to_keras(
     """
     layers = _keras().layers
     check_pair(cell, params)
-    options = {"return_sequences": return_sequences, "return_state": return_state}
+    options: dict[str, Any] = {"return_sequences": return_sequences, "return_state": return_state}
     if isinstance(cell, RNNCell):
         options["activation"] = cell.activation
     kind = {RNNCell: layers.SimpleRNN, GRUCell: layers.GRU, LSTMCell: layers.LSTM}[type(cell)]

@@ -67,7 +67,7 @@ class LinenCell(nn.RNNCellBase):
 
     @nn.nowrap
     def _check_noise(self):
-        if draws_noise(self.cell) and self.scope.has_rng("dropout"):
+        if draws_noise(self.cell) and self.scope and self.scope.has_rng("dropout"):
             raise InputError(
                 f"LinenCell cannot sample the noise of {type(self.cell).__name__}, which is "
                 "sampled once per sequence; use rnn_jax.RNN with a key, or pass no 'dropout' key."

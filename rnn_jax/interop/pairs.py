@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +52,7 @@ def check_options(source: object, **allowed: tuple) -> None:
             )
 
 
-def check_compute_dtype(source: object, compute: object, stored: object) -> None:
+def check_compute_dtype(source: object, compute: Any, stored: Any) -> None:
     """Raise InputError if a layer computes in a dtype other than that of its weights."""
     compute, stored = jnp.dtype(compute).name, jnp.dtype(stored).name
     if compute != stored:
@@ -72,7 +73,7 @@ def check_pair(cell: Cell, params: Params) -> None:
         )
     if isinstance(cell, RNNCell) and callable(cell.activation):
         raise InputError(f"{cell} has a function as activation; only 'tanh' and 'relu' transfer.")
-    rows = np.shape(getattr(params, "w_x", None)) or (1,)
+    rows = getattr(getattr(params, "w_x", None), "shape", None) or (1,)
     expected = jax.eval_shape(lambda: cell.init(jax.random.key(0), rows[0]))
     wanted, got = (
         (type(tree).__name__, [np.shape(leaf) for leaf in jax.tree.leaves(tree)])
@@ -98,9 +99,10 @@ def one_bias(
     The bias b is their sum, except for gate n of a GRU, where the reset gate multiplies b_h.
     """
     if not isinstance(cell, GRUCell):
-        return GatedParams(w_x, w_h, b_x + b_h)
+        return GatedParams(*map(jnp.asarray, (w_x, w_h, b_x + b_h)))
     apart = np.arange(len(b_x)) >= 2 * cell.hidden_size
-    return GRUParams(w_x, w_h, np.where(apart, b_x, b_x + b_h), b_h[apart])
+    parts = w_x, w_h, np.where(apart, b_x, b_x + b_h), b_h[apart]
+    return GRUParams(*map(jnp.asarray, parts))
 
 
 def two_biases(cell: GatedCell, params: Params) -> tuple[Float[Array, " GH"], Float[Array, " GH"]]:

@@ -1,5 +1,7 @@
 """Conversion from and to `torch.nn.RNN`, `GRU` and `LSTM`, also stacked and bidirectional."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +24,7 @@ DIRECTIONS = ("", "_reverse")
 """Suffixes of the weights of each direction in PyTorch."""
 
 
-def from_torch(layer: object) -> list[list[Pair]]:
+def from_torch(layer: Any) -> list[list[Pair]]:
     """Convert a PyTorch layer to cells and their parameters, `pairs[layer][direction]`.
 
     The second direction runs backward in time; a deeper layer reads the concatenated outputs of all

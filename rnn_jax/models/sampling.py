@@ -1,10 +1,12 @@
 """Sampling of classes from logits."""
 
 import numbers
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float, Int, Key
@@ -25,7 +27,7 @@ def sample_logits(
       InputError: a temperature that is negative or not finite.
     """
     logits = jnp.asarray(logits)
-    if isinstance(temperature, jax.core.Tracer):
+    if isinstance(temperature, Tracer):
         positive = temperature > MIN_TEMPERATURE
         sampled = jax.random.categorical(key, logits / jnp.where(positive, temperature, 1))
         return jnp.where(positive, sampled, logits.argmax(-1))
@@ -35,7 +37,7 @@ def sample_logits(
     return jax.random.categorical(key, logits / temperature)
 
 
-def check_temperature(temperature: object) -> None:
+def check_temperature(temperature: Any) -> None:
     """Raise InputError unless `temperature` is one finite number of at least 0."""
     scalar = isinstance(temperature, numbers.Real) or (
         isinstance(temperature, np.ndarray | np.generic | jax.Array) and temperature.shape == ()

@@ -105,12 +105,10 @@ class SequenceClassifier(nnx.Module):
             raise InputError(
                 "readout='outputs' needs at least one step, got T = 0; use readout='carry'."
             )
-        counts = {"lengths": lengths, "mask": mask}
-        carry, ys = unroll(
-            cell, params, xs, **counts, resets=resets, key=key, driver=self.rnn.driver
-        )
+        options = {"resets": resets, "key": key, "driver": self.rnn.driver}
+        carry, ys = unroll(cell, params, xs, lengths=lengths, mask=mask, **options)
         if self.readout == "outputs":
-            return self.output(last_outputs(ys, **counts))
+            return self.output(last_outputs(ys, lengths=lengths, mask=mask))
         return self.output(cell.readout(params, carry) if hasattr(cell, "readout") else carry.h)
 
     def gates(

@@ -183,7 +183,7 @@ def compilations():
     """Context of a list that grows by one with each XLA compilation."""
     seen = []
 
-    def listen(event, _duration, **_details):
+    def listen(event: str, duration_secs: float, **_details: str | int):
         if event == "/jax/core/compile/backend_compile_duration":
             seen.append(event)
 
