@@ -14,15 +14,15 @@ from rnn_jax.errors import InputError, RunError
 
 
 def local_path(path: str | Path) -> Path:
-    """`path` with a leading `~` replaced by the home folder.
+    """Replace a leading `~` in a path by the home folder.
 
     Raises:
-      InputError: the path is a URL such as gs://bucket/folder, holds a NUL character, or starts
+      InputError: the path is a URL such as gs://bucket/folder, contains a NUL character, or starts
         with `~` where no such home folder is known.
     """
     text = os.fspath(path)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
-        # A Path joins the two slashes of a URL into one.
+        # Path turns the two slashes of a URL into one.
         scheme, _, rest = text.partition(":")
         url = f"{scheme}://{printable(rest.lstrip('/'))}"
         raise InputError(
@@ -30,7 +30,7 @@ def local_path(path: str | Path) -> Path:
             "it, and give that path."
         )
     if "\0" in text:
-        raise InputError(f"the path {printable(text)} holds a NUL character; give another path.")
+        raise InputError(f"the path {printable(text)} contains a NUL character; give another path.")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
@@ -40,7 +40,7 @@ def local_path(path: str | Path) -> Path:
 
 
 def printable(text: object) -> str:
-    """`text` with control characters and bytes that are no text written as escapes."""
+    """Escape control characters, and bytes that are not valid text."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in str(text)
@@ -49,7 +49,7 @@ def printable(text: object) -> str:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """A context for writing a file; a failure becomes a RunError that names the file."""
+    """A context for writing a file: an OSError becomes a RunError that names the file."""
     try:
         yield path
     except OSError as error:
@@ -60,16 +60,16 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 class Damaged(Exception):
-    """What is on disk is not what was saved; the message names the difference."""
+    """Data on disk differs from what was saved; the message names the difference."""
 
 
 class Incomplete(Damaged):
-    """What is on disk was cut off while it was saved."""
+    """Data on disk is incomplete because saving was interrupted."""
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write to a temporary path that replaces `path` at the end, on disk, or not at all."""
+    """A context for replacing a file atomically: write to the temporary path that it yields."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         yield temporary
@@ -81,9 +81,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Delete the temporary files that killed processes left in a folder.
+    """Delete temporary files that killed processes left in a folder.
 
-    No other process may be writing to it.
+    No other process may write to the folder meanwhile.
     """
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
@@ -98,7 +98,7 @@ def sync(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError:
-        # Some network file systems do not flush folders. A file must be flushed.
+        # Some network file systems cannot flush folders. For a file it is an error.
         if not path.is_dir():
             raise
     finally:
@@ -106,14 +106,14 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Flush everything below a folder to disk."""
+    """Flush all files in a folder, recursively, to disk."""
     for path in sorted(folder.rglob("*"), reverse=True):
         sync(path)
     sync(folder)
 
 
 def write_sealed(path: Path, contents: Mapping[str, Any]) -> None:
-    """Write `contents` and their SHA-256; a reader finds all of it or no file."""
+    """Write `contents` with their SHA-256 to a JSON file, atomically."""
     text = json.dumps(contents, sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()
     with replacing(path) as temporary:
@@ -124,26 +124,26 @@ def read_sealed(path: Path) -> dict[str, Any]:
     """Read the contents of a file that `write_sealed` wrote.
 
     Raises:
-      Incomplete: the folder is there, but not the file.
-      Damaged: it holds something else than was written.
+      Incomplete: the file does not exist.
+      Damaged: the file cannot be read, or its contents have changed.
     """
     try:
         stored = json.loads(path.read_text())
         text = stored["contents"]
         intact = hashlib.sha256(text.encode()).hexdigest() == stored["sha256"]
     except FileNotFoundError as error:
-        raise Incomplete(f"it has no {path.name}, as one cut off while it was saved") from error
+        raise Incomplete(f"it has no {path.name}: saving was interrupted") from error
     except NotADirectoryError as error:
         raise Damaged(f"{path.parent.name} is not a folder") from error
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged(f"{path.name} cannot be read ({reason(error)})") from error
     if not intact:
-        raise Damaged(f"{path.name} has another SHA-256 than it was saved with")
+        raise Damaged(f"the SHA-256 of {path.name} differs from the saved one")
     return json.loads(text)
 
 
 def file_digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file below a folder, by its path within.
+    """SHA-256 of each file in a folder, by relative path.
 
     Raises:
       Damaged: a file cannot be read.
@@ -161,6 +161,6 @@ def file_digests(folder: Path) -> dict[str, str]:
 
 
 def reason(error: Exception) -> str:
-    """The message of an exception in one line."""
+    """First line of the message of an exception."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.partition("\n")[0][:200]

@@ -65,7 +65,7 @@ def truncate(path):
 DAMAGE = {
     "a_bit_of_the_arrays": (lambda f: flip_bit(arrays_file(f)), "SHA-256|cannot be read"),
     "a_bit_of_the_contents": (lambda f: flip_bit(f / "contents.json"), "SHA-256|cannot be read"),
-    "arrays_cut_short": (lambda f: truncate(arrays_file(f)), "another SHA-256"),
+    "arrays_cut_short": (lambda f: truncate(arrays_file(f)), "SHA-256 of .* differs"),
     "contents_cut_short": (lambda f: truncate(f / "contents.json"), "cannot be read"),
     "contents_of_another_kind": (
         lambda f: (f / "contents.json").write_text("[]"),
@@ -144,7 +144,7 @@ MISMATCH = {
         r"step should be float32\[\], found int32\[\]",
     ),
     "missing": (lambda t: t | {"w_h": jnp.zeros(2)}, r"w_h should be float32\[2\], found nothing"),
-    "extra": (lambda t: {"params": t["params"]}, "it holds key, which the model does not have"),
+    "extra": (lambda t: {"params": t["params"]}, "it has key, and the model does not"),
     "field": (lambda t: t | {"params": tuple(t["params"])}, r"params.0 should be .*found nothing"),
 }
 

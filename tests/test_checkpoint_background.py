@@ -163,4 +163,4 @@ def test_a_save_that_fails_in_one_process_ends_the_other_too(tmp_path):
     # Gloo prints that it has connected.
     first, second = (out.splitlines()[-1] for out, _ in said)
     assert re.fullmatch(r"the checkpoint of step 2 could not .*too large.* \[1\]", first)
-    assert second == "process 0 could not save the checkpoint of step 2; it says why. [1]"
+    assert second == "process 0 cannot save the checkpoint of step 2; see its error. [1]"

@@ -178,7 +178,7 @@ def test_a_full_disk_is_one_sentence(tmp_path):
     )
     assert done.stderr == ""
     assert "step 2 could not be saved" in done.stdout and "File too large" in done.stdout
-    assert done.stdout.endswith("--resume. [1]\n")
+    assert done.stdout.endswith("`resume=True`. [1]\n")
 
 
 def test_space_is_checked_where_it_cannot_be_reserved(tmp_path, monkeypatch):

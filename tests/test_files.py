@@ -25,7 +25,7 @@ def test_other_paths_stay_as_they_are(path):
         *((url, f"{url} is a URL") for url in ("gs://b/data", "s3://b", "https://a.org/t.txt")),
         (Path("gs://bucket/data"), "gs://bucket/data is a URL"),
         ("~no-such-user-here/data", "no home folder is known"),
-        ("a\0b", r"a\\x00b holds a NUL"),
+        ("a\0b", r"a\\x00b contains a NUL"),
     ],
 )
 def test_a_path_that_names_no_local_place_is_one_sentence(path, sentence):

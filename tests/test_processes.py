@@ -93,7 +93,7 @@ def test_an_address_without_host_and_port_is_refused(text):
 
 def test_an_address_may_be_of_version_6_and_its_host_has_to_be_known():
     assert parse_address("[::1]:80") == ("::1", 80)
-    with pytest.raises(InputError, match="is not known"):
+    with pytest.raises(InputError, match="is unknown"):
         parse_address("no-such-host.invalid:80")
 
 

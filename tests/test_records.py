@@ -84,7 +84,7 @@ def test_damaged_rows_are_named_and_nothing_is_overwritten(
 ):
     damage(run / METRICS)
     before = content(run)
-    with pytest.raises(InputError, match=rf"metrics\.jsonl .*{words}.*put the file back"):
+    with pytest.raises(InputError, match=rf"metrics\.jsonl .*{words}.*restore the file"):
         lstm(run, examples, SETTINGS, resume=True)
     assert content(run) == before
 
@@ -205,7 +205,7 @@ def test_a_schedule_that_depends_on_the_length_refuses_another_length(lstm, exam
 
 
 def test_a_run_of_another_experiment_is_named(lstm, examples, run):
-    with pytest.raises(InputError, match="holds a run of test, not of other"):
+    with pytest.raises(InputError, match="has a run of test, not of other"):
         lstm(run, examples, SETTINGS | {"experiment": "other"}, resume=True)
 
 

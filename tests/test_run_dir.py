@@ -173,7 +173,7 @@ def test_a_file_system_without_locks_is_said_once(tmp_path, monkeypatch):
         raise OSError(locks.errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(locks.fcntl, "flock", flock)
-    with pytest.warns(UserWarning, match="has no locks"):
+    with pytest.warns(UserWarning, match="does not support locks"):
         assert claimed(tmp_path / "run") == tmp_path / "run"
 
 
@@ -201,6 +201,6 @@ def test_a_write_that_fails_says_what_to_do_and_keeps_what_was_there(tmp_path, m
 @pytest.mark.parametrize("text", ["", "{", "[1]", "\x00"])
 def test_a_file_that_is_no_json_object_is_named(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(InputError, match=r"config\.json holds no JSON object"):
+    with pytest.raises(InputError, match=r"config\.json is not a JSON object"):
         read_json(tmp_path / "config.json")
     assert read_json(tmp_path / "other.json") is None

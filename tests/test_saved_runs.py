@@ -102,7 +102,7 @@ def test_a_setting_taken_out_by_hand_is_named(saved):
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"holds no run: it has no config\.json"):
+    with pytest.raises(InputError, match=r"has no run: it has no config\.json"):
         load_run(tmp_path)
     RunDir(tmp_path).write("config.json", SETTINGS)
     with pytest.raises(InputError, match="has no checkpoint yet"):
@@ -110,7 +110,7 @@ def test_a_folder_without_a_run_is_named(tmp_path):
 
 
 WRONG_FOLDERS = {
-    "absent": (lambda run: run / "absent", "holds no run: there is no such folder; make one with"),
+    "absent": (lambda run: run / "absent", "has no run: there is no such folder; train one with"),
     "file": (lambda run: run / "config.json", "is a file; give the folder of a run"),
     "checkpoints": (lambda run: run / CHECKPOINTS, "is a folder of checkpoints; give that of the"),
     "no user": (lambda run: "~nobody-has-this-name/run", "no home folder is known"),

@@ -1,4 +1,4 @@
-"""Start and end of a command; nothing here imports JAX, so `--help` is immediate."""
+"""Running a command: options, errors and exit codes. JAX is not imported, so `--help` is fast."""
 
 import dataclasses
 import math
@@ -25,21 +25,21 @@ Config = TypeVar("Config")
 def run(
     main: Callable[[Config], object], config_type: type[Config], *, only_prints: bool = False
 ) -> NoReturn:
-    """Read a config dataclass from the command line, run `main` on it, and exit.
+    """Parse a config dataclass from the command line, call `main` with it, and exit.
 
-    Exit codes: 0, done; 1, the run cannot go on, and 2, the input cannot be used (one line on
-    standard error says why); 128 + n, ended by signal n: 130 for Ctrl-C, 143 for SIGTERM, 129 for
-    SIGHUP, 138 for SIGUSR1; 141, the reader of the output went away. A warning is one line too.
+    Exit codes: 0, success; 1, the run cannot continue; 2, invalid input (1 and 2 with one line on
+    standard error); 128 + n, stopped by signal n: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP,
+    138 for SIGUSR1; 141, the output pipe was closed. A warning is one line on standard error.
 
     Args:
       main: the command.
       config_type: the dataclass of its options.
-      only_prints: end at the first error of standard output. Otherwise the command goes on without
-        output, and the exit code says so.
+      only_prints: stop at the first error of standard output. Otherwise the command continues
+        without output, and ends with exit code 1 or 141.
     """
     name = printable(os.path.basename(sys.argv[0]))
     warnings.formatwarning = lambda message, *_, **__: f"{name}: warning: {message}\n"
-    os.environ["MPLBACKEND"] = "agg"  # A notebook's backend may be inherited.
+    os.environ["MPLBACKEND"] = "agg"  # The environment may set the backend of a notebook.
     fill_standard_descriptors()
     with exceptions() as request, guarded(raises=only_prints) as streams:
         code, message = _ending(main, config_type, request, streams)
@@ -53,14 +53,14 @@ def run(
 def _say(name, message):
     if message:
         if message == described(signal.SIGINT) and sys.stderr.isatty():
-            print(file=sys.stderr)  # After the terminal's ^C.
+            print(file=sys.stderr)  # The terminal has printed ^C.
         message = "\n".join(map(printable, message.splitlines()))
         print(f"{name}: {message}", file=sys.stderr)
         sys.stderr.flush()
 
 
 def _ending(main, config_type, request, streams):
-    """The exit code of a command, and a message."""
+    """Run a command; return its exit code and a message."""
     try:
         import tyro
 
@@ -74,7 +74,7 @@ def _ending(main, config_type, request, streams):
             return 1, ended.code
         return ended.code or 0, ""
     except BaseException as error:
-        # A C extension may turn an interrupt during its import into an error of its own.
+        # A C extension may turn an interrupt during its import into another error.
         if request.signal or isinstance(error, KeyboardInterrupt):
             number = request.signal or signal.SIGINT
             return 128 + number, described(number)
@@ -123,11 +123,11 @@ def resume_command(folder: Path) -> str:
 
 
 def _leave(code, at_once) -> NoReturn:
-    """Exit; at once if the usual way would wait for processes or end threads of the compiler."""
+    """Exit; without cleanup if that would wait for other processes or compiler threads."""
     jax = sys.modules.get("jax")
     distributed = "jax" in sys.modules and jax.distributed.is_initialized()
     if code and distributed and jax.process_index() == 0:
-        time.sleep(1)  # The others end when the first process does, and have their own say.
+        time.sleep(1)  # The others end with process 0; let them print their messages first.
     if "jax" in sys.modules and (at_once or (code and distributed)):
         os._exit(code)
     sys.exit(code)

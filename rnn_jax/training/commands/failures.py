@@ -1,4 +1,4 @@
-"""Exceptions of JAX, Python and the system that have a cause outside of the program."""
+"""Exceptions of JAX, Python and the system whose cause is outside of the program."""
 
 import os
 import traceback
@@ -9,17 +9,17 @@ NO_HOME = "Could not determine home directory"
 
 
 def explained(error: BaseException) -> InputError | RunError | None:
-    """The error as one sentence, or None if it is a fault of the program."""
+    """The error as an InputError or RunError; None if it is a bug in the program."""
     if isinstance(error, InputError | RunError):
         return error
     reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
     reason = reason[:300].rstrip(".")
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-        return RunError(f"out of memory ({reason}); take smaller sizes or a smaller batch.")
+        return RunError(f"out of memory ({reason}); use smaller sizes or a smaller batch.")
     if isinstance(error, RecursionError):
         return RunError(f"the input is nested too deeply ({reason}).")
     if isinstance(error, RuntimeError) and NO_HOME in str(error):
-        return InputError("no home folder is known; set the environment variable HOME.")
+        return InputError("the home folder is unknown; set the environment variable HOME.")
     files = [
         frame.filename.replace(os.sep, "/") for frame in traceback.extract_tb(error.__traceback__)
     ]

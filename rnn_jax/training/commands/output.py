@@ -1,4 +1,4 @@
-"""Standard output and standard error that may fail without ending the program."""
+"""Standard output and standard error whose failures do not end the program."""
 
 import contextlib
 import errno
@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 
 class GuardedStream:
-    """A text stream that stops writing at the first error, and remembers it.
+    """A text stream that stops writing at the first error, and stores it.
 
-    A character that the stream's encoding does not have is written as its escape sequence.
+    A character outside the encoding of the stream is written as an escape sequence.
 
     Attributes:
       error: the error that ended the output, or None.
@@ -21,7 +21,7 @@ class GuardedStream:
         self.error: Exception | None = None
 
     def write(self, text: str) -> int:
-        """Write `text`, or drop it if the stream is closed or has failed before."""
+        """Write `text`, or discard it if the stream is closed or has failed before."""
         try:
             self._attempt("write", text)
         except UnicodeEncodeError:
@@ -39,7 +39,7 @@ class GuardedStream:
         self._attempt("flush")
 
     def isatty(self) -> bool:
-        """Whether the stream is a terminal that still takes output."""
+        """Whether the stream is a terminal and has not failed."""
         try:
             return self._stream is not None and self.error is None and self._stream.isatty()
         except (OSError, ValueError):
@@ -59,7 +59,7 @@ class GuardedStream:
                 raise
 
     def _discard(self):
-        """Point the descriptor at the null device: what is buffered is flushed again at exit."""
+        """Redirect the descriptor to the null device, since the buffer is flushed again at exit."""
         with contextlib.suppress(OSError, ValueError, AttributeError):
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self._stream.fileno())
@@ -73,11 +73,10 @@ class GuardedStream:
 
 @contextlib.contextmanager
 def guarded(*, raises: bool = False) -> Iterator[tuple[GuardedStream, GuardedStream]]:
-    """Guard `sys.stdout` and `sys.stderr`; an error of either does not end what runs within.
+    """A context in which errors of `sys.stdout` and `sys.stderr` do not end the program.
 
     Args:
-      raises: let the first error of standard output through, for a command that does nothing but
-        print.
+      raises: raise the first error of standard output, for a command that only prints.
     """
     if isinstance(sys.stdout, GuardedStream) and isinstance(sys.stderr, GuardedStream):
         yield sys.stdout, sys.stderr
@@ -93,9 +92,9 @@ def guarded(*, raises: bool = False) -> Iterator[tuple[GuardedStream, GuardedStr
 
 
 def fill_standard_descriptors() -> None:
-    """Open the null device as each standard descriptor that is closed.
+    """Open the null device for each standard descriptor that is closed.
 
-    Otherwise the next file that is opened gets its number, and output by C libraries lands in it.
+    Otherwise the next opened file gets this number, and C libraries print into it.
     """
     for number in range(3):
         try:
@@ -105,7 +104,7 @@ def fill_standard_descriptors() -> None:
 
 
 def failure(*streams: GuardedStream) -> tuple[int, str]:
-    """An exit code and a sentence for the streams that failed; 0 and "" if none did."""
+    """Exit code and message for the streams that failed; 0 and "" if none did."""
     for stream, name in zip(streams, ("standard output", "standard error"), strict=True):
         if isinstance(stream.error, BrokenPipeError):
             return 141, ""
@@ -114,5 +113,5 @@ def failure(*streams: GuardedStream) -> tuple[int, str]:
             reason = os.strerror(number) if number else str(stream.error)
             if number == errno.EPIPE:
                 return 141, ""
-            return 1, f"{name} could not be written ({reason}); the rest was done."
+            return 1, f"{name} could not be written ({reason}); everything else was done."
     return 0, ""

@@ -15,7 +15,7 @@ URGENT = signal.SIGINT, signal.SIGTERM
 SIGNALS = URGENT + tuple(
     getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name)
 )
-"""What asks a program to end: Ctrl-C, a scheduler, a closed terminal, a preemption notice."""
+"""Requests to end: Ctrl-C, a scheduler, a closed terminal, a preemption notice."""
 
 
 class Request:
@@ -30,10 +30,10 @@ class Request:
 
 @contextlib.contextmanager
 def requests() -> Iterator[Request]:
-    """Within, the first signal is only noted; a second SIGINT or SIGTERM ends the process at once.
+    """A context that records the first signal; a second SIGINT or SIGTERM ends the process.
 
-    A repeated SIGHUP or SIGUSR1 changes nothing: a terminal that closes sends several. Signals
-    reach the main thread; in any other this does nothing.
+    A repeated SIGHUP or SIGUSR1 has no effect, since a terminal that closes sends several. Python
+    delivers signals to the main thread; in other threads this context does nothing.
     """
     request = Request()
 
@@ -46,7 +46,7 @@ def requests() -> Iterator[Request]:
                 if signal.getsignal(each) is not signal.SIG_IGN:
                     signal.signal(each, signal.SIG_DFL)
         if first:
-            _say(b"\nfinishing the current steps and saving; once more ends it at once.\n")
+            _say(b"\nfinishing the current steps and saving; a second signal ends the process.\n")
 
     with _handled(note):
         yield request
@@ -54,9 +54,9 @@ def requests() -> Iterator[Request]:
 
 @contextlib.contextmanager
 def exceptions() -> Iterator[Request]:
-    """Within, the first signal raises `Stopped` in the main thread; a second one ends the process.
+    """A context in which the first signal raises `Stopped`; a second one ends the process.
 
-    The signal stays noted, since code that catches every exception may swallow this one.
+    The signal is also recorded, since code that catches every exception may discard this one.
     """
     request = Request()
 
@@ -72,7 +72,7 @@ def exceptions() -> Iterator[Request]:
 
 
 def reinstall() -> None:
-    """Set Python's handlers again, after a library has set its own."""
+    """Restore Python's handlers after a library has replaced them."""
     if threading.current_thread() is threading.main_thread():
         for each in SIGNALS:
             if (handler := signal.getsignal(each)) is not None:
@@ -80,16 +80,16 @@ def reinstall() -> None:
 
 
 def described(number: int) -> str:
-    """A signal that ended a command, as a sentence."""
+    """The message for a command that a signal ended."""
     if number == signal.SIGINT:
         return "interrupted."
     return f"stopped by {signal.Signals(number).name}."
 
 
 def interruptible(function: Callable, *args: object) -> object:
-    """Return `function(*args)`, called in another thread so that this one receives signals.
+    """Call `function(*args)` in another thread, so that this thread can receive signals.
 
-    An exception that a signal raises meanwhile does not wait for the function.
+    An exception raised by a signal does not wait for the function.
     """
     pool = ThreadPoolExecutor(1)
     try:
@@ -103,7 +103,7 @@ def _handled(handler):
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    # A signal that is ignored stays so: SIGINT in a shell's background job, SIGHUP under nohup.
+    # Keep ignoring ignored signals: SIGINT in a background job of a shell, SIGHUP under nohup.
     heard = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
     before = [signal.signal(each, handler) for each in heard]
     try:
@@ -114,7 +114,7 @@ def _handled(handler):
 
 
 def _say(message):
-    """Write to standard error from a handler, where nothing may fail or wait for a lock."""
+    """Write to standard error from a signal handler, which must not raise or wait for a lock."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
             os.write(2, message)

@@ -1,4 +1,4 @@
-"""Whether the processes of a run were started alike: settings, code, versions and data."""
+"""Checks that all processes of a run have the same settings, code, versions and data."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from rnn_jax.errors import InputError, RunError
 from rnn_jax.typing import Data
 
 OWN = "process_id", "coordinator", "data_dir", "start_timeout"
-"""The settings that each process may have for itself."""
+"""Settings that may differ between processes."""
 
 
 def check_settings(settings: Mapping[str, object]) -> None:
@@ -53,7 +53,7 @@ def check_folder(path: Path) -> None:
 
 
 def check_restored(step: int) -> None:
-    """Raise RunError, in every process, unless all continue from the checkpoint of one step."""
+    """Raise RunError, in every process, unless all continue from the same step."""
     facts = {"step of the checkpoint restored": str(step)}
     _check_same(facts, RunError, "make every checkpoint readable for all processes")
 
@@ -70,7 +70,7 @@ def _check_same(facts, error, remedy):
 
 
 def _gathered(facts):
-    """The facts of all processes, in their order."""
+    """The facts of all processes, in order."""
     text = json.dumps(facts).encode()
     (size,) = np.ravel(multihost_utils.process_allgather(np.int32(len(text)))).max(keepdims=True)
     padded = np.frombuffer(text.ljust(int(size)), np.uint8)

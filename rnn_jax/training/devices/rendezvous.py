@@ -1,4 +1,7 @@
-"""The processes of a run find each other before JAX starts, whose own errors end a process."""
+"""Rendezvous of the processes of a run before JAX starts.
+
+JAX aborts a process whose peers are missing; here that is an exception with a clear message.
+"""
 
 import json
 import socket
@@ -7,15 +10,15 @@ import time
 from rnn_jax.errors import InputError, RunError
 
 SECONDS = 30.0
-"""How long to wait for the other processes by default."""
+"""Default time to wait for the other processes, in seconds."""
 _RETRY = 0.2
 
 
 def parse_address(coordinator: str) -> tuple[str, int]:
-    """Host and port of "host:port" or "[host]:port".
+    """Parse "host:port" or "[host]:port".
 
     Raises:
-      InputError: it has another form, or the host is not known.
+      InputError: the address has another form, or the host is unknown.
     """
     host, colon, port = coordinator.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
@@ -29,16 +32,16 @@ def parse_address(coordinator: str) -> tuple[str, int]:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"the host of `coordinator` {coordinator} is not known ({reason}); "
+            f"the host of `coordinator` {coordinator} is unknown ({reason}); "
             "give the name or address of the machine of process 0."
         ) from error
     return host, int(port)
 
 
 def meet(coordinator: str, count: int, number: int, seconds: float = SECONDS) -> None:
-    """Return in each of `count` processes as soon as all of them have called this.
+    """Wait until all of `count` processes have called this function.
 
-    Process 0 listens at the coordinator's port, and leaves it free again.
+    Process 0 listens at the coordinator's port and frees it before this returns.
 
     Raises:
       InputError: the address is not valid, or two processes were started with the same number or
@@ -56,7 +59,7 @@ def meet(coordinator: str, count: int, number: int, seconds: float = SECONDS) ->
 
 
 def _receive(port, coordinator, count, deadline, seconds):
-    """Wait for the processes 1 to `count` - 1, and tell each of them whether all is well."""
+    """Wait for the processes 1 to `count` - 1, and send each of them the result."""
     arrived: dict[int, socket.socket] = {}
     problem = ""
     with _listener(port, coordinator) as listener:
@@ -84,7 +87,8 @@ def _receive(port, coordinator, count, deadline, seconds):
             arrived[number if number not in arrived else -1] = connection
         for connection in arrived.values():
             _send(connection, {"problem": problem, "ready": len(arrived) == count - 1})
-        for connection in arrived.values():  # The one that closes first holds its port for a while.
+        # The side that closes a connection first cannot reuse the port for a while.
+        for connection in arrived.values():
             _read(connection, time.monotonic() + 1)
             connection.close()
     if problem:
@@ -99,7 +103,7 @@ def _receive(port, coordinator, count, deadline, seconds):
 
 
 def _arrive(address, coordinator, count, number, deadline, seconds):
-    """Greet process 0, again and again until it answers."""
+    """Connect to process 0, and retry until it answers."""
     answer = None
     while answer is None and (left := deadline - time.monotonic()) > 0:
         try:
@@ -134,7 +138,7 @@ def _listener(port, coordinator):
 
 
 def _read(connection, deadline):
-    """Number and count of a process that greets, or None."""
+    """Number and count that a process sent, or None."""
     found = _answer(connection, deadline)
     try:
         return int(found["number"]), int(found["count"])
@@ -143,7 +147,7 @@ def _read(connection, deadline):
 
 
 def _answer(connection, deadline):
-    """A line of JSON, or None if something else is there."""
+    """Receive a line of JSON; None for anything else."""
     line = b""
     try:
         while not line.endswith(b"\n"):
@@ -163,4 +167,4 @@ def _send(connection, facts):
         connection.settimeout(2)
         connection.sendall(json.dumps(facts).encode() + b"\n")
     except OSError:
-        pass  # A process that is gone again is found by the others when they start JAX.
+        pass  # The others notice a process that has ended when they start JAX.

@@ -1,4 +1,4 @@
-"""Devices: CPU cores, GPUs and hosts as one mesh axis, `data`, over which a batch is split."""
+"""Data parallelism over CPU cores, GPUs and hosts: one mesh axis, `data`, that splits a batch."""
 
 import contextlib
 import os
@@ -25,21 +25,21 @@ def start_devices(
     process_id: int = 0,
     start_timeout: float = rendezvous.SECONDS,
 ) -> None:
-    """Let JAX see each CPU core as a device, and join the other processes of a run, if any.
+    """Make each CPU core a JAX device, and connect to the other processes of a run, if any.
 
-    Call it before anything else of JAX: once JAX has started, its devices are fixed and this
-    changes nothing. A number of CPU devices that the environment sets stays as it is.
+    Call it before any other use of JAX: once JAX has started, its devices are fixed and this has no
+    effect. A number of CPU devices set in the environment is not changed.
 
     Args:
-      devices: let JAX see at least so many CPU devices in all; of no effect on GPUs and TPUs.
-      coordinator: "host:port" of the first of several processes, or "auto" where JAX can find out
-        by itself (Slurm, Open MPI, Cloud TPU, Kubernetes); empty for a process on its own.
-      num_processes, process_id: how many processes there are, and which this is, from 0; not needed
+      devices: minimum number of CPU devices over all processes; no effect on GPUs and TPUs.
+      coordinator: "host:port" of process 0, or "auto" where JAX detects it (Slurm, Open MPI,
+        Cloud TPU, Kubernetes); empty for a single process.
+      num_processes, process_id: number of processes, and the index of this one from 0; not needed
         with "auto".
       start_timeout: seconds to wait for the other processes.
 
     Raises:
-      InputError: the options of the processes do not fit together.
+      InputError: the arguments are invalid, or differ between the processes.
       RunError: the processes do not find each other.
     """
     _check_processes(coordinator, num_processes, process_id)
@@ -66,7 +66,7 @@ def start_devices(
             f"the processes of the run did not find each other at {coordinator} ({reason}); "
             "start all of them with the same `coordinator`, the host:port of process 0."
         ) from error
-    signals.reinstall()  # JAX sets a handler of its own for SIGTERM.
+    signals.reinstall()  # JAX has replaced the handler of SIGTERM.
 
 
 def _check_processes(coordinator, num_processes, process_id):
@@ -84,16 +84,16 @@ def _check_processes(coordinator, num_processes, process_id):
 
 
 def data_mesh(batch_size: int, devices: int = 0) -> Mesh:
-    """A mesh with the one axis `data`, over which batches of `batch_size` divide evenly.
+    """A mesh with one axis `data`, over which batches of `batch_size` divide evenly.
 
-    Each process of a run gives as many devices as any other.
+    Each process of a run contributes the same number of devices.
 
     Args:
       batch_size: examples in a batch.
-      devices: how many devices to take; 0 takes the most there are that divide the batch.
+      devices: number of devices; 0 takes the largest number that divides the batch.
 
     Raises:
-      InputError: other devices than there are, or a number that does not divide the batch.
+      InputError: there are fewer devices, or their number does not divide the batch.
     """
     processes, local = jax.process_count(), jax.local_device_count()
     counts = [processes * n for n in range(1, local + 1)]
@@ -121,7 +121,7 @@ def data_mesh(batch_size: int, devices: int = 0) -> Mesh:
 
 
 def largest(*values: float) -> tuple[float, ...]:
-    """Each value, or the largest that any process of the run has for it: what all agree on."""
+    """The maximum of each value over all processes of the run."""
     if jax.process_count() == 1:
         return values
     return tuple(multihost_utils.process_allgather(np.array(values, np.float32)).max(0).tolist())
@@ -129,7 +129,7 @@ def largest(*values: float) -> tuple[float, ...]:
 
 @contextlib.contextmanager
 def all_present() -> Iterator[None]:
-    """Within, the loss of another process of the run is a RunError that says so."""
+    """A context in which the loss of another process of the run raises RunError."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
@@ -137,11 +137,11 @@ def all_present() -> Iterator[None]:
             raise
         reason = str(error).partition("\n")[0][:200]
         raise RunError(
-            f"another process of the run is gone ({reason}); start all of them again with "
+            f"another process of the run has ended ({reason}); start all of them again with "
             "`resume=True`."
         ) from error
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of an array that every device of the mesh holds whole."""
+    """The sharding of an array that is replicated on every device of the mesh."""
     return NamedSharding(mesh, PartitionSpec())

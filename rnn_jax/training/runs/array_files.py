@@ -1,4 +1,4 @@
-"""Arrays on disk by Orbax: free space, unusual paths, and the errors of damaged files."""
+"""Arrays on disk, written and read with Orbax: disk space, unusual paths and damaged files."""
 
 import contextlib
 import errno
@@ -16,16 +16,16 @@ import orbax.checkpoint as ocp
 from rnn_jax.files import Damaged, reason, sync_tree
 
 ALONE = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
-"""Every process holds every array whole, so the first one saves and waits for no other."""
+"""Every process has a full copy of every array, so process 0 saves alone."""
 SPARE = 2**18
-"""Bytes of free space required in addition to 1.1 times the bytes of the arrays."""
+"""Free disk space required besides 1.1 times the size of the arrays, in bytes."""
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write NumPy arrays to the new folder `path`, flush them to disk, and read them back.
+    """Write NumPy arrays to the new folder `path`, flush them to disk, and verify them.
 
     Raises:
-      OSError: there is not enough free space, or what was read back differs.
+      OSError: there is not enough disk space, or the arrays read back differ.
     """
     _check_space(path.parent, sum(array.nbytes for array in arrays.values()))
     with _plain_path(path.parent) as parent, _checkpointer() as checkpointer:
@@ -46,21 +46,21 @@ def read_arrays(path: Path, leaves: Mapping[str, Mapping[str, Any]]) -> dict[str
     """Read NumPy arrays from the folder `path`.
 
     Args:
-      path: a folder made by `write_arrays`.
-      leaves: the shape and dtype of each array in it, by name.
+      path: a folder that `write_arrays` wrote.
+      leaves: shape and dtype of each array, by name.
 
     Raises:
-      Damaged: they cannot be read.
+      Damaged: the arrays cannot be read.
     """
     like = {name: jax.ShapeDtypeStruct(a["shape"], a["dtype"]) for name, a in leaves.items()}
     arrays = {name: np.zeros(a.shape, a.dtype) for name, a in like.items() if not a.size}
-    # Orbax restores shapes without a sharding to the devices they were saved from, NumPy arrays to
-    # NumPy arrays. Zeros take no memory until they are written to.
+    # Orbax restores a ShapeDtypeStruct to the devices it was saved from, but a NumPy array to a
+    # NumPy array. Zeros take no physical memory until they are written to.
     target = {name: np.zeros(a.shape, a.dtype) for name, a in like.items() if a.size}
     try:
         with _plain_path(path.parent) as parent, _checkpointer() as checkpointer:
             return arrays | jax.device_get(checkpointer.restore(parent / path.name, target))
-    except Exception as error:  # Orbax raises bare exceptions for damaged files.
+    except Exception as error:  # Orbax raises plain Exception for damaged files.
         raise Damaged(f"its arrays cannot be read ({reason(error)})") from error
 
 
@@ -74,13 +74,13 @@ def _checkpointer():
 
 
 def _stored(arrays):
-    """The arrays that Orbax can store: it refuses empty ones, whose shape says all."""
+    """The arrays without the empty ones, which Orbax rejects; their shape is enough."""
     return {name: array for name, array in arrays.items() if array.size}
 
 
 @contextlib.contextmanager
 def _plain_path(folder: Path) -> Iterator[Path]:
-    """A path to `folder` in plain characters: Orbax takes brackets in a path for a pattern."""
+    """A path to `folder` without special characters: Orbax reads brackets as a glob pattern."""
     with contextlib.ExitStack() as stack:
         descriptor = os.open(folder, os.O_RDONLY)
         stack.callback(os.close, descriptor)
@@ -92,10 +92,10 @@ def _plain_path(folder: Path) -> Iterator[Path]:
 
 
 def _check_space(folder, size):
-    """Raise OSError unless there is enough free space.
+    """Raise OSError unless there is enough disk space.
 
-    TensorStore prints many stack traces when a disk is full. A reservation also respects quotas and
-    limits on the size of a file.
+    TensorStore prints many stack traces when a disk is full. Reserving the space first also checks
+    quotas and limits on file sizes.
     """
     needed, trial = int(1.1 * size) + SPARE, folder / "space.tmp"
     try:

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: saved in the background, damaged ones skipped for older ones."""
+"""Checkpoints of a run: saved in the background, with fallback to an older one on damage."""
 
 import contextlib
 import errno
@@ -35,19 +35,19 @@ from rnn_jax.typing import Params
 
 
 class DamageWarning(UserWarning):
-    """A checkpoint was damaged and an older one was taken."""
+    """A checkpoint is damaged, and an older one is used."""
 
 
 class Checkpoints:
-    """The checkpoints of one run: a folder `step_N` each.
+    """Checkpoints of one run, each in a folder `step_N`.
 
-    A checkpoint is complete once its list of contents is written, after its arrays were flushed to
-    disk and read back. If a run has several processes, all of them call `save`, `wait` and
-    `restore`, and the first one writes.
+    A checkpoint is complete once its list of contents is written, after its arrays have been
+    flushed to disk and read back. If a run has several processes, all of them call `save`, `wait`
+    and `restore`, and process 0 writes.
 
     Attributes:
       folder: the folder of all checkpoints.
-      keep: how many of the newest to keep.
+      keep: number of newest checkpoints to keep.
       metric: also keep the checkpoint whose `facts["row"]` has the best value of this metric.
     """
 
@@ -66,18 +66,18 @@ class Checkpoints:
 
     @property
     def cost(self) -> float:
-        """The seconds of training lost to the last save: blocked, or one core kept busy."""
+        """Training time that the last save took, in seconds: blocked, or sharing the cores."""
         return self._blocked + self._wrote / cores()
 
     def improves(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row of metrics has a better value of `metric` than every checkpoint."""
+        """Whether a row of metrics has a better value of `metric` than all checkpoints."""
         if self.metric and self._best == math.inf:
             values = (value_of(each, self.metric) for each in self._rows()[0].values())
             self._best = min(values, default=math.inf)
         return bool(self.metric) and value_of(row, self.metric) < self._best
 
     def steps(self) -> list[int]:
-        """The steps that have a complete checkpoint, ascending.
+        """Steps with a complete checkpoint, in ascending order.
 
         Raises:
           InputError: the folder cannot be read.
@@ -87,17 +87,17 @@ class Checkpoints:
     def save(
         self, step: int, tree: Params, facts: Mapping[str, Any], *, background: bool = False
     ) -> None:
-        """Save arrays and JSON facts as the checkpoint of `step`, replacing an existing one.
+        """Save arrays and JSON data as the checkpoint of `step`, replacing an existing one.
 
         Args:
           step: the training step.
-          tree: arrays; they may be donated or overwritten when this returns.
-          facts: anything that JSON can hold; it is covered by the checkpoint's digest.
-          background: return as soon as the arrays are copied; `wait` before the process ends.
+          tree: a pytree of arrays; they may be donated or overwritten once this returns.
+          facts: any data that JSON can represent; the digest of the checkpoint covers it.
+          background: return once the arrays are copied; call `wait` before the process ends.
 
         Raises:
-          RunError: this checkpoint or, in the background, the one before could not be written;
-            older checkpoints are as they were.
+          RunError: this checkpoint or, in the background, the previous one could not be written;
+            older checkpoints are unchanged.
         """
         begun = time.perf_counter()
         self.wait()
@@ -118,7 +118,7 @@ class Checkpoints:
         """Block until the last save is complete.
 
         Raises:
-          RunError: it failed, in this process or in the first of several.
+          RunError: it failed, in this process or in process 0.
         """
         if self._pending is None:
             return
@@ -133,30 +133,30 @@ class Checkpoints:
                 "free some disk space, then continue with `resume=True`."
             ) from error
         if largest(0) != (0,):
-            raise RunError(f"process 0 could not save the checkpoint of step {step}; it says why.")
+            raise RunError(f"process 0 cannot save the checkpoint of step {step}; see its error.")
 
     @contextlib.contextmanager
     def settled(self) -> Iterator[None]:
-        """Within, saves may run in the background; at the end the last one is complete."""
+        """A context in which saves may run in the background; on exit the last one is complete."""
         try:
             yield
         except BaseException:
-            self._join()  # Whatever went wrong is the news; another process may be gone.
+            self._join()  # `wait` could hang here: another process may have died.
             raise
         self.wait()
 
     def restore(self, like: Params, *, subset: bool = False, best: bool = False) -> Restored | None:
-        """The newest checkpoint that is not damaged, or None if none was ever completed.
+        """Restore the newest checkpoint that is not damaged; None if there is none.
 
-        A damaged or incomplete one is skipped with a `DamageWarning`.
+        Damaged and incomplete checkpoints are skipped with a `DamageWarning`.
 
         Args:
-          like: what was saved, as arrays or shapes; names, shapes and dtypes must be the same.
-          subset: `like` may be a part of what was saved.
+          like: a pytree of arrays or shapes with the saved names, shapes and dtypes.
+          subset: `like` may be a part of the saved tree.
           best: prefer the checkpoints with the best values of `metric` to newer ones.
 
         Raises:
-          InputError: the folder cannot be read, every checkpoint is damaged, or one does not hold
+          InputError: the folder cannot be read, every checkpoint is damaged, or one does not have
             the arrays of `like`.
         """
         restored, found, steps = None, [], self._all_steps()[::-1]
@@ -172,7 +172,7 @@ class Checkpoints:
         if restored is None and any(not isinstance(damage, Incomplete) for _, damage in found):
             reasons = "; ".join(f"step {step}: {damage}" for step, damage in found)
             raise InputError(
-                f"{self.folder} holds no valid checkpoint ({reasons}); "
+                f"{self.folder} has no valid checkpoint ({reasons}); "
                 "start a new run with another `out_dir`."
             )
         instead = f"; that of step {restored.step} is" if restored else ""
@@ -182,7 +182,7 @@ class Checkpoints:
         return restored
 
     def set_aside(self, after: int) -> None:
-        """Rename the damaged checkpoints of steps later than `after`; delete unfinished ones."""
+        """Rename the damaged checkpoints after step `after`; delete unfinished ones."""
         if jax.process_index() != 0:
             return
         for step in self._all_steps():
@@ -215,7 +215,7 @@ class Checkpoints:
         return self.folder / f"step_{step}"
 
     def _rows(self):
-        """The rows of metrics that checkpoints were saved with, and the damage of others."""
+        """Rows of metrics saved with the checkpoints by step, and (step, damage) of the others."""
         rows, found = {}, []
         for step in self.steps():
             try:
@@ -238,11 +238,11 @@ class Checkpoints:
                 kept += best_steps(self._rows()[0], self.metric)[:1]
             for other in set(self._all_steps()) - set(kept):
                 delete_checkpoint(self._path(other))
-        except Exception as error:  # Orbax raises bare exceptions for a full disk.
+        except Exception as error:  # Orbax raises plain Exception for a full disk.
             self._failure = error
         self._wrote = time.perf_counter() - begun
 
 
 def _copied(tree):
-    """The leaves of a tree by name, as NumPy arrays that share no memory with it."""
+    """Leaves of a tree by name, copied to NumPy arrays."""
     return {name: np.array(leaf) for name, leaf in jax.device_get(named(tree)).items()}

@@ -1,7 +1,7 @@
-"""The files of one checkpoint: arrays by Orbax, and a sealed list of contents.
+"""Files of one checkpoint: arrays written by Orbax, and a list of contents with digests.
 
-Orbax restores a flipped bit silently, casts silently, and does not fall back. Here every file and
-every array is compared with the SHA-256 it was saved with.
+Orbax restores a flipped bit and casts dtypes without an error. Here every file and every array is
+compared with the SHA-256 of its saved state.
 """
 
 import contextlib
@@ -28,12 +28,12 @@ CONTENTS = "contents.json"
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """The contents of a checkpoint.
+    """Contents of a checkpoint.
 
     Attributes:
-      step: the training step it was saved after.
-      tree: the arrays, as NumPy arrays, in the structure of the tree to restore.
-      facts: the JSON facts saved with them.
+      step: the training step after which it was saved.
+      tree: NumPy arrays, in the structure of the tree to restore.
+      facts: the JSON data saved with them.
     """
 
     step: int
@@ -42,12 +42,12 @@ class Restored:
 
 
 def is_complete(path: Path) -> bool:
-    """Whether the folder `path` holds a checkpoint whose last file was written."""
+    """Whether the folder `path` is a checkpoint whose last file was written."""
     return os.path.isfile(path / CONTENTS)
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether the folder `path` holds what a killed process left of a checkpoint."""
+    """Whether the folder `path` is a checkpoint that a killed process left incomplete."""
     return path.is_dir() and not path.is_symlink() and not os.path.lexists(path / CONTENTS)
 
 
@@ -57,7 +57,7 @@ def write_checkpoint(
     """Write a checkpoint to the folder `path`, replacing an existing one.
 
     Raises:
-      Exception: it could not be written; Orbax raises bare exceptions for a full disk.
+      Exception: it could not be written; Orbax raises plain Exception for a full disk.
     """
     delete_checkpoint(path)
     path.mkdir(parents=True, exist_ok=True)
@@ -73,16 +73,16 @@ def write_checkpoint(
 
 
 def read_contents(path: Path, step: int) -> dict[str, Any]:
-    """Read the sealed list of contents of the checkpoint of `step`.
+    """Read the list of contents of the checkpoint of `step`.
 
     Raises:
-      Incomplete: it has none.
-      Damaged: it is damaged, or that of another step.
+      Incomplete: the file is missing.
+      Damaged: the file is damaged or belongs to another step.
     """
     contents = read_sealed(path / CONTENTS)
     missing = {"step", "facts", "leaves", "files"} - set(contents)
     if missing:
-        raise Damaged(f"{CONTENTS} holds no {min(missing)}")
+        raise Damaged(f"{CONTENTS} has no {min(missing)}")
     if contents["step"] != step:
         raise Damaged(f"it is the checkpoint of step {contents['step']}")
     return contents
@@ -92,8 +92,8 @@ def read_checkpoint(path: Path, step: int, like: Params, subset: bool) -> Restor
     """Read the checkpoint of `step` from the folder `path`; see `Checkpoints.restore`.
 
     Raises:
-      Damaged: it cannot be read, or is not what was saved.
-      InputError: it does not hold the arrays of `like`.
+      Damaged: it cannot be read, or differs from what was saved.
+      InputError: it does not have the arrays of `like`.
     """
     contents, wanted = read_contents(path, step), named(like)
     _check(path, wanted, contents["leaves"], subset)
@@ -101,13 +101,13 @@ def read_checkpoint(path: Path, step: int, like: Params, subset: bool) -> Restor
     arrays = read_arrays(path / "arrays", contents["leaves"])
     for name, array in arrays.items():
         if described(array)["sha256"] != contents["leaves"][name]["sha256"]:
-            raise Damaged(f"{name} has another SHA-256 than it was saved with")
+            raise Damaged(f"the SHA-256 of {name} differs from the saved one")
     tree = jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
     return Restored(step, tree, contents["facts"])
 
 
 def delete_checkpoint(path: Path) -> None:
-    """Delete a checkpoint; interrupted at any moment, what is left of it counts as none."""
+    """Delete a checkpoint; after an interruption the rest counts as unfinished."""
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
@@ -117,14 +117,14 @@ def delete_checkpoint(path: Path) -> None:
 
 
 def described(array: ArrayLike) -> dict[str, Any]:
-    """Shape, dtype and SHA-256 of an array, as a checkpoint lists them."""
+    """Shape, dtype and SHA-256 of an array, as in the list of contents."""
     array = np.asarray(array)
     digest = hashlib.sha256(as_bytes(array)).hexdigest()
     return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
 
 
 def _check(path, wanted, stored, subset):
-    """Raise InputError unless the leaves stored are those wanted, in shape and dtype."""
+    """Raise InputError unless the stored leaves have the expected names, shapes and dtypes."""
     for name, leaf in wanted.items():
         expected = f"{leaf.dtype}{list(leaf.shape)}"
         found = f"{stored[name]['dtype']}{stored[name]['shape']}" if name in stored else "nothing"
@@ -136,16 +136,16 @@ def _check(path, wanted, stored, subset):
     extra = [] if subset else sorted(set(stored) - set(wanted))
     if extra:
         raise InputError(
-            f"{path} does not fit the model: it holds {extra[0]}, which the model does not have; "
+            f"{path} does not fit the model: it has {extra[0]}, and the model does not; "
             "build the model with the settings of the run's config.json."
         )
 
 
 def _check_files(path, digests):
-    """Raise Damaged, in place of the stack traces that TensorStore prints, for damaged files."""
+    """Raise Damaged for damaged files, before TensorStore prints stack traces about them."""
     found = file_digests(path)
     for name, digest in digests.items():
         if name not in found:
             raise Damaged(f"{name} is missing")
         if found[name] != digest:
-            raise Damaged(f"{name} has another SHA-256 than it was saved with")
+            raise Damaged(f"the SHA-256 of {name} differs from the saved one")

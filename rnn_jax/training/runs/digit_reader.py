@@ -11,18 +11,18 @@ from rnn_jax.datasets.image_data import to_sequences
 from rnn_jax.training.runs.saved_runs import load_run
 
 BATCH = 100
-"""Images that are classified together. Fewer are padded, so that XLA compiles once."""
+"""Batch size. The last batch is padded, so that XLA compiles once."""
 
 
 def load_image_classifier(
     path: str | Path, *, trust_modules: bool = False
 ) -> tuple[Callable[[UInt8[np.ndarray, "N 28 28"]], Float[np.ndarray, "N C"]], dict]:
-    """Return the trained network of a run of mnist_lstm.py as a classifier, and the run's settings.
+    """Load a run of mnist_lstm.py as a classifier of images; also return its settings.
 
-    The classifier takes images as uint8 [N, 28, 28], 0 to 255, ink 255 on black 0 as in MNIST, and
-    returns the probability of each class. `rnn_jax.datasets.digit_photos.read_images` makes such
-    images of files. In contrast to the model that `load_run` returns, it scales the gray values,
-    orders the pixels as the run did and puts time first.
+    The classifier takes images as uint8 [N, 28, 28] with values 0 (background) to 255 (ink), as in
+    MNIST, and returns class probabilities [N, C]. `rnn_jax.datasets.digit_photos.read_images` reads
+    such images from files. Unlike the model that `load_run` returns, the classifier scales the gray
+    values, orders the pixels as in training and moves time to the first axis.
 
     Args:
       path: the folder of the run.
@@ -30,7 +30,7 @@ def load_image_classifier(
 
     Raises:
       InputError: there is no such run, see `load_run`; or, from the classifier, the images have
-        another type or shape.
+        the wrong dtype or shape.
     """
     model, settings = load_run(path, trust_modules=trust_modules)
     probabilities = jax.jit(lambda xs: jax.nn.softmax(model(xs.swapaxes(0, 1))))

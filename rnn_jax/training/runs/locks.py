@@ -1,4 +1,4 @@
-"""Exclusive use of a folder. The kernel releases it when the process ends, however it ends."""
+"""Locks of folders. The kernel releases a lock when its process ends or is killed."""
 
 import contextlib
 import errno
@@ -16,7 +16,7 @@ except ImportError:  # Windows: folders are not locked.
 
 LOCK = ".lock"
 UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
-"""Errors of file systems without locks, as some network file systems are."""
+"""Errors of file systems that do not support locks, such as some network file systems."""
 ATTEMPTS = 100
 
 
@@ -25,10 +25,10 @@ class InUse(InputError):
 
 
 class FolderLock:
-    """The lock of a folder, held from construction until `release` or the end of the process.
+    """A lock on a folder, from construction until `release` or the end of the process.
 
-    The folder and its parents are created if needed. The lock is on the open file `.lock`, not on
-    the existence of that file, so a file left over from a dead process holds nothing.
+    The folder and its parents are created if needed. The open file `.lock` is locked; its mere
+    existence means nothing, so a file left by a dead process does not block.
 
     Attributes:
       created: whether the folder did not exist before.
@@ -52,10 +52,10 @@ class FolderLock:
             ) from error
 
     def release(self) -> None:
-        """Give the folder back; remove it if it was created here and nothing was put in."""
+        """Release the lock; remove the folder if it was created here and is empty."""
         if self._file.closed:
             return
-        with contextlib.suppress(OSError):  # Only tidying: what cannot be removed stays.
+        with contextlib.suppress(OSError):  # Cleanup only.
             if self._is_current():
                 (self.folder / LOCK).unlink()
                 if self.created and not os.listdir(self.folder):
@@ -67,7 +67,7 @@ class FolderLock:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
                 self._file = open(self.folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115
-            except FileNotFoundError:  # Removed since by a process that left it empty.
+            except FileNotFoundError:  # Another process has just removed the empty folder.
                 continue
             try:
                 _lock(self._file, self.folder)
@@ -78,7 +78,7 @@ class FolderLock:
                 _write_holder(self._file)
                 return self._file
             self._file.close()  # The file was removed or renamed before it was locked.
-        raise InUse(f"{self.folder} is created and removed by other processes again and again.")
+        raise InUse(f"{self.folder} cannot be locked: other processes keep removing it; try again.")
 
     def _is_current(self):
         try:
@@ -96,8 +96,8 @@ def _lock(file, folder):
     except OSError as error:
         if error.errno in UNSUPPORTED:
             warnings.warn(
-                f"the file system of {folder} has no locks ({error.strerror}); "
-                "take care that no other process writes there.",
+                f"the file system of {folder} does not support locks ({error.strerror}); "
+                "make sure that no other process writes there.",
                 stacklevel=2,
             )
             return
@@ -115,5 +115,5 @@ def _write_holder(file):
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
-    except OSError:  # It only serves the message of another process.
+    except OSError:  # Only the error message of another process needs it.
         pass

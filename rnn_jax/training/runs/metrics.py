@@ -1,4 +1,4 @@
-"""The rows of metrics of a run, held against the seal in its checkpoints."""
+"""Rows of metrics of a run, verified against the digests in its checkpoints."""
 
 import hashlib
 import os
@@ -13,11 +13,11 @@ from rnn_jax.training.runs.saved_runs import CHECKPOINTS
 
 METRICS = "metrics.jsonl"
 PENDING = ".no-checkpoint-yet"
-"""A file that a run has until its first checkpoint is complete."""
+"""Name of a file that exists in a run folder until the first checkpoint is complete."""
 
 
 class Tally:
-    """The number and the SHA-256 of the rows added so far."""
+    """Number and SHA-256 of the rows added so far."""
 
     def __init__(self, rows: Iterable[Mapping] = ()):
         self._count, self._sha = 0, hashlib.sha256()
@@ -30,22 +30,22 @@ class Tally:
         self._sha.update(as_line(row).encode())
 
     def seal(self) -> dict[str, Any]:
-        """What a checkpoint holds of the rows."""
+        """Number and digest of the rows, as saved in a checkpoint."""
         return {"count": self._count, SEAL: self._sha.hexdigest()}
 
 
 def read_metrics(
     out: RunDir, step: int, facts: Mapping[str, Any], *, extended: bool = False
 ) -> list[dict]:
-    """The rows of metrics up to a checkpoint; later ones are left out.
+    """Read the rows of metrics up to a checkpoint.
 
     Args:
       out: the folder of the run.
       step: the step of the checkpoint.
-      facts: the facts of the checkpoint. Its `rows` is the seal of all rows, its `regular_rows`
-        that of the rows at multiples of --log-every. A checkpoint of an older version has neither:
-        then each line up to the step must be a row.
-      extended: the run goes on after its last step: the regular rows are enough.
+      facts: the facts of the checkpoint. `rows` has the number and digest of all rows,
+        `regular_rows` those of the rows at multiples of `log_every`. A checkpoint of an older
+        version has neither: then each line up to the step must be a row.
+      extended: the run is continued after its last step, so matching regular rows are enough.
 
     Raises:
       InputError: the file is missing, damaged or changed.
@@ -56,7 +56,7 @@ def read_metrics(
     except FileNotFoundError:
         content = b""
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); put the file back.") from error
+        raise InputError(f"{path} cannot be read ({error.strerror}); restore the file.") from error
     lines = content.split(b"\n")[:-1]
     if "rows" not in facts:
         return [row for row in parse_rows(path, content, ("step",)) if row["step"] <= step]
@@ -66,25 +66,25 @@ def read_metrics(
             return parse_rows(path, head)
     raise InputError(
         f"{path} is damaged: {_difference(path, lines, facts['rows']['count'])} since the "
-        f"checkpoint of step {step} was saved; put the file back from a copy, or start a new run "
+        f"checkpoint of step {step} was saved; restore the file from a copy, or start a new run "
         "with another `out_dir`."
     )
 
 
 def check_not_begun(out: RunDir) -> None:
-    """Make sure that a run without a checkpoint can start at step 0.
+    """Check that a run without a checkpoint can start at step 0.
 
     Rows of a run that ended before its first checkpoint are renamed.
 
     Raises:
-      InputError: it had a checkpoint once, as its rows or its summary show.
+      InputError: the run has rows or a summary, so it had a checkpoint before.
     """
     path = out.path / METRICS
     begun = [name for name in (METRICS, SUMMARY) if _has_content(out.path / name)]
     if begun and not os.path.lexists(out.path / PENDING):
         raise InputError(
             f"{out.path} has {begun[0]}, but {out.path / CHECKPOINTS} has no checkpoint: it was "
-            "deleted or is on a disk that is not mounted; put it back, or start a new run with "
+            "deleted or is on a disk that is not mounted; restore it, or start a new run with "
             "another `out_dir`."
         )
     if out.writes and _has_content(path):

@@ -1,4 +1,4 @@
-"""The records of a run, held against its sealed checkpoints before anything is continued."""
+"""Settings and summary of a run, verified against its checkpoints before it is continued."""
 
 import contextlib
 import hashlib
@@ -18,7 +18,7 @@ from rnn_jax.training.runs.saved_runs import CHECKPOINTS, differences, lengthene
 
 CONFIG, SUMMARY = "config.json", "summary.json"
 SEAL = "sha256"
-"""The entry of summary.json that holds the digest of all others."""
+"""The entry of summary.json with the digest of all other entries."""
 
 
 class RecordWarning(UserWarning):
@@ -26,7 +26,7 @@ class RecordWarning(UserWarning):
 
 
 def sealed_facts(folder: Path) -> dict[str, Any] | None:
-    """The facts of the newest checkpoint of a run that can be read, without its arrays.
+    """Facts of the newest readable checkpoint of a run, without its arrays.
 
     Raises:
       InputError: the folder of checkpoints cannot be read.
@@ -41,7 +41,7 @@ def sealed_facts(folder: Path) -> dict[str, Any] | None:
 
 
 def saved_settings(out: RunDir, facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The settings of a run, from its checkpoint if there is one, else from its config.json.
+    """Settings of a run, from its checkpoint if there is one, else from config.json.
 
     A config.json that is missing or differs from the checkpoint is restored, with a warning.
 
@@ -63,18 +63,18 @@ def saved_settings(out: RunDir, facts: Mapping[str, Any] | None) -> dict[str, An
 
 
 def check_same(out: RunDir, settings: Mapping, saved: Mapping) -> None:
-    """Make sure that a run can be continued with these settings.
+    """Check that a run can be continued with these settings.
 
     Raises:
-      InputError: it was made with others, or by another experiment.
+      InputError: the run has other settings, or is of another experiment.
     """
     mine, theirs = settings.get("experiment"), saved.get("experiment")
     if mine and theirs and mine != theirs:
         raise InputError(
-            f"{out.path} holds a run of {theirs}, not of {mine}; give another `out_dir`."
+            f"{out.path} has a run of {theirs}, not of {mine}; give another `out_dir`."
         )
     changed = differences(settings, saved)
-    if settings.get("decay", "none") != "none":  # The learning rate depends on the length.
+    if settings.get("decay", "none") != "none":  # The schedule depends on the number of steps.
         longer = lengthened(settings, saved)
         changed += [f"{name} ({now} now, {then} then)" for name, (then, now) in longer.items()]
     if changed:
@@ -85,22 +85,22 @@ def check_same(out: RunDir, settings: Mapping, saved: Mapping) -> None:
 
 
 def extend(out: RunDir, settings: Mapping, saved: Mapping, done: int) -> dict[str, Any]:
-    """Record in config.json that a run gets another length than that of its checkpoint.
+    """Record in config.json that a run is extended beyond the length in its checkpoint.
 
     Returns:
-      the settings to add: all extensions of the run so far, if there are any.
+      settings to add: all extensions of the run so far, if there are any.
     """
     changes, past = lengthened(settings, saved), saved.get("extensions", [])
     if changes:
         past = [*past, {"after_step": done, **changes}]
         said = ", ".join(f"{name} {then} -> {now}" for name, (then, now) in changes.items())
-        print(f"extended {said}, after step {done}; config.json says so")
+        print(f"extended {said}, after step {done}; recorded in config.json")
         out.write(CONFIG, {**settings, "extensions": past})
     return {"extensions": past} if past else {}
 
 
 def write_summary(out: RunDir, summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Write summary.json with a digest of its content; return what was written."""
+    """Write summary.json with a digest of its content; return the written content."""
     summary = {name: value for name, value in summary.items() if name != SEAL}
     summary[SEAL] = _digest(summary)
     out.write(SUMMARY, summary)
@@ -108,9 +108,9 @@ def write_summary(out: RunDir, summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_summary(out: RunDir, facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The summary of a finished run, or None if there is none or it is damaged.
+    """Read the summary of a finished run; None if there is none or it is damaged.
 
-    A damaged one is renamed, with a warning: the last checkpoint gives the same summary again.
+    A damaged summary is renamed with a warning; it is computed again from the last checkpoint.
 
     Raises:
       InputError: it is damaged, and `facts`, those of the checkpoint, are None.
@@ -129,7 +129,7 @@ def read_summary(out: RunDir, facts: Mapping[str, Any] | None) -> dict[str, Any]
         return summary
     if facts is None:
         raise InputError(f"{out.path / SUMMARY} is damaged, and there is no checkpoint.")
-    _restore(out, SUMMARY, "it is made again from the checkpoint")
+    _restore(out, SUMMARY, "it is computed again from the checkpoint")
     return None
 
 
@@ -139,7 +139,7 @@ def _digest(content):
 
 
 def _restore(out, name, done):
-    """Rename a damaged file and warn that it is replaced."""
+    """Rename a damaged file, with a warning."""
     path = out.path / name
     if not out.writes:
         return

@@ -1,4 +1,4 @@
-"""The folder of a run: one process at a time, nothing overwritten, files written whole."""
+"""Run folders: used by one process at a time, never overwritten, files written atomically."""
 
 import contextlib
 import itertools
@@ -17,16 +17,16 @@ from rnn_jax.training.runs.jsonl import append_rows
 from rnn_jax.training.runs.locks import LOCK, FolderLock, InUse
 
 TRACES = "config.json", "metrics.jsonl", "checkpoints"
-"""A folder holds a run if it has one of these."""
+"""A folder has a run if one of these exists in it."""
 
 
 class RunDir:
-    """A folder that only the first process of a run writes to.
+    """A folder that only process 0 of a run writes to.
 
     Attributes:
       path: the folder.
       writes: whether this process writes; in the others, writing does nothing.
-      lock: the lock that keeps other commands out, if there is one; see `claim` and `exclusive`.
+      lock: the lock against other commands, if any; see `claim` and `exclusive`.
     """
 
     def __init__(self, path: Path, lock: FolderLock | None = None):
@@ -34,7 +34,7 @@ class RunDir:
         self.writes = jax.process_index() == 0
 
     def write(self, name: str, content: Mapping) -> Path:
-        """Write a JSON file, whole or not at all.
+        """Write a JSON file atomically.
 
         Raises:
           RunError: it cannot be written.
@@ -42,7 +42,7 @@ class RunDir:
         return self.write_text(name, json.dumps(content, indent=2, default=str) + "\n")
 
     def write_text(self, name: str, text: str) -> Path:
-        """Write a file of UTF-8 text, whole or not at all.
+        """Write a UTF-8 text file atomically.
 
         Raises:
           RunError: it cannot be written.
@@ -54,7 +54,7 @@ class RunDir:
         return path
 
     def append(self, name: str, row: Mapping) -> None:
-        """Append one row to a file of JSON lines; it is on disk when this returns.
+        """Append one row to a JSONL file; it is on disk when this returns.
 
         Raises:
           RunError: it cannot be written.
@@ -73,12 +73,12 @@ class RunDir:
                 (self.path / name).unlink(missing_ok=True)
 
     def move_aside(self) -> Path | None:
-        """Rename a folder that holds a run to the first free of name.1, name.2, ...
+        """Rename a folder that has a run to the first free name of name.1, name.2, ...
 
         The lock moves to a new, empty folder of the old name.
 
         Returns:
-          the new path of the earlier run, or None if the folder holds no run or is not locked.
+          the new path of the earlier run, or None if the folder has no run or is not locked.
         """
         if self.lock is None or not holds_run(self.path):
             return None
@@ -91,10 +91,10 @@ class RunDir:
 
 
 def read_json(path: Path) -> dict | None:
-    """The content of a JSON file, or None if there is no such file.
+    """Read a JSON object from a file; None if the file does not exist.
 
     Raises:
-      InputError: it holds no JSON object.
+      InputError: the file is not a JSON object.
     """
     if not os.path.lexists(path):
         return None
@@ -103,25 +103,25 @@ def read_json(path: Path) -> dict | None:
     except (OSError, ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds no JSON object: it was changed by hand, or is damaged.")
+        raise InputError(f"{path} is not a JSON object: it was edited, or is damaged; restore it.")
     return content
 
 
 @contextlib.contextmanager
 def claim(out_dir: Path, default: Path, resume: bool) -> Iterator[RunDir]:
-    """Choose the folder of a run, and hold its lock until the end.
+    """Choose the folder of a run, and lock it until the context ends.
 
     Args:
-      out_dir: the folder for the run. The object `default` itself, which is what an option that was
-        not given holds, stands for the first free folder of name, name-2, ...; an equal path that
-        was given does not.
-      default: the first of the folders to choose from.
-      resume: continue the run in `out_dir`, or the one with the highest number.
+      out_dir: the folder. If it is the object `default` itself, as for an option that was not
+        given, the first free folder of name, name-2, ... is chosen. An equal path that was given
+        is used as it is.
+      default: the first of the numbered folders.
+      resume: continue the run in `out_dir`, or the run with the highest number.
 
     Raises:
-      InputError: a folder that was given holds a run, or, with `resume`, no run; another process
-        uses it; it cannot be written.
-      RunError: the first of several processes could not have the folder.
+      InputError: the given folder has a run or, with `resume`, has none; another process uses it;
+        or it cannot be written.
+      RunError: process 0 of several could not lock the folder.
     """
     given, first = out_dir is not default, jax.process_index() == 0
     number, lock, failure = 1, None, None
@@ -133,12 +133,12 @@ def claim(out_dir: Path, default: Path, resume: bool) -> Iterator[RunDir]:
                 number, lock = _lock_numbered(local_path(default), resume)
         except InputError as error:
             failure = error
-    # Other processes may look at the folders later than the first one: they take its number.
+    # The other processes may see folders that were created later, so they take this number.
     number, failed = largest(number, failure is not None)
     if failure is not None:
         raise failure
     if failed:
-        raise RunError("process 0 of the run cannot use the folder for results; it says why.")
+        raise RunError("process 0 cannot use the folder for results; see its error.")
     path = local_path(out_dir) if given else _numbered(local_path(default), int(number))
     try:
         yield RunDir(path, lock)
@@ -149,7 +149,7 @@ def claim(out_dir: Path, default: Path, resume: bool) -> Iterator[RunDir]:
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[RunDir]:
-    """A folder for the results of a command, made if needed and locked until the end.
+    """Create a folder for results if needed, and lock it until the context ends.
 
     Raises:
       InputError: another process uses it, or it cannot be written.
@@ -163,7 +163,7 @@ def exclusive(path: Path) -> Iterator[RunDir]:
 
 
 def holds_run(path: Path) -> bool:
-    """Whether a folder holds a run, or a part of one."""
+    """Whether a folder has a run, or a part of one."""
     return any(os.path.lexists(path / name) for name in TRACES)
 
 
@@ -176,7 +176,7 @@ def free_name(path: Path) -> Path:
 
 
 def _lock_given(path, resume):
-    # The lock alone is a run that ended before it wrote anything.
+    # A lock file alone is left by a run that ended before it wrote anything.
     if resume and not (holds_run(path) or os.path.lexists(path / LOCK)):
         raise InputError(
             f"{path} has no run to resume; check `out_dir`, or start a run without `resume=True`."
@@ -191,7 +191,7 @@ def _lock_given(path, resume):
 
 
 def _lock_numbered(default, resume):
-    """The number of the folder to take, and its lock."""
+    """Number and lock of the chosen folder."""
     last = max(_numbers_of_runs(default), default=0)
     if resume:
         if not last:

@@ -1,4 +1,4 @@
-"""Finished and unfinished runs: their settings, and the models in their checkpoints."""
+"""Saved runs: comparing their settings, and loading the models in their checkpoints."""
 
 import contextlib
 import json
@@ -19,9 +19,9 @@ from rnn_jax.training.runs.checkpoint_files import read_contents
 from rnn_jax.training.runs.run_dir import read_json
 
 CHECKPOINTS = "checkpoints"
-"""The folder, within a run's, of its checkpoints."""
+"""Name of the folder of checkpoints in the folder of a run."""
 CONFIG = "config.json"
-"""The file, within a run's folder, of its settings."""
+"""Name of the file of settings in the folder of a run."""
 _DISTINCT = {
     "mnist_lstm": "num_classes",
     "mnist_generate": "row_size",
@@ -29,23 +29,23 @@ _DISTINCT = {
     "char_lm": "vocabulary",
     "sine_regression": "reset_state",
 }
-"""By experiment, a setting that only its runs have."""
+"""For each experiment, a setting that only its runs have."""
 
 
 def held(settings: Mapping) -> dict:
-    """Settings as a config.json holds them."""
+    """Settings as they are after writing and reading JSON."""
     return json.loads(json.dumps(dict(settings), default=str))
 
 
 def deciding(settings: Mapping) -> dict:
-    """The settings that decide what comes out of a run, as a config.json holds them."""
+    """The settings that the result of a run depends on, as JSON data."""
     return {name: value for name, value in held(settings).items() if name not in FREE}
 
 
 def differences(settings: Mapping, saved: Mapping) -> list[str]:
-    """The settings that decide the result and differ, each as `name (now, saved)`.
+    """Differences in the settings that the result depends on, each as text with both values.
 
-    The length of a run is not among them: a longer one continues a shorter one.
+    The length of a run is not compared: a longer run continues a shorter one.
     """
     now, then = deciding(settings), deciding(saved)
     for name in (*LENGTHS, *(() if "experiment" in then else ("experiment",))):
@@ -59,7 +59,7 @@ def differences(settings: Mapping, saved: Mapping) -> list[str]:
 
 
 def lengthened(settings: Mapping, saved: Mapping) -> dict[str, list]:
-    """The lengths of a run that differ, each as `name: [saved, now]`."""
+    """Changed lengths of a run, as `{name: [saved, now]}`."""
     now, then = held(settings), held(saved)
     return {
         name: [then[name], now[name]]
@@ -80,25 +80,25 @@ def load_run(
     trust_modules: bool = False,
     best: bool = False,
 ) -> tuple[nnx.Module, dict]:
-    """Return the model and the settings of a run, from its newest valid checkpoint.
+    """Load the model and the settings of a run from its newest valid checkpoint.
 
-    The model of a run of mnist_lstm.py takes sequences [T, ..., D], time first: the rows of images
-    [B, 28, 28] with gray values 0 to 255 become `images.swapaxes(0, 1) / 255`. It cannot tell a
-    batch given first, or another scale, from what it was trained on. `load_image_classifier` takes
-    the images as they are.
+    The model of a run of mnist_lstm.py takes time-major sequences [T, ..., D]: the rows of images
+    [B, 28, 28] with gray values 0 to 255 become `images.swapaxes(0, 1) / 255`. Batch-major or
+    unscaled inputs raise no error, but give wrong results. `load_image_classifier` takes the images
+    unchanged.
 
-    The settings are those of config.json, which must agree with the ones sealed in the checkpoint.
-    Where config.json is missing or damaged, the sealed ones are returned, with a warning. A run may
-    still be training.
+    The settings are those of config.json, which must agree with the settings in the checkpoint. If
+    config.json is missing or damaged, the settings in the checkpoint are returned, with a warning.
+    The run may still be training.
 
     Args:
-      path: the folder of the run, which contains config.json and checkpoints.
-      build: function from settings to a new model; the `build` of the run's experiment.
-      experiment: name of the experiment that the run must be of, such as "mnist_lstm"; that one by
-        default for the default `build`, else any.
-      trust_modules: allow a cell from a module outside rnn_jax, named as module:Class in the
-        settings. Importing it runs its code: leave this off for runs that others made.
-      best: take the checkpoint kept by --keep-best in place of the newest.
+      path: the folder of the run, with config.json and checkpoints.
+      build: function from settings to a new model, as in the run's experiment.
+      experiment: required experiment of the run, such as "mnist_lstm"; by default "mnist_lstm" for
+        the default `build`, otherwise any.
+      trust_modules: allow a cell from a module outside rnn_jax, which the settings name as
+        module:Class. Importing it runs its code: do not set this for runs from other people.
+      best: load the checkpoint kept by `keep_best` instead of the newest.
 
     Raises:
       InputError: there is no run, it is of another experiment, it has no valid checkpoint, its
@@ -121,7 +121,7 @@ def load_run(
 
 
 def experiment_of(settings: Mapping) -> str | None:
-    """Return the name of the experiment that a run with these settings is of, if it is known."""
+    """Name of the experiment of a run with these settings, or None."""
     named = settings.get("experiment")
     if isinstance(named, str):
         return named.removesuffix(".py")
@@ -146,12 +146,12 @@ def _run_folder(path, experiment):
 
 
 def _no_run(path, reason, experiment):
-    hint = f"; make one with: python experiments/{experiment}.py --out-dir {path}"
-    return InputError(f"{path} holds no run: {reason}{hint if experiment else '.'}")
+    hint = f"; train one with: python experiments/{experiment}.py --out-dir {path}"
+    return InputError(f"{path} has no run: {reason}{hint if experiment else '.'}")
 
 
 def _verified_settings(path, experiment):
-    """Return the settings of a run once they agree with those sealed in its checkpoint."""
+    """Settings of a run, checked against those in its checkpoint."""
     try:
         settings, damage = read_json(path / CONFIG), None
     except InputError as error:
@@ -165,7 +165,7 @@ def _verified_settings(path, experiment):
         restored = Checkpoints(path / CHECKPOINTS).restore({}, subset=True)
         if restored is None:
             raise InputError(f"{path} has no checkpoint yet; resume the run first.")
-        raise InputError(f"{path / CHECKPOINTS} holds no settings of a run.")
+        raise InputError(f"{path / CHECKPOINTS} has no settings of a run.")
     if settings is None:
         message = (
             f"{path / CONFIG} is {'damaged' if damage else 'missing'}; "
@@ -175,7 +175,7 @@ def _verified_settings(path, experiment):
         return sealed
     if changed := differences(settings, sealed):
         raise InputError(
-            f"{path / CONFIG} was changed after the run: {', '.join(changed)}; put it back."
+            f"{path / CONFIG} was changed after the run: {', '.join(changed)}; restore it."
         )
     return settings
 
@@ -197,7 +197,7 @@ def _check_experiment(path, settings, expected):
 
 
 def _check_cell(path, name):
-    """Raise InputError for a cell whose module would have to be imported."""
+    """Raise InputError for a cell in a module outside rnn_jax."""
     module, colon, _ = str(name).partition(":")
     if colon and module.partition(".")[0] != "rnn_jax":
         raise InputError(
@@ -207,10 +207,10 @@ def _check_cell(path, name):
 
 
 def _abstract(build, settings):
-    """Return the model with shapes in place of arrays: no memory yet, whatever the settings say."""
+    """The model with shapes instead of arrays, so that no settings can allocate memory."""
     try:
         return nnx.eval_shape(lambda: build(settings))
-    except jax.errors.JAXTypeError:  # A model that computes with the values of its parameters.
+    except jax.errors.JAXTypeError:  # Its constructor uses the values of parameters.
         return build(settings)
 
 
@@ -219,7 +219,7 @@ def _rest(model):
 
 
 def _restore(path, like, metric, best):
-    """Restore a checkpoint; one that vanishes meanwhile gave way to a newer one."""
+    """Restore a checkpoint; retry if training replaces it by a newer one meanwhile."""
     checkpoints = Checkpoints(path / CHECKPOINTS, metric=metric)
     for _ in range(5):
         steps = checkpoints.steps()
