@@ -9,46 +9,51 @@ from typing import Literal
 from rnn_jax.errors import InputError
 from rnn_jax.files import local_path
 from rnn_jax.training.commands.cli import check_at_least, check_at_most, check_finite, run
-from rnn_jax.training.commands.config import TrainConfig
+from rnn_jax.training.commands.config import TrainConfig, own_options_first
 
 BUNDLED = Path(__file__).parent / "mnist_files"
+VERDICT = "accuracy {test_accuracy:.4f}, loss {test_loss:.4f}, on the test images"
 
 
+@own_options_first
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(TrainConfig):
-    """Classify images of digits by reading each as a sequence, row by row, with an LSTM."""
+    """Classify images of digits as sequences of rows with an LSTM.
+
+    The default run takes about 15 seconds on two CPU cores.
+    """
 
     cell: str = "lstm"
-    """The recurrent cell: lstm, gru, rnn, irnn, peephole, projected, coupled, slstm,
-    gru-reset-before, minimal, ugrnn, antisymmetric, cornn, lru, mingru, minlstm, rglru; or one of
-    your own, my_module:MyCell, looked for in the current folder too."""
+    """Recurrent cell: lstm, gru, rnn, irnn, peephole, projected, coupled, slstm, gru-reset-before,
+    minimal, ugrnn, antisymmetric, cornn, lru, mingru, minlstm, rglru, or a class of your own as
+    my_module:MyCell, which is also searched for in the current folder."""
     hidden_size: int = 128
     """Hidden units of the cell."""
     projection_size: int = 128
-    """Width of the linear layer between the pixels and the cell; 0 leaves it out."""
+    """Width of the linear layer between the pixels and the cell; 0 for no such layer."""
     forget_bias: float = 1.0
-    """Where the forget bias of an LSTM starts."""
+    """Initial forget bias of an LSTM."""
     init: str = "default"
-    """How the cell's parameters start: default, orthogonal, identity, uniform, chrono=T, gain=G or
-    forget=B, with numbers for T, G, B."""
+    """Initialization of the cell: default, orthogonal, identity, uniform, chrono=T, gain=G or
+    forget=B, where T, G and B are numbers."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """What matrix products are computed in; parameters and carry stay float32."""
+    """Data type of matrix products; parameters and carry are float32."""
     examples: int = 100_000
-    """Training examples to see in all; 60,000 are one epoch of MNIST."""
+    """Total number of training examples; an epoch of MNIST has 60,000."""
     sequence: Literal["rows", "pixels", "permuted-pixels"] = "rows"
-    """28 steps of 28 pixels, 784 steps of 1 pixel, or those in one fixed random order."""
+    """28 steps of 28 pixels, 784 steps of 1 pixel, or the same in a fixed random order."""
     readout: Literal["carry", "outputs"] = "carry"
-    """What the output layer sees: the final carry's h, or the output of the last step."""
+    """Input of the output layer: h of the final carry, or the output of the last step."""
     dataset: str = "mnist"
-    """A TFDS set of 28x28 single-channel images with labels, e.g. fashion_mnist or kmnist."""
+    """TFDS data set of labeled 28x28 gray images, such as fashion_mnist or kmnist."""
     data_dir: Path | None = None
-    """Where TFDS keeps its data; by default TFDS's own folder."""
+    """Data folder of TFDS; by default the one that TFDS uses."""
     out_dir: Path = Path("runs/mnist_lstm")
-    """Folder for results; where the default holds a run, the next free one: -2, -3, ..."""
+    """Folder for results; if the default one holds a run, the next free one: -2, -3, ..."""
 
     @property
     def steps(self) -> int:
-        """Training steps: enough whole batches for all examples."""
+        """Number of training steps: enough whole batches for all examples."""
         return math.ceil(self.examples / self.batch_size)
 
     def check(self) -> None:
@@ -61,76 +66,99 @@ class Config(TrainConfig):
             local_path(self.data_dir)
 
 
+def logits_of(model, xs):
+    """The logits [B, C] of sequences [B, T, D]; the model reads time first."""
+    return model(xs.swapaxes(0, 1))
+
+
+def loss(model, batch, keys):
+    """Mean cross-entropy [nats] of a batch, and its accuracy 0-1."""
+    del keys
+    import optax
+
+    xs, labels = batch
+    logits = logits_of(model, xs)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return losses.mean(), {"batch_accuracy": (logits.argmax(-1) == labels).mean()}
+
+
 def main(config: Config) -> dict:
     """Train, evaluate on the test set, write the results, and return the summary."""
     config.check()
-    from rnn_jax.training.experiment import perform
+    import jax.numpy as jnp
 
-    return perform(config, prepare)
-
-
-def prepare(config: Config):
-    """The experiment that the flags describe."""
-    from rnn_jax import initializers
-    from rnn_jax.cells import registry
+    from rnn_jax import training
     from rnn_jax.datasets import image_data
     from rnn_jax.models.factory import build_classifier
-    from rnn_jax.training import batches, losses
-    from rnn_jax.training.experiment import Experiment
+    from rnn_jax.training.losses import evaluate
+
+    with training.open_run(config) as run:
+        # Data
+        check_cell(config)
+        images = image_data.load_images(config.dataset, config.data_dir, bundled=BUNDLED)
+        xs, test_xs = image_data.sequences(images, config.sequence)
+        train = xs, images.train_labels
+        order = training.BatchOrder(config.seed, len(xs), config.batch_size)
+
+        # Model
+        sizes = {"input_size": xs.shape[-1], "num_classes": images.num_classes}
+        data = {"data": (train, test_xs), "source": images.source}
+        settings = run.describe(build_classifier, **data, **sizes)
+        create = functools.partial(build_classifier, settings)
+
+        # Optimizer and training step
+        optimizer = training.make_optimizer(config, config.steps)
+        graphdef, state = training.init_state(create, optimizer, run.mesh, config.seed)
+        step = training.make_train_step(
+            graphdef, loss, optimizer, run.mesh, config.bad_steps_allowed
+        )
+
+        # Training
+        trainer = training.Trainer(run, step, order, config.steps, VERDICT)
+        if trainer.summary is not None:
+            return trainer.summary
+        predict = trainer.compile_predict(graphdef, logits_of, state, test_xs)
+        state = trainer.train(state, train)
+
+        # Evaluation
+        logits = predict(state)
+        test_loss, accuracy = evaluate(jnp.asarray(logits), jnp.asarray(images.test_labels))
+        results = {"test_accuracy": float(accuracy), "test_loss": float(test_loss)}
+        summary = trainer.summarize(state, **results)
+
+        # Figures
+        if run.writes:
+            model = training.model_of(graphdef, state)
+            run.save_figures(figures(summary, trainer.rows, images, test_xs[0], model, logits))
+        return trainer.finish(summary)
+
+
+def check_cell(config: Config) -> None:
+    """Raise InputError unless the cell exists and its options fit."""
+    from rnn_jax import initializers
+    from rnn_jax.cells import registry
 
     cell = registry.find_cell(config.cell, config.hidden_size)
     initializers.parse_init(config.init)
     if config.forget_bias != Config.forget_bias and not registry.takes(cell, "forget_bias"):
         raise InputError(f"--forget-bias is for an LSTM; --cell {config.cell} has none.")
-    images = image_data.load_images(config.dataset, config.data_dir, bundled=BUNDLED)
-    xs = image_data.to_sequences(images.train_images, config.sequence)
-    test_xs = image_data.to_sequences(images.test_images, config.sequence)
-    image_data.check_sequences(xs, images.train_labels, images.num_classes)
-    image_data.check_sequences(test_xs, images.test_labels, images.num_classes)
-    return Experiment(
-        build=build_classifier,
-        facts={"input_size": xs.shape[-1], "num_classes": images.num_classes},
-        source=images.source,
-        loss=losses.classification_loss,
-        data=(xs, images.train_labels),
-        order=batches.BatchOrder(config.seed, len(xs), config.batch_size),
-        predict=losses.read,
-        test_data=test_xs,
-        evaluate=functools.partial(_evaluate, images.test_labels),
-        verdict="accuracy {test_accuracy:.4f}, loss {test_loss:.4f}, on the test images",
-        draw=functools.partial(_draw, images, test_xs[0]),
-    )
 
 
-def _evaluate(labels, logits):
-    from jax.numpy import asarray
-
-    from rnn_jax.training.losses import evaluate
-
-    loss, accuracy = evaluate(asarray(logits), asarray(labels))
-    return {"test_accuracy": float(accuracy), "test_loss": float(loss)}
-
-
-def _draw(images, xs, result):
+def figures(summary, rows, images, xs, model, logits):
+    """The training curve, and test digits with their predictions and the gates of the first."""
     import jax
 
     from rnn_jax.analysis import recording
-    from rnn_jax.plotting import training
+    from rnn_jax.plotting.training import predictions_figure, training_figure
 
-    summary, cell, gates = result.summary, result.model.rnn.cell, {}
+    cell, gates = model.rnn.cell, {}
     if recording.has_activations(cell):
-        gates = jax.device_get(result.model.gates(jax.numpy.asarray(xs)))
+        gates = recording.open_and_shut(cell, jax.device_get(model.gates(jax.numpy.asarray(xs))))
     title = f"{summary['cell'].upper()} on {images.name}, seed {summary['seed']}"
+    digits = images.test_images, images.test_labels, jax.nn.softmax(logits, -1)
     return {
-        "training.png": training.training_figure(result.rows, title, summary["test_accuracy"]),
-        "predictions.png": training.predictions_figure(
-            images.test_images,
-            images.test_labels,
-            jax.nn.softmax(result.outputs, -1),
-            recording.open_and_shut(cell, gates) if gates else {},
-            xs.reshape(28, 28),
-            title,
-        ),
+        "training.png": training_figure(rows, title, summary["test_accuracy"]),
+        "predictions.png": predictions_figure(*digits, gates, xs.reshape(28, 28), title),
     }
 
 

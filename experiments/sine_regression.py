@@ -1,46 +1,52 @@
-"""Follow cosines from sines: many to many, the recurrent state carried from window to window."""
+"""Predict cosines from sines: many to many, with the state carried from window to window."""
 
 import dataclasses
 import functools
+import time
 from pathlib import Path
 
 from rnn_jax.training.commands.cli import check_at_least, check_at_most, run
-from rnn_jax.training.commands.config import TrainConfig
+from rnn_jax.training.commands.config import TrainConfig, own_options_first
 
 PERIODS = 12.0, 60.0
-"""Steps that the shortest and the longest period of a tone take."""
+"""Shortest and longest period of a tone [steps]."""
 TONES = 2
+LIVE_SECONDS = 1
+"""Shortest time between two figures during training."""
+VERDICT = "mean squared error {test_mse:.2e} on the continuation"
 
 
+@own_options_first
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(TrainConfig):
-    """Give the sum of the cosines of two tones from that of their sines, step by step.
+    """Predict the sum of the cosines of two tones from the sum of their sines, step by step.
 
-    Amplitudes, periods and phases differ from stream to stream, and the network is told none of
-    them: one sine leaves open where its cosine is, and one short window which tones there are. The
-    streams are read in windows; the state goes on from window to window, the gradient does not.
+    Amplitudes, periods and phases differ between streams and are not inputs of the network. A
+    single value of a sine does not determine its cosine, and a short window does not determine the
+    tones. The streams are read in windows. The state carries over from window to window, the
+    gradient does not. The default run takes about 10 seconds on two CPU cores.
     """
 
     cell: str = "lstm"
-    """The recurrent cell, a name of rnn_jax.CELLS or my_module:MyCell."""
+    """Recurrent cell: a name in rnn_jax.CELLS, or my_module:MyCell."""
     hidden_size: int = 64
     """Hidden units of the cell."""
     window: int = 20
-    """Steps through which a gradient goes back."""
+    """Length of a window [steps], through which the gradient is backpropagated."""
     windows: int = 50
-    """Windows of a stream to train on; as many more are held out."""
+    """Windows of each stream for training; as many more are held out."""
     steps: int = 4000
-    """Training steps, of one window of each stream."""
+    """Number of training steps, each on one window of every stream."""
     reset_state: bool = False
-    """Begin each window with an empty state."""
+    """Reset the state at the start of each window."""
     batch_size: int = 64
-    """Streams, over all devices together."""
+    """Number of streams, over all devices together."""
     learning_rate: float = 3e-3
-    """Adam's learning rate."""
+    """Learning rate; the highest one of a schedule."""
     log_every: int = 200
-    """Steps between two rows of metrics; the steps between run as one compiled call."""
+    """Steps between two rows of metrics; the steps in between run as one compiled call."""
     out_dir: Path = Path("runs/sine_regression")
-    """Folder for results; where the default holds a run, the next free one: -2, -3, ..."""
+    """Folder for results; if the default one holds a run, the next free one: -2, -3, ..."""
 
     def check(self) -> None:
         """Raise InputError, naming the flag, unless every setting is in its range."""
@@ -52,41 +58,66 @@ class Config(TrainConfig):
 def main(config: Config) -> dict:
     """Train, evaluate on the continuation, write the results, and return the summary."""
     config.check()
-    from rnn_jax.training.experiment import perform
-
-    return perform(config, prepare)
-
-
-def prepare(config: Config):
-    """The experiment that the flags describe."""
     import numpy as np
     from flax import nnx
 
+    from rnn_jax import training
     from rnn_jax.cells.registry import find_cell
     from rnn_jax.models.factory import build_sequence_model
-    from rnn_jax.training.batches import StreamOrder
-    from rnn_jax.training.experiment import Experiment
+    from rnn_jax.plotting.training import training_figure
 
-    length = config.window * config.windows
-    sines, cosines = streams(config.seed, config.batch_size, 2 * length)
-    xs, targets = (part[:, :length].reshape(-1, config.window) for part in (sines, cosines))
-    begins = np.tile(np.arange(config.windows) == 0, config.batch_size) | config.reset_state
-    follow = functools.partial(predict, window=config.window if config.reset_state else 2 * length)
-    return Experiment(
-        build=build_sequence_model,
-        facts={"input_size": 1, "output_size": 1},
-        source=f"{config.batch_size} streams of {TONES} tones, {length} steps and as many held out",
-        loss=loss,
-        data=(xs, targets, begins),
-        order=StreamOrder(config.windows, config.batch_size),
-        memory=find_cell(config.cell, config.hidden_size).initial_carry((config.batch_size,)),
-        predict=follow,
-        test_data=sines,
-        evaluate=functools.partial(_evaluate, cosines),
-        verdict="mean squared error {test_mse:.2e} on the continuation",
-        draw=functools.partial(_draw, config, sines, cosines),
-        live=functools.partial(_look, config, sines, cosines, nnx.jit(follow)),
-    )
+    with training.open_run(config) as run:
+        # Data
+        length = config.window * config.windows
+        sines, cosines = streams(config.seed, config.batch_size, 2 * length)
+        xs, targets = (part[:, :length].reshape(-1, config.window) for part in (sines, cosines))
+        begins = np.tile(np.arange(config.windows) == 0, config.batch_size) | config.reset_state
+        train = xs, targets, begins
+        order = training.StreamOrder(config.windows, config.batch_size)
+
+        # Model
+        name = f"{config.batch_size} streams of {TONES} tones, {length} steps and as many held out"
+        data = {"data": (train, sines), "source": name}
+        settings = run.describe(build_sequence_model, **data, input_size=1, output_size=1)
+        create = functools.partial(build_sequence_model, settings)
+        carry = find_cell(config.cell, config.hidden_size).initial_carry((config.batch_size,))
+
+        # Optimizer and training step
+        optimizer = training.make_optimizer(config, config.steps)
+        graphdef, state = training.init_state(create, optimizer, run.mesh, config.seed, carry)
+        step = training.make_train_step(
+            graphdef, loss, optimizer, run.mesh, config.bad_steps_allowed
+        )
+
+        # Training, with the figure of two streams drawn again at most every second
+        trainer = training.Trainer(run, step, order, config.steps, VERDICT)
+        if trainer.summary is not None:
+            return trainer.summary
+        window = config.window if config.reset_state else 2 * length
+        follow = functools.partial(predict, window=window)
+        outputs_of = trainer.compile_predict(graphdef, follow, state, sines)
+        plot = functools.partial(signals, config, sines, cosines)
+        shown = time.monotonic()
+        for state, row in trainer.run(state, train):  # noqa: B020
+            if run.writes and time.monotonic() - shown >= LIVE_SECONDS:
+                outputs = nnx.jit(follow)(training.model_of(graphdef, state), sines[:2])
+                title = f"After {row['step']:,} of {config.steps:,} steps"
+                run.save_figures({"signals.png": plot(outputs, title)})
+                shown = time.monotonic()
+
+        # Evaluation
+        outputs = outputs_of(state)
+        errors = (outputs - cosines)[:, length:]
+        summary = trainer.summarize(state, test_mse=float((errors**2).mean()))
+
+        # Figures
+        if run.writes:
+            kept = "state reset" if config.reset_state else "state carried"
+            title = f"{config.cell.upper()} on {TONES} tones, {kept}, seed {config.seed}"
+            error = f"{title}: squared error {summary['test_mse']:.1e}"
+            curve = training_figure(trainer.rows, title, loss_name="squared error")
+            run.save_figures({"training.png": curve, "signals.png": plot(outputs, error)})
+        return trainer.finish(summary)
 
 
 def streams(seed: int, count: int, length: int):
@@ -100,50 +131,27 @@ def streams(seed: int, count: int, length: int):
     return tuple((weight * wave(angle)).sum(0).astype(np.float32) for wave in (np.sin, np.cos))
 
 
-def loss(model, batch, keys, memory):
-    """Mean squared error of a window of each stream, begun where the window before it ended."""
+def loss(model, batch, keys, carry):
+    """Mean squared error of a window of each stream, which starts where the last window ended."""
     del keys
     xs, targets, begins = batch
-    carry, ys = model(xs.T[..., None], model.reset_carry(memory, begins))
-    return ((ys[..., 0] - targets.T) ** 2).mean(), ({}, carry)
+    carry, ys = model(xs.T[..., None], model.reset_carry(carry, begins))
+    return ((ys[..., 0] - targets.T) ** 2).mean(), {}, carry
 
 
 def predict(model, xs, window):
-    """The outputs [B, T] for streams [B, T], begun anew every `window` steps."""
+    """The outputs [B, T] for streams [B, T], with the state reset every `window` steps."""
     _, ys = model(xs.reshape(-1, window).T[..., None])
     return ys[..., 0].T.reshape(xs.shape)
 
 
-def _evaluate(cosines, outputs):
-    errors = (outputs - cosines)[:, cosines.shape[1] // 2 :]
-    return {"test_mse": float((errors**2).mean())}
-
-
-def _signals(config, sines, cosines, outputs, title):
-    """The figure of what was held out of each stream."""
+def signals(config, sines, cosines, outputs, title):
+    """The figure of the first streams, before and after the end of training data."""
     from rnn_jax.plotting.time_series import signals_figure
 
-    return signals_figure(sines, cosines, outputs, sines.shape[1] // 2, config.window, title)
-
-
-def _look(config, sines, cosines, follow, model, row):
-    """The first two streams, followed as well as the network can by now."""
-    outputs = follow(model, sines[:2])
-    title = f"After {row['step']:,} of {config.steps:,} steps"
-    return {"signals.png": _signals(config, sines[:2], cosines[:2], outputs, title)}
-
-
-def _draw(config, sines, cosines, result):
-    from rnn_jax.plotting.training import training_figure
-
-    summary = result.summary
-    memory = "state reset" if config.reset_state else "state carried"
-    title = f"{summary['cell'].upper()} on {TONES} tones, {memory}, seed {summary['seed']}"
-    followed = f"{title}: squared error {summary['test_mse']:.1e}"
-    return {
-        "training.png": training_figure(result.rows, title, loss_name="squared error"),
-        "signals.png": _signals(config, sines, cosines, result.outputs, followed),
-    }
+    shown = slice(len(outputs))
+    length = sines.shape[1] // 2
+    return signals_figure(sines[shown], cosines[shown], outputs, length, config.window, title)
 
 
 if __name__ == "__main__":

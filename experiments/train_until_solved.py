@@ -24,8 +24,9 @@ from rnn_jax.errors import InputError
 from rnn_jax.initializers import Chrono, Default, Initializer, parse_init
 from rnn_jax.models.sequence import SequenceModel
 from rnn_jax.numerics import clip_by_global_norm
-from rnn_jax.training import step
 from rnn_jax.training.devices.sharding import replicated
+from rnn_jax.training.state import first_state
+from rnn_jax.training.step import make_train_step
 from rnn_jax.typing import Array, Key
 
 FIRST_TEST, PARAMETERS = 2**31, 2**32 - 1
@@ -148,11 +149,11 @@ def make_attempt(
     def start(seed, init):
         key = jax.random.fold_in(jax.random.key(seed), PARAMETERS)
         model = task_model(cell, task, init, key)
-        return step.first_state(nnx.state(model, nnx.Param), optimizer, seed)
+        return first_state(nnx.state(model, nnx.Param), optimizer, seed)
 
-    def loss(model, keys, _, memory):
+    def loss(model, keys, _):
         xs, targets = task.sample(keys, length)
-        return last_steps_loss(model(xs)[1], targets), ({}, memory)
+        return last_steps_loss(model(xs)[1], targets), {}
 
     @jax.jit
     def test(params, keys):
@@ -162,7 +163,7 @@ def make_attempt(
     def examples(seed, first, count):
         return jax.device_put(example_keys(seed, first + np.arange(count)), everywhere)
 
-    interval = step.make_train_interval(step.make_gradient(graphdef, loss), optimizer, devices)
+    step = make_train_step(graphdef, loss, optimizer, devices)
 
     def attempt(seed, init):
         state = jax.device_put(jax.block_until_ready(start(seed, init)), everywhere)
@@ -170,7 +171,7 @@ def make_attempt(
         while done < max_steps:
             count = min(check_every, max_steps - done)
             keys = examples(seed, done * batch_size, len(numbers))
-            state, _ = interval(state, keys, indices, count)
+            state, _ = step.many(state, keys, indices, count)
             keys = examples(seed, FIRST_TEST + len(errors) * test_examples, test_examples)
             errors.append(float(test(state.params, keys)))
             gave_up, done = int(state.step) < done + count, int(state.step)

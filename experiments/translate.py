@@ -28,12 +28,10 @@ def main(config: Config) -> None:
     import numpy as np
     from dates import ISO_LENGTH, decode_iso, encode, from_pinyin
 
-    from rnn_jax.models.encoder_decoder import build_encoder_decoder
     from rnn_jax.training.runs.saved_runs import load_run
 
     model, _ = load_run(
         config.run_dir,
-        build_encoder_decoder,
         experiment="date_translation",
         trust_modules=config.trust_modules,
     )

@@ -9,7 +9,6 @@ from char_lm import Config, main, write
 from cut import cut_and_resumed, rows
 
 from rnn_jax import InputError, load_run
-from rnn_jax.models.factory import build_sequence_model
 
 WORDS = "one", "three", "five", "seven"
 SMALL = {"hidden_size": 16, "batch_size": 8, "window": 16, "learning_rate": 0.02, "devices": 1}
@@ -65,7 +64,7 @@ def test_a_run_cut_in_two_reads_on_where_it_was(text, tmp_path):
     cut = cut_and_resumed(main, Config(**brief, out_dir=tmp_path / "cut"), 3)
     assert cut["test_bits"] == whole["test_bits"]
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
-    model, settings = load_run(tmp_path / "cut", build_sequence_model)
+    model, settings = load_run(tmp_path / "cut")
     assert model.output.out_features == len(settings["vocabulary"])
 
 

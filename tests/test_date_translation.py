@@ -6,7 +6,6 @@ import re
 import shutil
 import sys
 import unicodedata
-from types import SimpleNamespace
 
 import date_translation
 import dates
@@ -141,10 +140,8 @@ def test_figures_show_chinese_characters_where_there_is_a_font(font, monkeypatch
     texts, truths = ["2025年3月3日"], ["2025-03-03"]
     row = {"examples": 1, "loss": 1.0, "batch_accuracy": 1.0}
     summary = {"cell": "lstm", "attention": False, "seed": 0, "test_accuracy": 1.0}
-    result = SimpleNamespace(
-        summary=summary, rows=[row], outputs=dates.encode_iso([datetime.date(2025, 3, 3)])
-    )
-    figure = date_translation._draw(texts, truths, result)["translations.png"]
+    drawn = date_translation.figures(summary, [row], None, texts, truths, truths)
+    figure = drawn["translations.png"]
     shown = [text.get_text() for text in figure.axes[0].texts]
     assert ("2025年3月3日" in shown) == bool(font)
     assert ("2025 nián 3 yuè 3 rì" in shown) == (not font)

@@ -17,6 +17,7 @@ from rnn_jax.training.runs.saved_runs import CHECKPOINTS
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 SETTINGS = {"cell": "lstm", "hidden_size": 5, "forget_bias": 1.0, "input_size": 3}
+SETTINGS |= {"model": "rnn_jax.models.factory:build_classifier"}
 SETTINGS |= {"projection_size": 4, "num_classes": 2, "readout": "carry", "seed": 0}
 
 

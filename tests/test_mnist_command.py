@@ -115,7 +115,7 @@ def test_a_run_stopped_by_ctrl_c_goes_on_as_if_it_had_not_been(tiny_cache):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
-    command = errors.strip().splitlines()[-1].partition("go on with: ")[2]
+    command = errors.strip().splitlines()[-1].partition("continue with: ")[2]
     assert command.endswith(" --out-dir cut --resume")
     resumed = start(tiny_cache, *command.split()[2:])
     whole = start(tiny_cache, *job, "--out-dir", "whole")

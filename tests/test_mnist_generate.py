@@ -18,7 +18,6 @@ from rnn_jax.datasets import image_data
 from rnn_jax.models.row_generator import (
     RowGenerator,
     binarize,
-    build_row_generator,
     row_generator_loss,
 )
 from rnn_jax.training.runs import digit_reader
@@ -73,7 +72,7 @@ def test_a_run_writes_what_it_promises_and_can_be_read_back(few, trained):
     assert json.loads((config.out_dir / "summary.json").read_text()) == summary
     for name in ("training.png", "samples.png"):
         assert (config.out_dir / name).read_bytes().startswith(b"\x89PNG")
-    model, _ = load_run(config.out_dir, build_row_generator)
+    model, _ = load_run(config.out_dir)
     condition = jax.nn.one_hot(few.test_labels, 10)
     nll = model.nll(jnp.asarray(binarize(few.test_images, config.ink)), condition)
     np.testing.assert_allclose(nll.mean(), summary["test_nll"], rtol=1e-5)
@@ -155,7 +154,7 @@ def test_a_share_of_the_conditions_is_replaced_by_zeros(generator):
     images = jnp.tile(jnp.asarray(IMAGES, jnp.uint8), (40, 1, 1))
     condition = jnp.tile(jnp.eye(2), (len(images) // 2, 1))
     batch, keys = (images, condition), jax.random.split(jax.random.key(0), len(images))
-    found = [row_generator_loss(generator, batch, keys, (), share)[0] for share in (0.0, 0.25, 1.0)]
+    found = [row_generator_loss(generator, batch, keys, share)[0] for share in (0.0, 0.25, 1.0)]
     conditional, unconditional = (
         generator.nll(images, given).mean() for given in (condition, 0 * condition)
     )

@@ -17,6 +17,7 @@ from rnn_jax.training.runs.checkpoint import Checkpoints
 from rnn_jax.training.runs.run_dir import RunDir
 
 SETTINGS = {"cell": "gru", "hidden_size": 8, "input_size": 28, "projection_size": 0}
+SETTINGS |= {"model": "rnn_jax.models.factory:build_classifier"}
 SETTINGS |= {"num_classes": 10, "readout": "carry", "seed": 0, "sequence": "rows"}
 
 

@@ -6,13 +6,12 @@ import shutil
 import numpy as np
 import pytest
 from cut import cut_at, rows
-from small_runs import STEPS, Run, assert_same, few_examples
+from small_runs import STEPS, SmallRun, assert_same, few_examples
 
 from rnn_jax import InputError
 from rnn_jax.training.runs.metrics import METRICS, PENDING
 from rnn_jax.training.runs.records import RecordWarning, write_summary
 from rnn_jax.training.runs.run_dir import RunDir, read_json
-from rnn_jax.training.trainer import Loop
 
 SETTINGS = {"cell": "lstm", "steps": STEPS, "experiment": "test"}
 
@@ -24,7 +23,7 @@ def examples():
 
 @pytest.fixture(scope="module")
 def lstm():
-    return Run()
+    return SmallRun()
 
 
 @pytest.fixture(scope="module")
@@ -158,11 +157,9 @@ def test_a_damaged_summary_is_made_again(lstm, examples, run, old, new):
 
 
 def lengthened(lstm, path, data, steps, **flags):
-    """Train to another number of steps than that of `Run`."""
+    """Train to another number of steps."""
     settings = SETTINGS | {"steps": steps, **flags}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("small_runs.STEPS", steps)
-        return lstm(path, data, settings, **flags, resume=path.exists())
+    return lstm(path, data, settings, steps, **flags, resume=path.exists())
 
 
 @pytest.mark.parametrize("finished", [False, True])
@@ -179,17 +176,11 @@ def test_a_run_can_be_extended_and_equals_a_longer_one(lstm, examples, run, tmp_
 
 def test_an_extension_cut_off_before_its_first_checkpoint_goes_on(lstm, examples, run):
     lstm(run, examples, SETTINGS, resume=True)
-    loop = Loop(RunDir(run), lstm_config(run), SETTINGS | {"steps": 20}, 20)
-    loop.start(lstm.first, lstm.mesh)
+    trainer = lstm.trainer(run, SETTINGS | {"steps": 20}, 20, resume=True)
+    trainer._start(lstm.first)
     assert [row["step"] for row in rows(run)] == [5, 10]
     state = lengthened(lstm, run, examples, 20)
     assert int(state.step) == 20 and [row["step"] for row in rows(run)] == [5, 10, 15, 20]
-
-
-def lstm_config(path):
-    from rnn_jax.training.commands.config import TrainConfig
-
-    return TrainConfig(batch_size=8, log_every=5, out_dir=path, resume=True)
 
 
 def test_fewer_steps_than_done_are_refused(lstm, examples, run):
@@ -199,9 +190,9 @@ def test_fewer_steps_than_done_are_refused(lstm, examples, run):
 
 
 def test_a_schedule_that_depends_on_the_length_refuses_another_length(lstm, examples, tmp_path):
-    lengthened(lstm, tmp_path / "run", examples, 12, decay="cosine")
+    lengthened(lstm, tmp_path / "run", examples, 12, schedule="cosine")
     with pytest.raises(InputError, match=r"other settings: steps \(20 now, 12 then\)"):
-        lengthened(lstm, tmp_path / "run", examples, 20, decay="cosine")
+        lengthened(lstm, tmp_path / "run", examples, 20, schedule="cosine")
 
 
 def test_a_run_of_another_experiment_is_named(lstm, examples, run):

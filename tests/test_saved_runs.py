@@ -18,6 +18,7 @@ from rnn_jax.training.runs.run_dir import RunDir
 from rnn_jax.training.runs.saved_runs import CHECKPOINTS, differences
 
 SETTINGS = {
+    "model": "rnn_jax.models.factory:build_classifier",
     "cell": "lstm",
     "hidden_size": 5,
     "forget_bias": 1.0,
@@ -110,7 +111,7 @@ def test_a_folder_without_a_run_is_named(tmp_path):
 
 
 WRONG_FOLDERS = {
-    "absent": (lambda run: run / "absent", "has no run: there is no such folder; train one with"),
+    "absent": (lambda run: run / "absent", "has no run: there is no such folder"),
     "file": (lambda run: run / "config.json", "is a file; give the folder of a run"),
     "checkpoints": (lambda run: run / CHECKPOINTS, "is a folder of checkpoints; give that of the"),
     "no user": (lambda run: "~nobody-has-this-name/run", "no home folder is known"),
@@ -136,7 +137,7 @@ def test_the_run_of_another_experiment_is_named(saved):
         load_run(path, experiment="date_translation")
     save(path, {}, SETTINGS | {"experiment": "a_game"})
     with pytest.raises(InputError, match=r"is a run of a_game.py; expected one of mnist_lstm.py"):
-        load_run(path)
+        load_run(path, experiment="mnist_lstm")
 
 
 PAYLOAD = """

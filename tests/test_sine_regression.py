@@ -5,13 +5,12 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sine_regression
 from cut import cut_and_resumed, rows
 from sine_regression import Config, main, streams
 
 from rnn_jax import InputError, load_run
-from rnn_jax.models.factory import build_sequence_model
 from rnn_jax.plotting import time_series
-from rnn_jax.training import trainer
 
 SMALL = {"hidden_size": 16, "batch_size": 16, "windows": 20, "window": 10, "learning_rate": 0.01}
 BRIEF = SMALL | {"steps": 6, "log_every": 4}
@@ -32,7 +31,7 @@ def test_a_run_writes_what_it_promises_and_can_be_read_back(tmp_path):
     assert summary["window"] == 10 and summary["reset_state"] is False
     for name in ("training.png", "signals.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
-    model, settings = load_run(tmp_path, build_sequence_model)
+    model, settings = load_run(tmp_path)
     sines, cosines = streams(settings["seed"], 16, 400)
     _, ys = model(jnp.asarray(sines.T[..., None]))
     errors = (ys[..., 0].T - cosines)[:, 200:]
@@ -48,13 +47,13 @@ def test_the_figure_is_drawn_while_the_network_learns(tmp_path, monkeypatch, res
         titles.append((title, np.asarray(outputs)[:2]))
         return figure(inputs, targets, outputs, first, window, title)
 
-    monkeypatch.setattr(trainer, "LIVE_SECONDS", 0)
+    monkeypatch.setattr(sine_regression, "LIVE_SECONDS", 0)
     monkeypatch.setattr(time_series, "signals_figure", drawn)
     flags = BRIEF | {"steps": 6, "log_every": 2, "reset_state": reset}
     watched = main(Config(**flags, out_dir=tmp_path / "watched"))
     assert [title for title, _ in titles[:-1]] == [f"After {n} of 6 steps" for n in (2, 4, 6)]
     np.testing.assert_allclose(titles[-2][1], titles[-1][1], atol=1e-5)
-    monkeypatch.setattr(trainer, "LIVE_SECONDS", np.inf)
+    monkeypatch.setattr(sine_regression, "LIVE_SECONDS", np.inf)
     assert main(Config(**flags, out_dir=tmp_path / "alone"))["test_mse"] == watched["test_mse"]
     assert rows(tmp_path / "alone") == rows(tmp_path / "watched")
 

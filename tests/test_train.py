@@ -12,10 +12,14 @@ from flax import nnx
 from rnn_jax import LSTMCell, RNNCell, SequenceClassifier
 from rnn_jax.numerics import all_finite, clip_by_global_norm
 from rnn_jax.training.batches import BatchOrder
+from rnn_jax.training.commands.config import TrainConfig
 from rnn_jax.training.devices.sharding import data_mesh
+from rnn_jax.training.evaluation import make_predict
 from rnn_jax.training.intervals import fit
-from rnn_jax.training.losses import classification_loss, evaluate, read
-from rnn_jax.training.step import init_state, make_gradient, make_predict, make_train_interval
+from rnn_jax.training.losses import classification_loss, evaluate, logits_of
+from rnn_jax.training.optimizers import make_optimizer
+from rnn_jax.training.state import batch_of, init_state, model_of
+from rnn_jax.training.step import make_train_step
 
 CLASSES, N, T, D = 3, 40, 5, 4
 LSTM, RELU = LSTMCell(6), RNNCell(6, "relu")
@@ -38,11 +42,10 @@ def trained(examples, *, devices=1, steps=12, log_every=5, clip_norm=0, max_bad_
     if clip_norm:
         optimizer = optax.chain(clip_by_global_norm(clip_norm), optimizer)
     graphdef, state = init_state(functools.partial(create, **model), optimizer, mesh)
-    gradient = make_gradient(graphdef, classification_loss)
-    interval = make_train_interval(gradient, optimizer, mesh, max_bad_steps)
+    step = make_train_step(graphdef, classification_loss, optimizer, mesh, max_bad_steps)
     order = BatchOrder(0, N, 8)
     rows = []
-    for latest, row in fit(interval, state, examples, order, steps=steps, log_every=log_every):
+    for latest, row in fit(step.many, state, examples, order, steps=steps, log_every=log_every):
         state = latest
         rows += [row] if row else []
     return graphdef, state, rows
@@ -129,7 +132,7 @@ def test_an_overflow_in_bfloat16_is_a_bad_step(examples):
 def test_predictions_do_not_depend_on_how_many_are_asked_for(examples, count):
     mesh = data_mesh(8, 8)
     graphdef, params = nnx.split(create(), nnx.Param)
-    predict = make_predict(graphdef, read, mesh, batch_size=4)
+    predict = make_predict(graphdef, logits_of, mesh, batch_size=4)
     xs = examples[0]
     alone = create()(jnp.moveaxis(jnp.asarray(xs[:count]), 0, 1))
     np.testing.assert_allclose(predict(params, xs[:count]), alone, atol=1e-6)
@@ -140,3 +143,32 @@ def test_evaluation_is_mean_cross_entropy_and_accuracy():
     loss, accuracy = evaluate(jnp.asarray(logits), jnp.array([0, 1]))
     np.testing.assert_allclose(loss, -np.log([0.7, 0.3]).mean(), rtol=1e-6)
     assert accuracy == 0.5
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_single_steps_in_a_loop_equal_the_steps_of_one_call(examples, devices):
+    mesh, optimizer = data_mesh(8, devices), optax.adam(0.01)
+    graphdef, state = init_state(create, optimizer, mesh)
+    step = make_train_step(graphdef, classification_loss, optimizer, mesh)
+    for indices in BatchOrder(0, N, 8).indices(0, 3):
+        state, metrics = step.one(state, batch_of(examples, indices))
+    _, whole, rows = trained(examples, devices=devices, steps=3, log_every=3)
+    assert metrics["loss"] == pytest.approx(rows[-1]["loss"], rel=1e-6)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), state, whole)
+    assert isinstance(model_of(graphdef, state), SequenceClassifier)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "warmup-cosine"])
+def test_each_optimizer_and_schedule_lowers_the_loss(tmp_path, optimizer, schedule):
+    decay = 0.01 if optimizer == "adamw" else 0.0
+    options = {"optimizer": optimizer, "schedule": schedule, "weight_decay": decay}
+    config = TrainConfig(out_dir=tmp_path, learning_rate=0.05, clip_norm=1.0, **options)
+    config.check()
+    rule = make_optimizer(config, 50)
+    params = jnp.array([1.0, -2.0])
+    state = rule.init(params)
+    for _ in range(50):
+        updates, state = rule.update(2 * params, state, params)
+        params = optax.apply_updates(params, updates)
+    assert jnp.abs(params).max() < 1

@@ -18,8 +18,10 @@ from rnn_jax.cells.registry import find_cell
 from rnn_jax.drivers.unroll import pick_driver
 from rnn_jax.errors import InputError
 from rnn_jax.models.factory import build_classifier
-from rnn_jax.training import losses, step
+from rnn_jax.training import losses
 from rnn_jax.training.devices import sharding
+from rnn_jax.training.state import init_state
+from rnn_jax.training.step import make_train_step
 
 DRIVERS = {
     "scan": Scan(),
@@ -108,9 +110,8 @@ def job(sizes: Sizes, driver: str, devices: int):
 
     create = functools.partial(build_classifier, settings, driver)
     split, optimizer = sharding.data_mesh(sizes.batch, devices), optax.adam(sizes.learning_rate)
-    graphdef, state = step.init_state(create, optimizer, split)
-    gradient = step.make_gradient(graphdef, losses.classification_loss)
-    interval = step.make_train_interval(gradient, optimizer, split)
+    graphdef, state = init_state(create, optimizer, split)
+    step = make_train_step(graphdef, losses.classification_loss, optimizer, split)
     held = {}
 
     def fit(images, labels, indices):
@@ -119,7 +120,7 @@ def job(sizes: Sizes, driver: str, devices: int):
             held.update(data=arrays, state=state, steps=len(indices))
         # Fewer steps than at first are padded: the number of steps to take is no constant.
         padded = np.resize(indices, (held["steps"], sizes.batch))
-        held["state"], metrics = interval(held["state"], held["data"], padded, len(indices))
+        held["state"], metrics = step.many(held["state"], held["data"], padded, len(indices))
         return float(metrics["loss"])
 
     return fit

@@ -175,6 +175,14 @@ def to_sequences(
     return np.divide(images, 255, dtype=np.float32)
 
 
+def sequences(images: ImageData, order: str = "rows") -> tuple[np.ndarray, np.ndarray]:
+    """The training and the test images as checked sequences [N, T, D]; see `to_sequences`."""
+    xs, test_xs = (to_sequences(part, order) for part in (images.train_images, images.test_images))
+    check_sequences(xs, images.train_labels, images.num_classes)
+    check_sequences(test_xs, images.test_labels, images.num_classes)
+    return xs, test_xs
+
+
 def check_sequences(xs: ArrayLike, labels: ArrayLike, num_classes: int) -> None:
     """Check training data: xs must be finite floats [N, T, D], labels integers [N].
 

@@ -30,7 +30,7 @@ def next_character_loss(
     batch: tuple[Int[Array, " B"], Integer[Array, "B T"], Bool[Array, " B"]],
     keys: Key[Array, " B"],
     carry: Carry,
-) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], Carry]]:
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]], Carry]:
     """Mean cross-entropy [nats] of one window of each stream.
 
     Args:
@@ -41,7 +41,7 @@ def next_character_loss(
       carry: the carry at the end of the previous windows.
 
     Returns:
-      The loss, and the metrics with the carry at the end of the windows.
+      The loss, the metrics, and the carry at the end of the windows.
     """
     del keys
     before, targets, begins = batch
@@ -49,7 +49,7 @@ def next_character_loss(
     xs = jnp.concatenate([before[None].astype(jnp.int32), targets[:-1]])
     carry, logits = next_logits(model, xs, model.reset_carry(carry, begins))
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
-    return loss, ({"bits_per_character": loss / math.log(2)}, carry)
+    return loss, {"bits_per_character": loss / math.log(2)}, carry
 
 
 def character_bits(

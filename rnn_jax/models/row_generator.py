@@ -15,7 +15,7 @@ from rnn_jax.layers.checks import check_rngs
 from rnn_jax.layers.rnn import RNN
 from rnn_jax.models.factory import from_settings
 from rnn_jax.models.nade import NADE
-from rnn_jax.typing import Array, Carry, Float, Key
+from rnn_jax.typing import Array, Float, Key
 
 Binarization = Literal["threshold", "sampled"]
 """A rule that turns gray values into zeros and ones."""
@@ -122,21 +122,19 @@ def row_generator_loss(
     model: RowGenerator,
     batch: tuple[UInt8[Array, "B T W"], Float[Array, "B A"]],
     keys: Key[Array, " B"],
-    carry: Carry,
     unconditional: float = 0.0,
-) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], Carry]]:
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Mean negative log-likelihood [nats] of images given their conditions.
 
     Args:
       model: the generator.
       batch: images and conditions.
       keys: one for each example.
-      carry: returned unchanged.
       unconditional: the probability that a condition is replaced by zeros, as guidance needs.
     """
     images, condition = batch
     keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - unconditional))(keys)
-    return model.nll(images, condition * keep[:, None]).mean(), ({}, carry)
+    return model.nll(images, condition * keep[:, None]).mean(), {}
 
 
 def build_row_generator(settings: Mapping) -> RowGenerator:

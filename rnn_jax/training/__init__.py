@@ -1,1 +1,5 @@
-"""Training: train step, trainer, losses, run folders, devices and commands."""
+"""Training: runs, training steps and the trainer, for experiments that read as a recipe."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

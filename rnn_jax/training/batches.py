@@ -1,4 +1,4 @@
-"""Which examples a training step sees: a pure function of seed and step, so runs can go on."""
+"""The examples of each training step, a pure function of seed and step, so that runs can resume."""
 
 import dataclasses
 import functools
@@ -16,10 +16,10 @@ def _epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class BatchOrder:
-    """Which examples make up the batch of each step: a pure function of (seed, step).
+    """Batches of shuffled examples, a pure function of (seed, step).
 
-    Every epoch visits the examples in a new order, in whole batches; the remainder that does not
-    fill one sits the epoch out.
+    Every epoch visits the examples in a new order, in whole batches. The remainder that does not
+    fill a batch is left out of that epoch.
 
     Raises:
       InputError: a batch of no examples or of more than the data set has, a negative seed.
@@ -39,7 +39,7 @@ class BatchOrder:
             )
 
     def indices(self, first_step: int, num_steps: int) -> Int[np.ndarray, "{num_steps} B"]:
-        """The examples of `num_steps` steps from `first_step` on."""
+        """The examples of `num_steps` steps, starting with `first_step`."""
         return np.stack([self._batch(first_step + i) for i in range(num_steps)])
 
     def _batch(self, step):
@@ -50,10 +50,10 @@ class BatchOrder:
 
 @dataclasses.dataclass(frozen=True)
 class StreamOrder:
-    """The windows of `batch_size` streams one after another, each stream always in its own place.
+    """Consecutive windows of `batch_size` streams; stream b is always at position b of the batch.
 
-    Of a data set whose example b * num_windows + w is window w of stream b: arrays
-    [B, windows * T, ...] reshaped to [B * windows, T, ...]. After the last window comes the first.
+    Example b * num_windows + w of the data set is window w of stream b: arrays
+    [B, windows * T, ...] reshaped to [B * windows, T, ...]. The first window follows the last.
 
     Raises:
       InputError: a batch of no streams, streams of no windows.
@@ -67,11 +67,11 @@ class StreamOrder:
         check_size("batch_size", self.batch_size)
 
     def indices(self, first_step: int, num_steps: int) -> Int[np.ndarray, "{num_steps} B"]:
-        """The examples of `num_steps` steps from `first_step` on."""
+        """The examples of `num_steps` steps, starting with `first_step`."""
         windows = (first_step + np.arange(num_steps)) % self.num_windows
         starts = self.num_windows * np.arange(self.batch_size)
         return (windows[:, None] + starts).astype(np.int32)
 
 
 Order = BatchOrder | StreamOrder
-"""What says which examples each step sees, by `indices` and `batch_size`."""
+"""An order of examples, with the method `indices` and the attribute `batch_size`."""

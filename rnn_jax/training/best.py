@@ -1,4 +1,4 @@
-"""The best row of a run by one of its metrics, for `--keep-best`."""
+"""The best row of a run by one of its metrics."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.errors import InputError
-from rnn_jax.training.step import TrainState, batch_of, example_keys
+from rnn_jax.training.state import TrainState, batch_of, example_keys
 from rnn_jax.typing import Data
 
 
@@ -23,26 +23,26 @@ def value_of(row: Mapping | None, metric: str) -> float:
 
 
 def best_steps(rows: Mapping[int, Mapping | None], metric: str) -> list[int]:
-    """The steps whose rows have a value of the metric, best first, earlier ones first if equal."""
+    """The steps whose rows have a finite value of the metric, best first, then earliest first."""
     values = {step: value_of(row, metric) for step, row in rows.items()}
     return sorted((s for s in values if values[s] < math.inf), key=lambda s: (values[s], s))
 
 
 def check_metric(metric: str, gradient: Callable, state: TrainState, data: Data, size: int) -> None:
-    """Raise InputError unless `metric` is one that the rows of this training will hold.
+    """Raise InputError unless `metric` is a metric of the rows of this training.
 
     Args:
       metric: its name.
-      gradient: see `make_gradient`.
-      state: the state to train from.
+      gradient: see `TrainStep`.
+      state: the state before training.
       data: arrays [N, ...].
-      size: the examples of a batch.
+      size: number of examples in a batch.
     """
 
     def metrics_of(state, data):
         places = jnp.zeros(size, jnp.int32)
         batch, keys = batch_of(data, places), example_keys(state, places)
-        (_, (metrics, _)), _ = gradient(state.params, batch, keys, state.memory)
+        (_, (metrics, _)), _ = gradient(state.params, batch, keys, state.carry)
         return metrics
 
     known = ["loss", *jax.eval_shape(metrics_of, state, data), "grad_norm"]

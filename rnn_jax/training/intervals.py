@@ -1,4 +1,4 @@
-"""The loop over compiled calls: when a call ends, what is reported, who is waited for."""
+"""The loop over compiled calls of many training steps each."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,23 +11,23 @@ from rnn_jax.training.batches import Order
 from rnn_jax.training.commands import signals
 from rnn_jax.training.commands.signals import interruptible
 from rnn_jax.training.devices.sharding import largest
-from rnn_jax.training.step import TrainState
+from rnn_jax.training.state import TrainState
 from rnn_jax.typing import Array, Data, Float, Int
 
 ROW = ("step", "examples", "loss", "grad_norm", "skipped_steps", "examples_per_second")
-"""What a row holds whatever the loss function is, which may add metrics of its own."""
+"""The entries of every row of metrics; loss functions may add others."""
 
 LONGEST_CALL = 5.0
-"""Seconds that one compiled call may take: so long a signal may wait."""
+"""Longest duration of one compiled call [s], and so the longest delay of a signal."""
 
 MOST_INDICES = 2**20
-"""Examples of one compiled call at most, which bounds the memory of their indices."""
+"""Most examples of one compiled call, which bounds the memory of their indices."""
 
 
 def compile_timed(function: Callable, *args) -> tuple[Callable, float]:
-    """A jitted function compiled for these arguments, and the seconds that took.
+    """Compile a jitted function for these arguments; return it and the compilation time [s].
 
-    A signal does not wait for the compiler.
+    A signal interrupts the wait for the compiler.
 
     Raises:
       InputError: compilation is disabled.
@@ -40,7 +40,7 @@ def compile_timed(function: Callable, *args) -> tuple[Callable, float]:
 
 
 def call_length(order: Order, log_every: int) -> int:
-    """The most steps of one compiled call, for which `interval` is compiled."""
+    """The most steps of one compiled call; the shape that is compiled for."""
     return max(1, min(log_every, MOST_INDICES // order.batch_size))
 
 
@@ -53,7 +53,7 @@ def call_indices(
 
 
 def fit(
-    interval: Callable[..., tuple[TrainState, dict[str, Float[Array, ""]]]],
+    many: Callable[..., tuple[TrainState, dict[str, Float[Array, ""]]]],
     state: TrainState,
     data: Data,
     order: Order,
@@ -62,16 +62,25 @@ def fit(
     log_every: int,
     checkpoint_every: int = 0,
 ) -> Iterator[tuple[TrainState, dict[str, float | None] | None]]:
-    """Train until `state.step` is `steps`, and yield state and row after each compiled call.
+    """Train until `state.step` equals `steps`; yield the state and a row after each compiled call.
 
-    A call ends at every multiple of `log_every`, which alone has a row, at every multiple of
-    `checkpoint_every`, after `LONGEST_CALL` seconds, and after `call_length` steps; where calls end
-    changes no number.
-    Training ends early when `interval` gives up, after too many skipped steps in a row.
+    A call ends at every multiple of `log_every`, at every multiple of `checkpoint_every`, after
+    `LONGEST_CALL` seconds, and after `call_length` steps. The results do not depend on it. Calls
+    that end elsewhere than at a multiple of `log_every` yield None instead of a row. Training ends
+    early after too many skipped steps in a row.
 
-    A row holds step, examples (seen so far), loss, the metrics that the loss function adds,
-    grad_norm (all of the last step's batch, see `make_train_interval`; None if not finite),
-    skipped_steps (so far) and examples_per_second (since the last row).
+    A row holds step, examples (seen so far), loss, the metrics of the loss function, grad_norm (all
+    of the last step's batch, see `TrainStep`; None if not finite), skipped_steps (so far) and
+    examples_per_second (since the last row).
+
+    Args:
+      many: see `TrainStep`.
+      state: the state to start from.
+      data: arrays [N, ...].
+      order: the examples of each step.
+      steps: the step to train to.
+      log_every: steps between two rows.
+      checkpoint_every: steps between two ends of calls for checkpoints; 0 for none.
     """
     done = int(state.step)
     last_row, started, pace = done, time.perf_counter(), 1
@@ -81,7 +90,7 @@ def fit(
         count = min(ends) - done
         indices = call_indices(order, done, count, log_every)
         called = time.perf_counter()
-        state, metrics = interruptible(_call, interval, state, data, indices, count)
+        state, metrics = interruptible(_call, many, state, data, indices, count)
         (seconds,) = largest(time.perf_counter() - called)
         pace = max(1, int(LONGEST_CALL * count / seconds))
         gave_up, done = int(state.step) < done + count, int(state.step)
@@ -104,5 +113,5 @@ def fit(
         last_row, started = done, time.perf_counter()
 
 
-def _call(interval, *args):
-    return jax.block_until_ready(interval(*args))
+def _call(many, *args):
+    return jax.block_until_ready(many(*args))

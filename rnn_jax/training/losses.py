@@ -1,14 +1,14 @@
-"""Loss functions and metrics for `rnn_jax.training.step.make_gradient`."""
+"""Loss functions and metrics of classifiers."""
 
 import jax.numpy as jnp
 import optax
 
 from rnn_jax.models.sequence import SequenceClassifier
-from rnn_jax.typing import Array, Float, Int, Key, Memory
+from rnn_jax.typing import Array, Float, Int, Key
 
 
-def read(model: SequenceClassifier, xs: Float[Array, "B T D"]) -> Float[Array, "B C"]:
-    """The logits of a batch of examples as a data set holds them."""
+def logits_of(model: SequenceClassifier, xs: Float[Array, "B T D"]) -> Float[Array, "B C"]:
+    """The logits of a batch of sequences, batch first as in a data set."""
     return model(jnp.moveaxis(xs, 0, 1))
 
 
@@ -16,13 +16,12 @@ def classification_loss(
     model: SequenceClassifier,
     batch: tuple[Float[Array, "B T D"], Int[Array, " B"]],
     keys: Key[Array, " B"],
-    memory: Memory,
-) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], Memory]]:
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Mean cross-entropy [nats] of sequences and their labels, and the accuracy 0-1."""
     del keys
     xs, labels = batch
-    loss, accuracy = evaluate(read(model, xs), labels)
-    return loss, ({"batch_accuracy": accuracy}, memory)
+    loss, accuracy = evaluate(logits_of(model, xs), labels)
+    return loss, {"batch_accuracy": accuracy}
 
 
 def evaluate(

@@ -1,7 +1,7 @@
-"""Training of any model by any loss function: state, gradient, and the jitted steps.
+"""Jitted, data-parallel training steps for any model, loss function and Optax optimizer.
 
-One code path for one device and for many: parameters are held whole on every device of the mesh,
-a batch is split over its axis `data`, and each step ends in one all-reduce of the gradients.
+One code path for one device and for many: every device of the mesh holds all parameters, a batch is
+split over the mesh axis `data`, and each step ends in one all-reduce of the gradients.
 """
 
 import functools
@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
 from jax.flatten_util import ravel_pytree
@@ -19,202 +18,123 @@ from jax.sharding import PartitionSpec as P
 
 from rnn_jax.numerics import all_finite, global_norm
 from rnn_jax.training.devices.sharding import replicated
-from rnn_jax.typing import Array, Data, Float, Int, Key, Memory, Params
+from rnn_jax.training.state import TrainState, batch_of, example_keys
+from rnn_jax.typing import Array, Float
 
-Loss = Callable[..., tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], Memory]]]
-"""`loss(model, batch, keys, memory) -> (loss, (metrics, memory))`, a mean over the batch.
+Loss = Callable[..., tuple]
+"""`loss(model, batch, keys) -> (loss, metrics)`, or `loss(model, batch, keys, carry) -> (loss,
+metrics, carry)` for a `TrainState` with a carry.
 
-`batch` is the data of the step's examples [B, ...], `keys` [B] a random key for each of them, which
-does not depend on the number of devices; `metrics` are more means over the batch, by name, and
-`memory` is what the next step is to find as its memory.
+`batch` holds the examples of a step, arrays [B, ...], and `keys` [B] a random key for each of them,
+which does not depend on the number of devices. `loss` is a mean over the batch, `metrics` a dict of
+further means, and `carry` the arrays [B, ...] that the next step receives.
 """
 
+Metrics = dict[str, Float[Array, ""]]
 
-class TrainState(NamedTuple):
-    """All that a run needs to go on, beside its settings and its data.
 
-    A step whose loss, gradient, update or memory is not finite is skipped: it counts in `step`, and
-    changes neither parameters nor the optimizer's state nor the memory.
+class TrainStep(NamedTuple):
+    """A training step, see `make_train_step`.
 
     Attributes:
-      step: training steps done, the skipped ones among them.
-      key: the data of the base key, for `jax.random.wrap_key_data`; what is random in step s is
-        drawn from `fold_in(key, s)`.
-      skipped: steps skipped in all.
-      skipped_in_row: steps skipped since the last good one.
-      memory: what the last good step left for the next, arrays [B, ...], e.g. a recurrent carry.
+      one: `one(state, batch) -> (state, metrics)`: one step on arrays [B, ...], for a loop of your
+        own. `state` is donated.
+      many: `many(state, data, indices, steps) -> (state, metrics)`: up to S steps in one call, step
+        s on the examples `indices[s]`, indices [S, B], of arrays [N, ...]. It takes `steps` <= S
+        steps, or ends early after too many skipped steps in a row. Another number of steps compiles
+        nothing. `state` is donated.
+      gradient: `gradient(params, batch, keys, carry) -> ((loss, (metrics, carry)), grads)`.
+
+    `metrics` are those of the last step's batch before its update: loss, the metrics of the loss
+    function, and grad_norm, the global norm of the mean gradient.
     """
 
-    step: Int[Array, ""]
-    params: nnx.State
-    opt_state: optax.OptState
-    key: Int[Array, " 2"]
-    skipped: Int[Array, ""]
-    skipped_in_row: Int[Array, ""]
-    memory: Memory = ()
+    one: Callable[..., tuple[TrainState, Metrics]]
+    many: Callable[..., tuple[TrainState, Metrics]]
+    gradient: Callable
 
 
-def first_state(
-    params: nnx.State, optimizer: optax.GradientTransformation, seed: int | Int[Array, ""]
-) -> TrainState:
-    """The state before the first step, with nothing as its memory."""
-    zero, key = jnp.zeros((), jnp.int32), jax.random.key_data(jax.random.key(seed))
-    return TrainState(zero, params, optimizer.init(params), key, zero, zero)
-
-
-def init_state(
-    create: Callable[[], nnx.Module],
-    optimizer: optax.GradientTransformation,
-    mesh: Mesh,
-    seed: int = 0,
-    memory: Memory = (),
-) -> tuple[nnx.GraphDef, TrainState]:
-    """The static definition of the model that `create` makes, and its state on every device.
-
-    `memory` is what the first step finds as its memory.
-
-    All of it is one compiled call, which starts in a third of the time of one call an array.
-    """
-
-    def start():
-        return first_state(nnx.state(create(), nnx.Param), optimizer, seed)
-
-    graphdef = nnx.graphdef(nnx.eval_shape(create))
-    # On one device, then copied: split over CPU devices, this has been seen to wait for itself.
-    state = jax.block_until_ready(jax.jit(start)())
-    # What is donated later must not be one buffer twice, as an initial carry's zeros may be.
-    state = state._replace(memory=jax.tree.map(jnp.array, memory))
-    return graphdef, jax.device_put(state, replicated(mesh))
-
-
-def make_gradient(graphdef: nnx.GraphDef, loss: Loss) -> Callable:
-    """`gradient(params, batch, keys, memory) -> ((loss, (metrics, memory)), grads)`; see `Loss`."""
-
-    def of_params(params, *args):
-        return loss(nnx.merge(graphdef, params), *args)
-
-    return jax.value_and_grad(of_params, has_aux=True)
-
-
-def batch_of(data: Data, indices: Int[Array | np.ndarray, " B"]) -> Data:
-    """The examples `indices` of every array of a data set."""
-    return jax.tree.map(lambda leaf: leaf[indices], data)
-
-
-def example_keys(state: TrainState, places: Int[Array, " B"]) -> Key[Array, " B"]:
-    """A random key for each of the places in the batch of the step that comes next."""
-    key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, places)
-
-
-def make_train_interval(
-    gradient: Callable,
+def make_train_step(
+    graphdef: nnx.GraphDef,
+    loss: Loss,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     max_bad_steps: int = 10,
-) -> Callable[..., tuple[TrainState, dict[str, Float[Array, ""]]]]:
-    """The jitted function that trains for a whole logging interval in one call.
+) -> TrainStep:
+    """Make the training step of a model.
 
     Args:
-      gradient: that of the loss function, see `make_gradient`.
-      optimizer: what makes an update of the mean gradient.
-      mesh: the devices.
-      max_bad_steps: how many steps in a row may be skipped before training ends.
-
-    Returns:
-      `interval(state, data, indices, steps) -> (state, metrics)`: train `steps` steps on a pytree
-      of arrays [N, ...], step s on the examples `indices[s]`, indices [S, B], steps <= S, or until
-      `max_bad_steps` in a row were skipped. `metrics` are those of the last step's batch before its
-      update: loss, what the loss function adds, and grad_norm, the norm of the mean gradient.
-      `state` is donated. The number of steps is no constant, so an interval of another length
-      compiles nothing.
+      graphdef: the graph definition of the model, see `init_state`.
+      loss: see `Loss`.
+      optimizer: any Optax optimizer; it receives the mean gradient.
+      mesh: devices with the axis `data`, see `data_mesh`.
+      max_bad_steps: number of skipped steps in a row that ends `many`.
     """
+    gradient = _make_gradient(graphdef, loss)
 
-    def train_step(state, data, indices):
-        places = jax.lax.axis_index("data") * len(indices) + jnp.arange(len(indices))
+    def train_step(state, batch, count):
+        places = jax.lax.axis_index("data") * count + jnp.arange(count)
         keys = example_keys(state, places)
-        (loss, (metrics, memory)), grads = gradient(
-            state.params, batch_of(data, indices), keys, state.memory
-        )
-        # One vector, so one rendezvous of the devices a step.
-        whole = all_finite(memory).astype(loss.dtype)
-        flat, unravel = ravel_pytree((grads, loss, metrics, whole))
-        grads, loss, metrics, whole = unravel(jax.lax.pmean(flat, "data"))
+        (loss, (metrics, carry)), grads = gradient(state.params, batch, keys, state.carry)
+        # One vector, so one rendezvous of the devices per step.
+        finite_carry = all_finite(carry).astype(loss.dtype)
+        flat, unravel = ravel_pytree((grads, loss, metrics, finite_carry))
+        grads, loss, metrics, finite_carry = unravel(jax.lax.pmean(flat, "data"))
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        good = all_finite((loss, grads, params, opt_state)) & (whole == 1)
-        new, old = (params, opt_state, memory), (state.params, state.opt_state, state.memory)
-        params, opt_state, memory = jax.tree.map(functools.partial(jnp.where, good), new, old)
+        good = all_finite((loss, grads, params, opt_state)) & (finite_carry == 1)
+        new, old = (params, opt_state, carry), (state.params, state.opt_state, state.carry)
+        params, opt_state, carry = jax.tree.map(functools.partial(jnp.where, good), new, old)
         skips = state.skipped + ~good, jnp.where(good, 0, state.skipped_in_row + 1)
-        state = TrainState(state.step + 1, params, opt_state, state.key, *skips, memory)
+        state = TrainState(state.step + 1, params, opt_state, state.key, *skips, carry)
         return state, {"loss": loss, **metrics, "grad_norm": global_norm(grads)}
 
-    def interval(state, data, indices, steps):
+    def one(state, batch):
+        return train_step(state, batch, len(jax.tree.leaves(batch)[0]))
+
+    def many(state, data, indices, steps):
         start = state.step
 
-        def goes_on(carry):
-            state, _ = carry
+        def goes_on(loop):
+            state, _ = loop
             return (state.step < start + steps) & (state.skipped_in_row < max_bad_steps)
 
-        def body(carry):
-            return train_step(carry[0], data, indices[carry[0].step - start])
+        def body(loop):
+            state, _ = loop
+            batch = batch_of(data, indices[state.step - start])
+            return train_step(state, batch, indices.shape[1])
 
-        _, shapes = jax.eval_shape(train_step, state, data, indices[0])
-        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-        return jax.lax.while_loop(goes_on, body, (state, nothing))
+        _, shapes = jax.eval_shape(lambda: body((state, None)))
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        return jax.lax.while_loop(goes_on, body, (state, zeros))
 
-    # Outside of the call the memory too is whole on every device: any process can save it alone.
-    whole = TrainState(*[P()] * len(TrainState._fields))
-    split = whole._replace(memory=P("data"))
-    return jax.jit(
-        jax.shard_map(
-            interval,
+    # Outside of the call every device holds the whole carry, so that any process can save it alone.
+    split = TrainState(*[P()] * len(TrainState._fields))._replace(carry=P("data"))
+
+    def jitted(function, *in_specs):
+        sharded = jax.shard_map(
+            function,
             mesh=mesh,
-            in_specs=(split, P(), P(None, "data"), P()),
+            in_specs=(split, *in_specs),
             out_specs=(split, P()),
             check_vma=False,
-        ),
-        out_shardings=replicated(mesh),
-        donate_argnums=0,
+        )
+        return jax.jit(sharded, out_shardings=replicated(mesh), donate_argnums=0)
+
+    return TrainStep(
+        one=jitted(one, P("data")),
+        many=jitted(many, P(), P(None, "data"), P()),
+        gradient=gradient,
     )
 
 
-def make_predict(
-    graphdef: nnx.GraphDef,
-    predict: Callable[[nnx.Module, Data], Data],
-    mesh: Mesh,
-    batch_size: int = 500,
-) -> Callable[[Params, Data], Data]:
-    """The jitted function that lets a model work through all of a data set.
-
-    Args:
-      graphdef: the static definition of the model.
-      predict: `predict(model, batch) -> outputs`, arrays [B, ...] from arrays [B, ...].
-      mesh: the devices.
-      batch_size: examples to work through at a time on each device, fewer if there are fewer.
-
-    Returns:
-      `(params, data) -> outputs`, arrays [N, ...] from arrays [N, ...], for any N.
-    """
-
-    def local(params, data):
+def _make_gradient(graphdef, loss):
+    def of_params(params, batch, keys, carry):
         model = nnx.merge(graphdef, params)
-        count = len(jax.tree.leaves(data)[0])
-        size = min(batch_size, -(-count // mesh.size))
-        share = -(-count // (size * mesh.size)) * size
+        if not jax.tree.leaves(carry):
+            value, metrics = loss(model, batch, keys)
+            return value, (metrics, carry)
+        value, metrics, carry = loss(model, batch, keys, carry)
+        return value, (metrics, carry)
 
-        def own_batches(leaf):
-            padding = [(0, share * mesh.size - count)] + [(0, 0)] * (leaf.ndim - 1)
-            start = jax.lax.axis_index("data") * share
-            own = jax.lax.dynamic_slice_in_dim(jnp.pad(leaf, padding), start, share)
-            return own.reshape(-1, size, *leaf.shape[1:])
-
-        def gathered(leaf):
-            leaf = leaf.reshape(share, *leaf.shape[2:])
-            return jax.lax.all_gather(leaf, "data", tiled=True)[:count]
-
-        batches = jax.tree.map(own_batches, data)
-        outputs = jax.lax.map(lambda batch: predict(model, batch), batches)
-        return jax.tree.map(gathered, outputs)
-
-    return jax.jit(jax.shard_map(local, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False))
+    return jax.value_and_grad(of_params, has_aux=True)

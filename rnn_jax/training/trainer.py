@@ -1,93 +1,183 @@
-"""A run from its first step to its last: rows, checkpoints, signals, and numbers gone bad."""
+"""Training of a run from its first step to its last: rows, checkpoints, signals, resumption."""
 
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import jax
-import optax
-from jax.sharding import Mesh
-from tqdm import tqdm
+from flax import nnx
 
 from rnn_jax.errors import InputError, RunError, Stopped
-from rnn_jax.files import sweep
+from rnn_jax.files import printable, sweep
 from rnn_jax.training.bad_steps import why_bad
 from rnn_jax.training.batches import Order
 from rnn_jax.training.best import check_metric
 from rnn_jax.training.commands.cli import resume_command
-from rnn_jax.training.commands.config import FREE, TrainConfig
 from rnn_jax.training.commands.signals import requests
 from rnn_jax.training.devices import agreement
 from rnn_jax.training.devices.sharding import largest, replicated
-from rnn_jax.training.intervals import ROW, fit
+from rnn_jax.training.evaluation import make_predict
+from rnn_jax.training.finished import finished_summary
+from rnn_jax.training.intervals import call_indices, compile_timed, fit
+from rnn_jax.training.row_log import RowLog
+from rnn_jax.training.run import Run
 from rnn_jax.training.runs import metrics, records
 from rnn_jax.training.runs.checkpoint import Checkpoints
-from rnn_jax.training.runs.jsonl import as_line
 from rnn_jax.training.runs.metrics import METRICS
 from rnn_jax.training.runs.provenance import versions
-from rnn_jax.training.runs.run_dir import RunDir
-from rnn_jax.training.runs.saved_runs import CHECKPOINTS, held
-from rnn_jax.training.step import TrainState
+from rnn_jax.training.runs.saved_runs import CHECKPOINTS, deciding
+from rnn_jax.training.state import TrainState
+from rnn_jax.training.step import TrainStep
 from rnn_jax.typing import Data
 
 SAVE_SECONDS = 30
-"""The least time between two checkpoints by default; at most one call more is lost."""
+"""The shortest time between two checkpoints by default."""
 SAVE_SHARE = 20
-"""The time between two checkpoints by default, as a multiple of the time that one costs."""
-LIVE_SECONDS = 1
-"""What lies at least between two looks at a model in training."""
+"""The time between two checkpoints by default, as a multiple of the time that one takes."""
 
 
-class Loop:
-    """One run in its folder, new or gone on with.
+class Trainer:
+    """The training loop of a run, new or resumed.
+
+    Args:
+      run: the run, described; see `Run.describe`.
+      step: see `make_train_step`.
+      order: the examples of each step.
+      steps: number of steps to train.
+      verdict: a format string for the results in the summary, such as "accuracy {accuracy:.4f}".
 
     Attributes:
-      learning_rate: what the config says of it: one for all steps, or a function of the step.
-      rows: the rows of metrics so far.
-      seconds: how long training took, over all processes that worked on the run one after another.
+      summary: the summary of a finished run that is resumed, otherwise None.
+      seconds: training time, over all processes that worked on the run one after another.
+      compile_seconds: compilation time.
+
+    Raises:
+      InputError: the run to resume has other settings, or its rows are damaged.
     """
 
-    def __init__(self, out: RunDir, config: TrainConfig, settings: Mapping, steps: int):
-        self.out, self.config, self.settings, self.steps = out, config, dict(settings), steps
-        self.checkpoints = Checkpoints(out.path / CHECKPOINTS, config.keep, config.keep_best)
-        self.learning_rate = config.learning_rate
-        if config.decay == "cosine":
-            self.learning_rate = optax.cosine_decay_schedule(config.learning_rate, steps)
-        self.rows: list[dict] = []
-        self._tally, self._regular = metrics.Tally(), metrics.Tally()
-        self.seconds = 0.0
+    def __init__(self, run: Run, step: TrainStep, order: Order, steps: int, verdict: str):
+        self.out, self.config, self.settings = run.out, run.config, dict(run.settings)
+        self._run, self.steps, self.verdict = run, steps, verdict
+        self._step, self._order = step, order
+        self.checkpoints = Checkpoints(
+            run.out.path / CHECKPOINTS, run.config.keep, run.config.keep_best
+        )
+        self._log = RowLog(run.out, run.config, steps)
+        self.seconds = self.compile_seconds = 0.0
+        self.summary = finished_summary(run, steps)
+        if self.summary is not None:
+            print(f"finished {verdict.format(**self.summary)}; nothing is left to do")
 
-    def finished(self) -> dict | None:
-        """The summary of the run to resume, if it is finished and its settings are those of now.
+    @property
+    def rows(self) -> list[dict]:
+        """The rows of metrics so far."""
+        return self._log.rows
+
+    def compile_predict(
+        self,
+        graphdef: nnx.GraphDef,
+        predict: Callable[[nnx.Module, Data], Data],
+        state: TrainState,
+        data: Data,
+    ) -> Callable[[TrainState], Data]:
+        """Compile the evaluation of a model on a whole data set, before it is trained.
+
+        Args:
+          graphdef: the graph definition of the model.
+          predict: `predict(model, batch) -> outputs`, see `make_predict`.
+          state: any state of the model.
+          data: arrays [N, ...].
+
+        Returns:
+          `(state) -> outputs` as NumPy arrays [N, ...].
+        """
+        data = jax.device_put(data, replicated(self._run.mesh))
+        function = make_predict(graphdef, predict, self._run.mesh)
+        compiled, seconds = compile_timed(function, state.params, data)
+        self.compile_seconds += seconds
+        return lambda state: jax.device_get(compiled(state.params, data))
+
+    def train(self, state: TrainState, data: Data) -> TrainState:
+        """Train to the last step and return the state; arguments and errors as in `run`."""
+        for state, _ in self.run(state, data):  # noqa: B007, B020
+            pass
+        return state
+
+    def run(self, state: TrainState, data: Data) -> Iterator[tuple[TrainState, dict]]:
+        """Train to the last step; a generator over the rows of metrics.
+
+        Args:
+          state: the state before the first step. A run to resume continues from its newest valid
+            checkpoint instead.
+          data: the training set, arrays [N, ...].
+
+        Yields:
+          The state and the row of metrics at every multiple of `log_every` steps and at the end.
+          The state is valid until the next item is requested. Time that the caller spends between
+          two items is not training time.
 
         Raises:
-          InputError: the run was made with other settings, or its rows are damaged.
+          Stopped: a signal arrived, such as SIGINT; the state is saved.
+          InputError: the checkpoints have other settings, or none is valid; rows are damaged.
+          RunError: too many steps in a row were not finite, or nothing can be saved.
         """
-        if not self.config.resume:
-            return None
-        facts = records.sealed_facts(self.out.path)
-        saved = records.saved_settings(self.out, facts)
-        if saved is not None:
-            records.check_same(self.out, self.settings, saved)
-        summary = records.read_summary(self.out, facts)
-        if summary is None or summary.get("steps", self.steps) != self.steps:
-            return None
-        now = held(self.settings)
-        if any(summary[name] != now.get(name) for name in FREE if name in summary):
-            return None
-        if facts is not None:
-            metrics.read_metrics(self.out, self.steps, facts)
+        data = jax.device_put(data, replicated(self._run.mesh))
+        indices = call_indices(self._order, 0, 1, self.config.log_every)
+        if self.config.keep_best:
+            gradient, size = self._step.gradient, self._order.batch_size
+            check_metric(self.config.keep_best, gradient, state, data, size)
+        state = self._start(state)
+        many, seconds = compile_timed(self._step.many, state, data, indices, 0)
+        self.compile_seconds += seconds
+        if int(state.step) < self.steps:
+            yield from self._train(many, state, data)
+        else:
+            yield state, self.rows[-1]
+
+    def summarize(
+        self, state: TrainState, counts: Mapping[str, int] | None = None, **results: object
+    ) -> dict[str, Any]:
+        """The summary of the run: results, counts, times and settings.
+
+        Args:
+          state: the last state.
+          counts: units in an example that the summary counts as well, such as {"characters": 64}.
+          results: results on the test set, by name.
+        """
+        examples = self.steps * self.config.batch_size
+        totals = {"examples": examples}
+        totals |= {name: examples * number for name, number in (counts or {}).items()}
+        summary = {
+            **results,
+            "steps": self.steps,
+            **totals,
+            "skipped_steps": int(state.skipped),
+            "train_seconds": self.seconds,
+            "compile_seconds": self.compile_seconds,
+            "step_ms": 1e3 * self.seconds / self.steps,
+            **{f"{name}_per_second": count / self.seconds for name, count in totals.items()},
+            "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        }
+        return summary | deciding(self.settings) | summary | self._run.facts
+
+    def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """Write summary.json, print the result and the files, and return the summary."""
+        summary = records.write_summary(self.out, summary)
+        print(
+            f"test     {self.verdict}\n"
+            "time     compiling {compile_seconds:.1f} s, training {train_seconds:.1f} s: "
+            "{step_ms:.2f} ms a step, {examples_per_second:,.0f} examples/s".format(**summary)
+        )
+        figures = sorted(path.name for path in self.out.path.glob("*.png"))
+        for name in ("config.json", METRICS, CHECKPOINTS, "summary.json", *figures):
+            print(f"wrote    {printable(self.out.path / name)}")
         return summary
 
-    def start(self, state: TrainState, mesh: Mesh) -> TrainState:
-        """The state to train from: that of the newest valid checkpoint on --resume, or `state`.
-
-        Raises:
-          InputError: the checkpoint has other settings, or none is valid; rows are damaged, or
-            their checkpoint is missing.
-        """
+    def _start(self, state):
+        """The state to train from: that of the newest valid checkpoint on --resume, or `state`."""
         restored = self.checkpoints.restore(state) if self.config.resume else None
-        done = restored.step if restored else 0
+        done, rows = restored.step if restored else 0, []
         agreement.check_restored(done)
         if restored is None:
             if self.config.resume:
@@ -104,111 +194,52 @@ class Loop:
                     "give at least as many --examples or --steps, or another --out-dir."
                 )
             extended = done < self.steps
-            self.rows = metrics.read_metrics(self.out, done, restored.facts, extended=extended)
+            rows = metrics.read_metrics(self.out, done, restored.facts, extended=extended)
             if extended:  # A run that had been this long from the start has no row at its old end.
-                self.rows = [row for row in self.rows if self._is_regular(row)]
+                rows = [row for row in rows if self._log.is_regular(row)]
             self.seconds = restored.facts["train_seconds"]
             self.settings |= records.extend(self.out, self.settings, then, done)
-            state = jax.device_put(restored.tree, replicated(mesh))
+            state = jax.device_put(restored.tree, replicated(self._run.mesh))
             print(f"resume   from step {done} in {self.out.path}")
         if self.out.writes:
             sweep(self.out.path)
-        self._tally = metrics.Tally(self.rows)
-        self._regular = metrics.Tally(filter(self._is_regular, self.rows))
         self.checkpoints.set_aside(done)
-        self.out.write_text(METRICS, "".join(map(as_line, self.rows)))
+        self._log.start(rows)
         return state
 
-    def train(
-        self,
-        interval: Callable,
-        gradient: Callable,
-        state: TrainState,
-        data: Data,
-        order: Order,
-        live: Callable[[TrainState, dict], None] | None = None,
-    ) -> TrainState:
-        """Train to the last step, with a progress bar, rows and checkpoints; see `fit`.
-
-        Args:
-          interval: trains by `gradient`, see `make_train_interval` and `make_gradient`.
-          gradient: says what was wrong, if too many steps were.
-          state: where to start, see `start`.
-          data: arrays [N, ...], whole on every device.
-          order: which examples each step sees.
-          live: shows the state and the row that it has come to, now and then; takes no training
-            time.
-
-        Raises:
-          Stopped: SIGINT or SIGTERM came; the state is saved.
-          RunError: too many steps in a row were not finite, or nothing can be saved.
-        """
-        config, step = self.config, int(state.step)
+    def _train(self, many, state, data):
+        config = self.config
         every = {"log_every": config.log_every, "checkpoint_every": config.checkpoint_every}
-        calls = fit(interval, state, data, order, steps=self.steps, **every)
-        saved = shown = time.perf_counter()
-        begun = saved - self.seconds
-        if config.keep_best:
-            check_metric(config.keep_best, gradient, state, data, order.batch_size)
-        bar = self._progress_bar(step * order.batch_size)
-        with requests() as request, self.checkpoints.settled(), bar:
+        calls = fit(many, state, data, self._order, steps=self.steps, **every)
+        saved = time.perf_counter()
+        started = saved - self.seconds
+        with requests() as request, self.checkpoints.settled(), self._log.shown(int(state.step)):
             for state, row in calls:
-                self.seconds = time.perf_counter() - begun
+                self.seconds = time.perf_counter() - started
                 step = int(state.step)
                 if row is not None:
-                    self._report(row, bar)
-                    looked = time.perf_counter()
-                    if live and looked - shown >= LIVE_SECONDS:
-                        live(state, row)
-                        shown = time.perf_counter()
-                        begun += shown - looked
+                    self._log.add(row)
+                    paused = time.perf_counter()
+                    yield state, row
+                    started += time.perf_counter() - paused
                 if step < self.steps and int(state.skipped_in_row) >= config.bad_steps_allowed:
-                    raise RunError(why_bad(gradient, state, data, order, config.debug_nans))
+                    gradient = self._step.gradient
+                    raise RunError(why_bad(gradient, state, data, self._order, config.debug_nans))
                 stop, due = largest(request.signal, self._is_due(step, saved, row))
                 if stop or due or step == self.steps:
-                    facts = {"settings": self.settings, "train_seconds": self.seconds, "row": row}
-                    facts |= {"rows": self._tally.seal(), "regular_rows": self._regular.seal()}
-                    facts |= {"versions": versions()}
-                    background = not stop and step < self.steps
-                    self.checkpoints.save(step, state, facts, background=background)
-                    if self.checkpoints.steps():
-                        self.out.remove(metrics.PENDING)
+                    self._save(state, row, background=not stop and step < self.steps)
                     saved = time.perf_counter()
                 if stop:
-                    raise Stopped(int(stop), self._how_to_go_on(int(stop), step))
-        return state
+                    name, again = signal.Signals(int(stop)).name, resume_command(self.out.path)
+                    done = f"{name} after step {step} of {self.steps}"
+                    raise Stopped(int(stop), f"{done}; all is saved, continue with: {again}")
 
-    def _progress_bar(self, examples):
-        total = self.steps * self.config.batch_size
-        quiet = None if self.out.writes else True
-        return tqdm(total=total, initial=examples, unit=" examples", disable=quiet)
-
-    def _report(self, row, bar):
-        clip, norm = self.config.clip_norm, row["grad_norm"]
-        factor = min(1.0, clip / norm) if clip and norm else 1.0
-        metrics = {"loss": _shown(row["loss"], ".4f")}
-        added = [name for name in row if name not in ROW]
-        metrics |= {name.replace("_", " "): _shown(row[name], ".3f") for name in added}
-        rate = self.learning_rate
-        rate = float(rate(row["step"] - 1)) if callable(rate) else rate
-        row |= {"learning_rate": rate, "clip_factor": factor}
-        self.rows.append(row)
-        self.out.append(METRICS, row)
-        self._tally.add(row)
-        if self._is_regular(row):
-            self._regular.add(row)
-        skipped = f"  skipped {row['skipped_steps']}" if row["skipped_steps"] else ""
-        bar.write(
-            f"step {row['step']:>{len(str(self.steps))}}/{self.steps}  "
-            f"examples {row['examples']:>7,}  "
-            + "".join(f"{name} {value}  " for name, value in metrics.items())
-            + f"{row['examples_per_second']:,.0f} examples/s{skipped}"
-        )
-        bar.set_postfix(metrics)
-        bar.update(row["examples"] - bar.n)
-
-    def _is_regular(self, row):
-        return row["step"] % self.config.log_every == 0
+    def _save(self, state, row, background):
+        facts = {"settings": self.settings, "train_seconds": self.seconds, "row": row}
+        facts |= self._log.seals() | {"versions": versions()}
+        self.checkpoints.save(int(state.step), state, facts, background=background)
+        if self.checkpoints.steps():
+            self.out.remove(metrics.PENDING)
 
     def _is_due(self, step, saved, row):
         """Whether to save now; the first of several processes decides for all."""
@@ -221,14 +252,3 @@ class Loop:
         if self.config.checkpoint_every:
             return step % self.config.checkpoint_every == 0
         return ready and passed >= SAVE_SECONDS
-
-    def _how_to_go_on(self, number, step):
-        name = signal.Signals(number).name
-        return (
-            f"{name} after step {step} of {self.steps}; all is saved, go on with: "
-            f"{resume_command(self.out.path)}"
-        )
-
-
-def _shown(value, form):
-    return "not finite" if value is None else format(value, form)

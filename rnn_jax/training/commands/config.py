@@ -1,82 +1,106 @@
-"""Options that all training commands share; JAX is not imported here."""
+"""Options that all training commands share. JAX is not imported here."""
 
 import dataclasses
+import inspect
 from pathlib import Path
 from typing import Literal
 
 from rnn_jax.errors import InputError
-from rnn_jax.training.commands.cli import check_at_least, check_positive
+from rnn_jax.training.commands.cli import check_at_least, check_finite, check_positive
+from rnn_jax.training.runs.event_files import check_installed
 
 FREE = (
     *("devices", "coordinator", "num_processes", "process_id", "start_timeout"),
     *("data_dir", "out_dir", "resume"),
     "trust_modules",
     *("checkpoint_every", "keep", "keep_best", "max_bad_steps", "debug_nans"),
+    "tensorboard",
     *("text", "prompt", "sample_length", "temperature", "guidance"),
 )
-"""Settings that may change when a run is resumed; the trained parameters do not depend on them."""
+"""Settings that a resumed run may change because they do not affect the result."""
 
 LENGTHS = "examples", "steps", "extensions"
-"""Settings that may increase when a run is resumed, and the record of these changes."""
+"""Settings that a resumed run may increase, and the record of such extensions."""
 
 MOST_STEPS = 2**31 - 1
-"""The step counter has 32 bits."""
+"""Steps are counted in 32 bits."""
+
+
+def own_options_first(cls: type) -> type:
+    """List the options of a command before those it inherits, in `--help` and config.json."""
+    fields = cls.__dataclass_fields__
+    cls.__dataclass_fields__ = {n: fields[n] for n in (*inspect.get_annotations(cls), *fields)}
+    return cls
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Options of training: optimizer, devices, results and checkpoints."""
 
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    """Optimizer; sgd has a momentum of 0.9."""
     learning_rate: float = 1e-3
-    """Adam's learning rate."""
-    decay: Literal["none", "cosine"] = "none"
-    """Decay of the learning rate: none, or by a half cosine to 0 at the last step."""
+    """Learning rate; the highest one of a schedule."""
+    schedule: Literal["constant", "cosine", "warmup-cosine"] = "constant"
+    """Learning rate schedule: constant, half a cosine to 0 at the last step, or the same after a
+    linear warmup over the first tenth of the steps."""
+    weight_decay: float = 0.0
+    """Weight decay, for adamw."""
     clip_norm: float = 0.0
-    """Maximum global norm of the gradient; 0 turns clipping off."""
+    """Largest global norm of the gradient, which is scaled down to it; 0 for no limit."""
     batch_size: int = 128
-    """Examples in a batch, over all devices."""
+    """Examples per step, over all devices together."""
     log_every: int = 20
-    """Steps between two rows of metrics; these steps run as one compiled call."""
+    """Steps between two rows of metrics; the steps in between run as one compiled call."""
     seed: int = 0
-    """Seed of the parameters and of the order of the examples."""
+    """Random seed of the initial parameters and of the order of the examples."""
     devices: int = 0
-    """Number of CPU cores, GPUs or TPUs; 0 takes the largest number that divides the batch."""
+    """Number of CPU cores, GPUs or TPUs; 0 for the largest number that divides the batch."""
     coordinator: str = ""
-    """host:port of process 0 of several; "auto" lets JAX detect it (Slurm, TPU pods)."""
+    """host:port of the first of several processes; auto where JAX can detect it (Slurm, TPUs)."""
     num_processes: int = 1
     """Number of processes that train together, over all hosts."""
     process_id: int = 0
     """Index of this process, from 0; process 0 prints and writes the results."""
     start_timeout: float = 30.0
-    """Seconds to wait for the other processes at the start."""
+    """Longest wait for the other processes at the start [s]."""
     out_dir: Path
-    """Folder for results; if the default one has a run, the next free one: -2, -3, ..."""
+    """Folder for results; if the default one holds a run, the next free one: -2, -3, ..."""
     resume: bool = False
-    """Continue the run in --out-dir, by default the one with the highest number, from its newest
-    valid checkpoint."""
+    """Continue the run in --out-dir, or the one with the highest number, from its newest valid
+    checkpoint."""
     checkpoint_every: int = 0
-    """Steps between two checkpoints; 0 saves every 30 s, or less often if saving is slow."""
+    """Steps between two checkpoints; 0 for every half minute, or less often if saving is slow."""
     keep: int = 2
     """Number of newest checkpoints to keep."""
     keep_best: str = ""
     """Also keep the checkpoint with the best value of this metric, such as loss."""
+    tensorboard: bool = False
+    """Write the rows as TensorBoard event files too; needs the extra `tensorboard`."""
     max_bad_steps: int = 10
     """Stop after this many consecutive steps whose loss, gradient or update is not finite."""
     debug_nans: bool = False
-    """Stop at the first such step, and name the operation that produced the first bad number."""
+    """Stop at the first such step and name the operation that the first bad number came from."""
 
     @property
     def bad_steps_allowed(self) -> int:
-        """Consecutive steps that may be skipped before training stops."""
+        """Steps in a row that may be skipped before training stops."""
         return 1 if self.debug_nans else self.max_bad_steps
 
     def check(self) -> None:
         """Raise InputError, naming the flag, unless every setting is in its range."""
         check_positive(self, "learning_rate", "start_timeout")
         check_at_least(self, batch_size=1, log_every=1, keep=1, max_bad_steps=1)
-        check_at_least(self, clip_norm=0, devices=0, seed=0, checkpoint_every=0)
+        check_at_least(self, clip_norm=0, weight_decay=0, devices=0, seed=0, checkpoint_every=0)
+        check_finite(self, "weight_decay")
+        if self.weight_decay and self.optimizer != "adamw":
+            raise InputError(
+                f"--weight-decay needs --optimizer adamw, got --optimizer {self.optimizer}."
+            )
+        if self.tensorboard:
+            check_installed()
         if not self.clip_norm < float("inf"):
-            raise InputError(f"--clip-norm must be finite, got {self.clip_norm}; 0 turns it off.")
+            raise InputError(f"--clip-norm must be finite, got {self.clip_norm}; 0 leaves it out.")
         if self.seed >= 2**32:
             raise InputError(f"--seed must be below 2**32, got {self.seed}.")
         steps = getattr(self, "steps", 1)

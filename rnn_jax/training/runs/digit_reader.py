@@ -32,7 +32,7 @@ def load_image_classifier(
       InputError: there is no such run, see `load_run`; or, from the classifier, the images have
         the wrong dtype or shape.
     """
-    model, settings = load_run(path, trust_modules=trust_modules)
+    model, settings = load_run(path, experiment="mnist_lstm", trust_modules=trust_modules)
     probabilities = jax.jit(lambda xs: jax.nn.softmax(model(xs.swapaxes(0, 1))))
 
     def classify(images: UInt8[np.ndarray, "N 28 28"]) -> Float[np.ndarray, "N C"]:

@@ -74,7 +74,7 @@ def check_same(out: RunDir, settings: Mapping, saved: Mapping) -> None:
             f"{out.path} has a run of {theirs}, not of {mine}; give another `out_dir`."
         )
     changed = differences(settings, saved)
-    if settings.get("decay", "none") != "none":  # The schedule depends on the number of steps.
+    if settings.get("schedule", "constant") != "constant":  # It depends on the number of steps.
         longer = lengthened(settings, saved)
         changed += [f"{name} ({now} now, {then} then)" for name, (then, now) in longer.items()]
     if changed:

@@ -1,6 +1,7 @@
 """Saved runs: comparing their settings, and loading the models in their checkpoints."""
 
 import contextlib
+import importlib
 import json
 import textwrap
 import warnings
@@ -12,7 +13,6 @@ from flax import nnx
 
 from rnn_jax.errors import InputError
 from rnn_jax.files import Damaged, local_path, printable
-from rnn_jax.models.factory import build_classifier
 from rnn_jax.training.commands.config import FREE, LENGTHS
 from rnn_jax.training.runs.checkpoint import Checkpoints
 from rnn_jax.training.runs.checkpoint_files import read_contents
@@ -45,16 +45,14 @@ def deciding(settings: Mapping) -> dict:
 def differences(settings: Mapping, saved: Mapping) -> list[str]:
     """Differences in the settings that the result depends on, each as text with both values.
 
-    The length of a run is not compared: a longer run continues a shorter one.
+    The length of a run is not compared: a longer run continues a shorter one. Nor are settings that
+    `saved` does not have, as it may be of an older version.
     """
     now, then = deciding(settings), deciding(saved)
-    for name in (*LENGTHS, *(() if "experiment" in then else ("experiment",))):
-        now.pop(name, None)
-        then.pop(name, None)
     return [
-        f"{name} ({_brief(now.get(name))} now, {_brief(then.get(name))} then)"
+        f"{name} ({_brief(now.get(name))} now, {_brief(then[name])} then)"
         for name in now | then
-        if now.get(name) != then.get(name)
+        if name in then and name not in LENGTHS and now.get(name) != then[name]
     ]
 
 
@@ -74,7 +72,7 @@ def _brief(value):
 
 def load_run(
     path: str | Path,
-    build: Callable[[Mapping], nnx.Module] = build_classifier,
+    build: Callable[[Mapping], nnx.Module] | None = None,
     *,
     experiment: str | None = None,
     trust_modules: bool = False,
@@ -92,25 +90,27 @@ def load_run(
     The run may still be training.
 
     Args:
-      path: the folder of the run, with config.json and checkpoints.
-      build: function from settings to a new model, as in the run's experiment.
-      experiment: required experiment of the run, such as "mnist_lstm"; by default "mnist_lstm" for
-        the default `build`, otherwise any.
-      trust_modules: allow a cell from a module outside rnn_jax, which the settings name as
-        module:Class. Importing it runs its code: do not set this for runs from other people.
+      path: the folder of the run, which contains config.json and checkpoints.
+      build: function from settings to a newly initialized model; by default the one that
+        config.json names.
+      experiment: name of the experiment that the run must be of, such as "mnist_lstm"; by default
+        any.
+      trust_modules: allow a cell or a model from a module outside rnn_jax, which the settings name as
+        module:name. Importing it runs its code: do not set this for runs from other people.
       best: load the checkpoint kept by `keep_best` instead of the newest.
 
     Raises:
       InputError: there is no run, it is of another experiment, it has no valid checkpoint, its
         config.json was changed, or it needs a module that is not trusted.
     """
-    if experiment is None and build is build_classifier:
-        experiment = "mnist_lstm"
     path = _run_folder(path, experiment)
     settings = _verified_settings(path, experiment)
     _check_experiment(path, settings, experiment)
     if not trust_modules:
-        _check_cell(path, settings.get("cell"))
+        for kind in ("cell", "model"):
+            _check_module(path, kind, settings.get(kind))
+    if build is None:
+        build = _model_builder(path, settings.get("model"))
     model = _abstract(build, settings)
     params = nnx.state(model, nnx.Param)
     restored = _restore(path, {"params": params}, settings.get("keep_best", ""), best)
@@ -173,7 +173,9 @@ def _verified_settings(path, experiment):
         )
         warnings.warn(message, stacklevel=3)
         return sealed
-    if changed := differences(settings, sealed):
+    changed = differences(settings, sealed)
+    changed += [f"{name} (added)" for name in deciding(settings).keys() - deciding(sealed).keys()]
+    if changed:
         raise InputError(
             f"{path / CONFIG} was changed after the run: {', '.join(changed)}; restore it."
         )
@@ -196,12 +198,25 @@ def _check_experiment(path, settings, expected):
         raise InputError(f"{path} is a run of {found}.py; expected one of {expected}.py.")
 
 
-def _check_cell(path, name):
-    """Raise InputError for a cell in a module outside rnn_jax."""
+def _model_builder(path, name):
+    """The function that returns a new model, from the name `module:function` in config.json."""
+    module, colon, function = str(name).partition(":")
+    if not colon:
+        raise InputError(
+            f"{path / CONFIG} does not name the function that builds its model; pass it as build."
+        )
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"the model {printable(name)} of {path} cannot be imported.") from error
+
+
+def _check_module(path, kind, name):
+    """Raise InputError for a cell or a model whose module is not one of rnn_jax."""
     module, colon, _ = str(name).partition(":")
     if colon and module.partition(".")[0] != "rnn_jax":
         raise InputError(
-            f"{path} uses the cell {printable(name)}, and importing its module runs code; if you "
+            f"{path} uses the {kind} {printable(name)}, and importing its module runs code; if you "
             "trust it, allow it with `trust_modules=True`."
         )
 

@@ -1,4 +1,4 @@
-"""What goes from one training step to the next: memory, and noise that no device count changes."""
+"""State that one training step passes to the next: the carry, and noise for any device count."""
 
 import functools
 
@@ -15,7 +15,8 @@ from rnn_jax.numerics import all_finite
 from rnn_jax.training.batches import StreamOrder
 from rnn_jax.training.devices.sharding import data_mesh
 from rnn_jax.training.intervals import fit
-from rnn_jax.training.step import init_state, make_gradient, make_train_interval
+from rnn_jax.training.state import init_state
+from rnn_jax.training.step import make_train_step
 
 STREAMS, WINDOWS, T = 8, 3, 4
 CELL = LSTMCell(5)
@@ -26,13 +27,13 @@ def create():
     return SequenceModel(CELL, 1, 1, rngs=nnx.Rngs(0))
 
 
-def next_value_loss(model, batch, keys, memory):
+def next_value_loss(model, batch, keys, carry):
     """Squared error in predicting the stream one step on, from inputs with some noise."""
     noise = jax.vmap(lambda key: jax.random.normal(key, (T,)))(keys)
     inputs = (batch["xs"] + batch["noise"][:, None] * noise).T[..., None]
-    carry, ys = model(inputs, model.reset_carry(memory, batch["begins"]))
+    carry, ys = model(inputs, model.reset_carry(carry, batch["begins"]))
     error = jnp.square(ys[..., 0].T - batch["targets"])
-    return error.mean(), ({"largest": error.max(-1).mean()}, carry)
+    return error.mean(), {"largest": error.max(-1).mean()}, carry
 
 
 def streams(noise=0.0, always_begins=False):
@@ -45,9 +46,9 @@ def streams(noise=0.0, always_begins=False):
 @functools.cache
 def trainer(devices, learning_rate):
     mesh, optimizer = data_mesh(STREAMS, devices), optax.adam(learning_rate)
-    graphdef, state = init_state(create, optimizer, mesh, memory=EMPTY)
-    interval = make_train_interval(make_gradient(graphdef, next_value_loss), optimizer, mesh)
-    return interval, state
+    graphdef, state = init_state(create, optimizer, mesh, carry=EMPTY)
+    step = make_train_step(graphdef, next_value_loss, optimizer, mesh)
+    return step.many, state
 
 
 def trained(data, *, devices=1, steps=7, log_every=2, learning_rate=0.01):
@@ -67,60 +68,60 @@ def test_windows_one_after_another_leave_the_carry_of_the_whole_stream():
     data = streams()
     state, _ = trained(data, steps=WINDOWS, log_every=WINDOWS, learning_rate=0)
     whole = data["xs"].reshape(STREAMS, -1).T[..., None]
-    assert_close(state.memory, create()(jnp.asarray(whole))[0])
+    assert_close(state.carry, create()(jnp.asarray(whole))[0])
 
 
-def test_a_stream_that_begins_anew_begins_without_memory():
+def test_a_stream_that_begins_has_the_initial_carry():
     once, _ = trained(streams(), steps=WINDOWS + 1, log_every=4, learning_rate=0)
     first, _ = trained(streams(), steps=1, log_every=4, learning_rate=0)
-    assert_close(once.memory, first.memory)
+    assert_close(once.carry, first.carry)
 
 
-def test_memory_changes_what_is_learned():
+def test_the_carry_changes_what_is_learned():
     carried, reset = (trained(streams(always_begins=begins))[0] for begins in (False, True))
     assert not np.allclose(carried.params.rnn.params.w_h[...], reset.params.rnn.params.w_h[...])
 
 
 @pytest.mark.parametrize("noise", [0.0, 1.0])
-def test_memory_and_noise_do_not_depend_on_the_number_of_devices(noise):
+def test_carry_and_noise_do_not_depend_on_the_number_of_devices(noise):
     (one, one_rows), (several, rows) = (trained(streams(noise), devices=n) for n in (1, 8))
-    assert_close((several.params, several.memory), (one.params, one.memory))
+    assert_close((several.params, several.carry), (one.params, one.carry))
     for mine, theirs in zip(rows, one_rows, strict=True):
         np.testing.assert_allclose(mine["largest"], theirs["largest"], rtol=1e-5)
 
 
 def test_every_step_and_every_place_in_a_batch_has_noise_of_its_own():
-    def loss(model, batch, keys, memory):
-        del batch, memory
+    def loss(model, batch, keys, carry):
+        del batch, carry
         drawn = jax.vmap(jax.random.normal)(keys)
-        return nnx.state(model)["output"]["bias"][...].sum() * 0.0, ({}, drawn)
+        return nnx.state(model)["output"]["bias"][...].sum() * 0.0, {}, drawn
 
     mesh = data_mesh(STREAMS, 1)
-    graphdef, state = init_state(create, optax.sgd(0), mesh, memory=jnp.zeros(STREAMS))
-    interval = make_train_interval(make_gradient(graphdef, loss), optax.sgd(0), mesh)
+    graphdef, state = init_state(create, optax.sgd(0), mesh, carry=jnp.zeros(STREAMS))
+    interval = make_train_step(graphdef, loss, optax.sgd(0), mesh).many
     drawn = []
     for latest, _ in fit(interval, state, {}, StreamOrder(3, STREAMS), steps=4, log_every=1):
-        drawn += np.asarray(latest.memory).tolist()
+        drawn += np.asarray(latest.carry).tolist()
     assert len(set(drawn)) == 4 * STREAMS
 
 
-def test_a_bad_step_leaves_the_memory_as_it_was():
+def test_a_bad_step_leaves_the_carry_as_it_was():
     data = streams()
     data["targets"][1] = np.nan
     (first, _), (second, rows) = (trained(data, steps=n, log_every=n) for n in (1, 2))
     assert int(second.skipped) == 1 and rows[0]["loss"] is None
     assert rows[0]["largest"] is None
-    jax.tree.map(np.testing.assert_array_equal, second.memory, first.memory)
+    jax.tree.map(np.testing.assert_array_equal, second.carry, first.carry)
 
 
-def test_memory_that_is_not_finite_makes_a_step_bad():
-    def loss(model, batch, keys, memory):
-        loss, (metrics, carry) = next_value_loss(model, batch, keys, memory)
-        return loss, (metrics, jax.tree.map(lambda leaf: leaf.at[-1].set(jnp.inf), carry))
+def test_a_carry_that_is_not_finite_makes_a_step_bad():
+    def loss(model, batch, keys, carry):
+        loss, metrics, carry = next_value_loss(model, batch, keys, carry)
+        return loss, metrics, jax.tree.map(lambda leaf: leaf.at[-1].set(jnp.inf), carry)
 
     mesh = data_mesh(STREAMS, 8)
-    graphdef, state = init_state(create, optax.adam(0.01), mesh, memory=EMPTY)
-    interval = make_train_interval(make_gradient(graphdef, loss), optax.adam(0.01), mesh)
+    graphdef, state = init_state(create, optax.adam(0.01), mesh, carry=EMPTY)
+    interval = make_train_step(graphdef, loss, optax.adam(0.01), mesh).many
     indices = StreamOrder(WINDOWS, STREAMS).indices(0, 2)
     state, _ = interval(state, streams(), indices, 2)
     assert int(state.skipped) == 2 and all_finite(state)

@@ -1,0 +1,114 @@
+"""The run of a training command: its devices, its folder and its settings."""
+
+import contextlib
+import dataclasses
+import io
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from flax import nnx
+from jax.sharding import Mesh
+from matplotlib.figure import Figure
+
+from rnn_jax.files import printable
+from rnn_jax.plotting import style
+from rnn_jax.training.commands.config import TrainConfig
+from rnn_jax.training.commands.output import guarded
+from rnn_jax.training.devices import agreement, sharding
+from rnn_jax.training.runs import run_dir
+from rnn_jax.training.runs.provenance import provenance
+from rnn_jax.training.runs.run_dir import RunDir
+from rnn_jax.typing import Data
+
+
+class Run:
+    """A training command between its start and its end, see `open_run`.
+
+    Attributes:
+      config: the options, with the folder that was chosen as `out_dir`.
+      mesh: the devices, with the axis `data`.
+      out: the folder.
+      settings: everything in config.json: the options, and what `describe` adds.
+      facts: versions, hardware and source of the data, for summary.json.
+    """
+
+    def __init__(self, config: TrainConfig, mesh: Mesh, out: RunDir):
+        self.config, self.mesh, self.out = config, mesh, out
+        self.settings: dict[str, Any] = {}
+        self.facts: dict[str, Any] = {}
+
+    def describe(
+        self,
+        build: Callable[[Mapping[str, Any]], nnx.Module],
+        *,
+        source: str,
+        data: Data,
+        **facts: object,
+    ) -> dict[str, Any]:
+        """Complete the settings of the run, print them, and compare the data of all processes.
+
+        Args:
+          build: `build(settings)` returns a newly initialized model; a function at the top level of
+            a module, which config.json names for `load_run`.
+          source: origin of the data, in words.
+          data: all arrays of the training and the test set.
+          facts: settings besides the options that `build` needs, such as `input_size`.
+
+        Returns:
+          the settings.
+        """
+        self.settings = dataclasses.asdict(self.config) | facts
+        self.settings["experiment"] = type(self.config).out_dir.name
+        self.settings["model"] = f"{build.__module__}:{build.__qualname__}"
+        self.facts = provenance() | {"device_count": self.mesh.size, "data_source": source}
+        options = dataclasses.asdict(self.config).items()
+        shown = "  ".join(f"{name}={printable(value)}" for name, value in options)
+        print(textwrap.fill(f"config   {shown}", 100, subsequent_indent=" " * 9))
+        print("device   {device_count} x {device}, jax {jax}, Python {python}".format(**self.facts))
+        print(f"data     {printable(source)}")
+        agreement.check_data(data)
+        return self.settings
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes the results: the first of a run does."""
+        return self.out.writes
+
+    def save_figures(self, figures: Mapping[str, Figure]) -> None:
+        """Save figures in the folder, by file name."""
+        for name, figure in figures.items():
+            with run_dir.writing(self.out.path / name) as path:
+                style.save(figure, path)
+
+
+@contextlib.contextmanager
+def open_run(config: TrainConfig) -> Iterator[Run]:
+    """Start the devices, join the other processes and claim the folder of a training command.
+
+    Within the context only the first process of several prints.
+
+    Raises:
+      InputError: options that do not fit together, or a folder that cannot be used.
+      RunError: another process of the run is missing.
+    """
+    sharding.start_devices(
+        config.devices,
+        config.coordinator,
+        config.num_processes,
+        config.process_id,
+        config.start_timeout,
+    )
+    with sharding.all_present():
+        agreement.check_settings(dataclasses.asdict(config))
+    mesh = sharding.data_mesh(config.batch_size, config.devices)
+    with (
+        guarded(),
+        sharding.all_present(),
+        run_dir.claim(config.out_dir, type(config).out_dir, config.resume) as out,
+        contextlib.redirect_stdout(sys.stdout if out.writes else io.StringIO()),
+    ):
+        if config.resume:
+            agreement.check_folder(out.path)
+        yield Run(dataclasses.replace(config, out_dir=out.path), mesh, out)

@@ -1,0 +1,47 @@
+"""Rows of metrics as TensorBoard event files, with the optional package tensorboardX."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rnn_jax.errors import InputError
+
+
+class EventFile:
+    """A context manager for the event file of a run.
+
+    Args:
+      folder: the folder of the run.
+      step: the step that the run starts or resumes from; later events of older files are hidden.
+
+    Raises:
+      InputError: tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        check_installed()
+        from tensorboardX import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+
+    def __enter__(self) -> "EventFile":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._writer.close()
+
+    def write(self, row: Mapping[str, float | None]) -> None:
+        """Write all finite values of a row as scalars of its step."""
+        for name, value in row.items():
+            if name != "step" and value is not None:
+                self._writer.add_scalar(name, value, row["step"])
+
+
+def check_installed() -> None:
+    """Raise InputError unless tensorboardX can be imported."""
+    try:
+        import tensorboardX  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            "--tensorboard needs the package tensorboardX; install it with "
+            "pip install -e '.[tensorboard]'."
+        ) from error
