@@ -30,7 +30,7 @@ class RowLog:
 
     def start(self, rows: Sequence[dict]) -> None:
         """Write the rows of a resumed run, or none."""
-        self.rows = list(rows)
+        self.rows[:] = rows
         self._tally = Tally(self.rows)
         self._regular = Tally(filter(self.is_regular, self.rows))
         self._out.write_text(METRICS, "".join(map(as_line, self.rows)))

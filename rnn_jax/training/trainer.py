@@ -49,6 +49,7 @@ class Trainer:
 
     Attributes:
       summary: the summary of a finished run that is resumed, otherwise None.
+      rows: the rows of metrics so far.
       seconds: training time, over all processes that worked on the run one after another.
       compile_seconds: compilation time.
 
@@ -60,19 +61,14 @@ class Trainer:
         self.out, self.config, self.settings = run.out, run.config, dict(run.settings)
         self._run, self.steps, self.verdict = run, steps, verdict
         self._step, self._order = step, order
-        self.checkpoints = Checkpoints(
-            run.out.path / CHECKPOINTS, run.config.keep, run.config.keep_best
-        )
-        self._log = RowLog(run.out, run.config, steps)
+        folder, config = run.out.path / CHECKPOINTS, run.config
+        self.checkpoints = Checkpoints(folder, config.keep, config.keep_best)
+        self._log = RowLog(run.out, config, steps)
+        self.rows = self._log.rows
         self.seconds = self.compile_seconds = 0.0
         self.summary = finished_summary(run, steps)
         if self.summary is not None:
             print(f"finished {verdict.format(**self.summary)}; nothing is left to do")
-
-    @property
-    def rows(self) -> list[dict]:
-        """The rows of metrics so far."""
-        return self._log.rows
 
     def compile_predict(
         self,

@@ -95,8 +95,8 @@ def load_run(
         config.json names.
       experiment: name of the experiment that the run must be of, such as "mnist_lstm"; by default
         any.
-      trust_modules: allow a cell or a model from a module outside rnn_jax, which the settings name as
-        module:name. Importing it runs its code: do not set this for runs from other people.
+      trust_modules: allow a cell or a model from a module outside rnn_jax, which the settings name
+        as module:name. Importing it runs its code: do not set this for runs from other people.
       best: load the checkpoint kept by `keep_best` instead of the newest.
 
     Raises:
@@ -173,9 +173,8 @@ def _verified_settings(path, experiment):
         )
         warnings.warn(message, stacklevel=3)
         return sealed
-    changed = differences(settings, sealed)
-    changed += [f"{name} (added)" for name in deciding(settings).keys() - deciding(sealed).keys()]
-    if changed:
+    added = {name: None for name in deciding(settings) if name not in sealed}
+    if changed := differences(settings, sealed | added):
         raise InputError(
             f"{path / CONFIG} was changed after the run: {', '.join(changed)}; restore it."
         )
