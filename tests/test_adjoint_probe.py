@@ -1,4 +1,4 @@
-"""The probe's gradient is the size of every adjoint, and it changes no other gradient."""
+"""The gradient by the probe is the norm of every adjoint; other gradients are unchanged."""
 
 from functools import partial
 
@@ -34,7 +34,7 @@ def probed_back(cell, params, xs, carry, cotangents):
 
 
 @gated_cell
-def test_the_probe_sees_what_the_reference_computes_and_the_gradients_stay_the_same(cell, float64):
+def test_norms_equal_the_reference_and_gradients_are_unchanged(cell, float64):
     p = problem(cell)
     values, grads, norms = probed_back(cell, *p)
     assert_close((values, grads), loop_back(cell, *p))
@@ -77,7 +77,7 @@ def test_no_steps_return_the_carry():
     assert ys.shape == (0, B, cell.hidden_size)
 
 
-def test_a_cell_that_is_nothing_but_a_step_is_sent_to_the_reference(unchecked):
+def test_a_cell_without_gates_is_an_input_error(unchecked):
     cell = ResetBeforeGRUCell(3)
     p = problem(cell, dtype=jnp.float32)
     probe = problem(CELLS["gru"].cell, dtype=jnp.float32).carry

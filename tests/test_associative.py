@@ -1,4 +1,4 @@
-"""Time in parallel for cells that are linear in their past."""
+"""The associative driver and its linear scan."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ LENGTHS = np.array([0, 3, 7, 5], np.int32)
     [LRUCell(H), MinLSTMCell(H), RGLRUCell(H), layer_norm(learned_carry(MinGRUCell(H)))],
     ids=["lru", "minlstm", "rglru", "wrapped"],
 )
-def test_with_lengths_values_and_gradients_are_those_of_the_scan_driver(cell):
+def test_values_and_gradients_with_lengths_are_those_of_scan(cell):
     point = problem(cell)
     drivers = ("associative", "scan")
     got, want = (run_back(cell, *point, driver=d, lengths=LENGTHS) for d in drivers)
@@ -47,7 +47,7 @@ def test_any_number_of_steps_runs(steps):
 
 @settings(max_examples=8)
 @given(seed=st.integers(0, 99), is_complex=st.booleans())
-def test_a_linear_scan_is_a_loop(seed, is_complex, float64):
+def test_a_linear_scan_equals_a_loop(seed, is_complex, float64):
     rng = np.random.default_rng(seed)
 
     def draw(*shape):
@@ -79,7 +79,7 @@ def test_the_linear_scan_of_complex_numbers_has_the_gradient_of_a_loop():
     assert_close(height(linear_scan)(*given), height(looped)(*given))
 
 
-def test_a_carry_wider_than_the_inputs_is_kept_so():
+def test_a_carry_wider_than_the_inputs_keeps_its_dtype():
     cell = MinGRUCell(H)
     params, xs, *_ = problem(cell, dtype=jnp.float32)
     carry = problem(cell).carry

@@ -1,4 +1,4 @@
-"""A mistake is answered with what was expected, what came, and what to do."""
+"""Errors for wrong inputs: expected, got, what to do."""
 
 import jax
 import jax.numpy as jnp
@@ -213,7 +213,7 @@ TABLE = {
         for row in rows
     ],
 )
-def test_a_mistake_is_answered_in_words(function, words, changes):
+def test_a_wrong_input_is_an_input_error(function, words, changes):
     assert_told(words, call, function, **changes)
 
 

@@ -1,4 +1,4 @@
-"""A mistake in what a run is asked for beyond its inputs is answered as any other."""
+"""Errors for wrong options: expected, got, what to do."""
 
 import jax
 import jax.numpy as jnp
@@ -30,15 +30,15 @@ CONV = {"cell": ConvLSTMCell(H), "params": problem(ConvLSTMCell(H), dtype=np.flo
 
 TABLE = {
     unroll: [
-        told("mask must be true or false", "(7, 4)", "bool of shape (4,)", mask=EVERY[0]),
-        told("mask must be true or false", "float32 of shape (7, 4)", mask=XS[..., 0]),
-        told("mask must be true or false", "int64 of shape (7, 4)", mask=(EVERY * 1).tolist()),
-        told("mask must be true or false", "of shape (7, 4, 1)", mask=EVERY[..., None]),
-        told("mask must be true or false", "got <U1 of shape ()", mask="1"),
+        told("mask must be boolean", "(7, 4)", "bool of shape (4,)", mask=EVERY[0]),
+        told("mask must be boolean", "float32 of shape (7, 4)", mask=XS[..., 0]),
+        told("mask must be boolean", "int64 of shape (7, 4)", mask=(EVERY * 1).tolist()),
+        told("mask must be boolean", "of shape (7, 4, 1)", mask=EVERY[..., None]),
+        told("mask must be boolean", "got <U1 of shape ()", mask="1"),
         told("lengths and mask", "give one of them", mask=EVERY, lengths=[T] * B),
-        told("resets must be true or false", "(7, 4)", "of shape (4, 7)", resets=EVERY.T),
-        told("resets must be true or false", "got int32", resets=EVERY.astype(np.int32)),
-        told("resets must be true or false", "of shape ()", resets=True),
+        told("resets must be boolean", "(7, 4)", "of shape (4, 7)", resets=EVERY.T),
+        told("resets must be boolean", "got int32", resets=EVERY.astype(np.int32)),
+        told("resets must be boolean", "of shape ()", resets=True),
         told("key must be one key", "got 0", key=0),
         told("key must be one key", "got 'a'", key="a"),
         told("key must be one key", "key<fry>[2]", key=jax.random.split(KEY)),
@@ -61,8 +61,8 @@ TABLE = {
         told("must be [T, ..., D]", **CONV, xs=XS[:, 0, 0]),
     ],
     gate_activations: [
-        told("mask must be true or false", "of shape (4,)", mask=EVERY[0]),
-        told("resets must be true or false", "of shape (4,)", resets=EVERY[0]),
+        told("mask must be boolean", "of shape (4,)", mask=EVERY[0]),
+        told("resets must be boolean", "of shape (4,)", resets=EVERY[0]),
     ],
     unroll_carries: [
         told("has 5 features", xs=np.zeros((T, B, 5), np.float32)),
@@ -79,7 +79,7 @@ TABLE = {
         for n, row in enumerate(rows)
     ],
 )
-def test_a_mistake_is_answered_in_words(function, words, changes):
+def test_a_wrong_option_is_an_input_error(function, words, changes):
     assert_told(words, function, **RUN | changes)
 
 
@@ -103,7 +103,7 @@ def test_a_mistake_is_answered_in_words(function, words, changes):
         (MinGRUCell(H), "uniform", ["sets w_h", "LinearParams does not have"]),
     ],
 )
-def test_an_init_that_does_not_suit_a_cell_is_told_so(cell, init, words):
+def test_an_init_that_does_not_fit_a_cell_is_an_input_error(cell, init, words):
     assert_told(words, lambda: parse_init(init)(cell, KEY, D))
 
 
@@ -117,7 +117,7 @@ def test_an_init_that_does_not_suit_a_cell_is_told_so(cell, init, words):
         (lambda: CELLS["projected"](H, projection=0), "projection must be a positive whole number"),
     ],
 )
-def test_a_cell_that_cannot_be_is_told_so(make, words):
+def test_a_wrong_cell_option_is_an_input_error(make, words):
     assert_told([words], make)
 
 
@@ -127,5 +127,5 @@ def test_masks_may_be_lists():
     jax.tree.map(np.testing.assert_array_equal, (last, ys), (want, want_ys))
 
 
-def test_a_key_of_the_old_kind_is_a_key():
+def test_a_legacy_key_is_accepted():
     assert jnp.all(jnp.isfinite(call(unroll, key=jax.random.PRNGKey(0))[1]))

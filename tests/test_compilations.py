@@ -30,7 +30,7 @@ OPTIONS = {
 
 
 def options(names, seed):
-    """The options of `unroll` by name, with other values for another seed."""
+    """The options of `unroll` by name, with values that depend on the seed."""
     rng = np.random.default_rng(seed)
     values = {
         "lengths": jnp.asarray(rng.integers(0, T + 1, B)),
@@ -49,7 +49,7 @@ def drivers(name):
 
 
 def takes(driver, names):
-    """Whether `driver` takes these options: with episodes no cell is linear."""
+    """True if `driver` takes these options; the associative driver does not support resets."""
     return driver != "associative" or "resets" not in names
 
 

@@ -147,6 +147,6 @@ TABLE = {
         for name, want, changes in rows
     ],
 )
-def test_what_is_unusual_and_right_gives_the_value_of_an_everyday_call(function, want, changes):
+def test_an_unusual_valid_argument_gives_the_usual_value(function, want, changes):
     want = want() if want else call(function)
     assert_close(call(function, **changes), want, 1e-6)

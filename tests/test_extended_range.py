@@ -19,7 +19,7 @@ def test_powers_of_two_are_exact_over_the_whole_normal_range(dtype, float64):
 
 
 @pytest.mark.parametrize("size", [1e-37, 1e-3, 1.0, 3e38])
-def test_rebasing_changes_the_base_and_not_one_digit(size):
+def test_rebasing_is_exact(size):
     value = np.float32(size) * np.array([0.3, -1.0, 0.7], np.float32)
     scaled = rebased(jnp.asarray(value), jnp.int32(5000))
     assert 0.5 <= np.abs(np.asarray(scaled.value)).max() < 4
@@ -27,7 +27,7 @@ def test_rebasing_changes_the_base_and_not_one_digit(size):
     np.testing.assert_array_equal(np.ldexp(np.float64(scaled.value), shift), np.float64(value))
 
 
-def test_the_smaller_of_two_far_apart_is_lost_and_of_two_close_kept():
+def test_a_sum_keeps_a_term_of_similar_size_and_drops_a_tiny_one():
     one = jnp.array([1.0, 0.0])
     far = add(Scaled(one, jnp.int32(-5000)), Scaled(one[::-1], jnp.int32(7000)))
     np.testing.assert_array_equal(far.value, [0, 1])

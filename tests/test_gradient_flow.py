@@ -1,4 +1,4 @@
-"""Norms of gradients at each step, against closed forms and plain reverse mode."""
+"""Norms of gradients at each step, against closed forms and reverse mode."""
 
 from functools import partial
 
@@ -103,7 +103,7 @@ def test_norms_are_those_of_the_gradient_by_a_change_of_each_carry(cell, float64
     assert_close(norms.xs, log10_norm(by_x))
 
 
-def test_a_loss_is_taken_back_through_its_final_carry_and_its_outputs(float64):
+def test_a_loss_may_use_the_final_carry_and_the_outputs(float64):
     cell = LSTMCell(3)
     p = problem(cell)
 
@@ -121,7 +121,7 @@ def test_a_loss_is_taken_back_through_its_final_carry_and_its_outputs(float64):
     assert_close(got.xs, log10_norm(by_x))
 
 
-def test_a_fresh_gradient_outweighs_one_that_has_almost_vanished():
+def test_a_new_gradient_outweighs_one_that_has_almost_vanished():
     steps, early = 4000, 10
     d_ys = jnp.zeros((steps, 1)).at[jnp.array([early - 1, steps - 1])].set(1)
     for w in (0.5, 2.0):
@@ -132,7 +132,7 @@ def test_a_fresh_gradient_outweighs_one_that_has_almost_vanished():
         np.testing.assert_allclose(norms.carry.h, want, rtol=1e-6, atol=1e-6)
 
 
-def test_a_fresh_gradient_of_h_does_not_hide_the_small_one_of_c():
+def test_a_large_gradient_of_h_does_not_hide_a_small_one_of_c():
     cell, steps, early, keep = LSTMCell(1), 500, 10, 0.1
     params = jax.tree.map(jnp.zeros_like, cell.init(jax.random.key(0), 1))
     params = params._replace(b=params.b.at[1].set(np.log(keep / (1 - keep))))
@@ -147,7 +147,7 @@ def test_a_fresh_gradient_of_h_does_not_hide_the_small_one_of_c():
     assert np.all(np.isneginf(np.delete(norms.carry.h, early)))
 
 
-def test_an_output_that_is_no_field_of_the_carry_counts_as_made_by_its_step(float64):
+def test_an_output_outside_the_carry_belongs_to_its_step(float64):
     class Doubled(ResetBeforeGRUCell):
         def step(self, params, carry, x):
             carry, y = super().step(params, carry, x)
@@ -164,7 +164,7 @@ def test_an_output_that_is_no_field_of_the_carry_counts_as_made_by_its_step(floa
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_vmap_over_seeds_is_a_loop_over_seeds(dtype, float64):
+def test_vmap_over_seeds_equals_a_loop(dtype, float64):
     cell = GRUCell(3)
     problems = [problem(cell, dtype=dtype, seed=seed) for seed in range(3)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[p.params for p in problems])
@@ -180,7 +180,7 @@ def test_vmap_over_seeds_is_a_loop_over_seeds(dtype, float64):
 
 
 @pytest.mark.parametrize("batch", [(), (2, 2)])
-def test_any_batch_dimensions_will_do(batch, float64):
+def test_any_number_of_batch_dimensions(batch, float64):
     cell = CELLS["leaky"].cell
     p = problem(cell, batch=batch)
     d_carry, d_ys = p.cotangents
@@ -191,7 +191,7 @@ def test_any_batch_dimensions_will_do(batch, float64):
     assert_close(norms.carry.h[0], log10_norm(by_carry.h))
 
 
-def test_no_steps_leave_the_gradient_of_the_final_carry(float64):
+def test_zero_steps_leave_the_gradient_of_the_final_carry(float64):
     cell = LSTMCell(3)
     p = problem(cell, steps=0)
     norms = norms_of(cell, p.params, p.xs, p.cotangents[1], p.cotangents[0])
@@ -206,7 +206,7 @@ def test_a_mean_over_the_batch_is_the_mean_of_the_norms():
     assert np.isneginf(log10_mean(jnp.full(3, -jnp.inf)))
 
 
-def test_gradients_of_another_shape_are_named(unchecked):
+def test_gradients_of_another_shape_are_an_input_error(unchecked):
     cell = GRUCell(3)
     p = problem(cell, dtype=jnp.float32)
     with pytest.raises(

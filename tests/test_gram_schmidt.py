@@ -1,4 +1,4 @@
-"""Rows made orthonormal, against NumPy's QR."""
+"""Orthonormal rows, against NumPy's QR."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from rnn_jax.analysis.gram_schmidt import nearly_orthonormal, orthonormal
 
 
 def graded(spread, count=40, size=50):
-    """Rows [2, K, n] of which each is contaminated by all before it, `spread` nats apart."""
+    """Rows [2, K, n], each plus a part of all rows before it, `spread` nats apart."""
     rng = np.random.default_rng(0)
     basis = np.linalg.qr(rng.normal(size=(2, size, size)))[0][:, :count]
     mixed = np.tril(rng.normal(size=(2, count, count)), -1) / count**0.5 + np.eye(count)
@@ -32,7 +32,7 @@ def test_the_basis_and_the_triangle_are_those_of_qr(count, spread, float64):
 
 
 @pytest.mark.parametrize("spread", [0, 8, 16, 24])
-def test_a_basis_in_good_condition_comes_with_an_exact_triangle(spread, float64):
+def test_a_well_conditioned_basis_has_an_exact_triangle(spread, float64):
     rows = graded(spread)
     basis, logs = (np.array(a) for a in jax.jit(nearly_orthonormal)(jnp.asarray(rows)))
     assert np.max(np.linalg.cond(basis)) < 100

@@ -1,4 +1,4 @@
-"""Long-term Jacobians against products of explicit Jacobians, and at lengths floats cannot hold."""
+"""Long-term Jacobians against explicit products, and beyond the range of floats."""
 
 import jax
 import jax.numpy as jnp
@@ -79,7 +79,7 @@ def test_float32_has_the_digits_of_float64_over_2048_steps(float64):
     np.testing.assert_allclose(got.smallest, want.smallest, rtol=1e-2)
 
 
-def test_every_fourth_row_is_every_fourth_row_counted_from_the_end(float64):
+def test_every_4_reports_every_fourth_step_from_the_end(float64):
     cell = GRUCell(3)
     p = problem(cell, steps=11)
     all_rows = jacobians_of(cell, p.params, p.xs, p.carry)
@@ -92,7 +92,7 @@ def test_every_fourth_row_is_every_fourth_row_counted_from_the_end(float64):
     assert some.largest.shape == (3, B)
 
 
-def test_a_step_without_a_way_through_is_finite_and_small(float64):
+def test_a_singular_step_gives_a_finite_small_value(float64):
     cell, params = linear(np.diag([1.0, 0.0]), jnp.float64)
     got = jacobians_of(cell, params, jnp.zeros((3, 1)))
     np.testing.assert_allclose(got.largest, 0, atol=1e-12)
@@ -102,7 +102,7 @@ def test_a_step_without_a_way_through_is_finite_and_small(float64):
 
 
 @pytest.mark.parametrize("every", [0, 2.0])
-def test_an_interval_that_is_no_whole_number_is_refused(every, unchecked):
+def test_every_must_be_a_positive_whole_number(every, unchecked):
     p = problem(GRUCell(3), dtype=jnp.float32)
     with pytest.raises(InputError, match="every must be a positive whole number, got"):
         long_term_jacobians(GRUCell(3), p.params, p.xs, every=every)

@@ -1,4 +1,4 @@
-"""Cells and drivers under the settings of JAX that users make, and on meshes of devices."""
+"""Cells and drivers under settings of JAX and on meshes of devices."""
 
 import contextlib
 
@@ -64,7 +64,7 @@ def test_a_step_is_the_same_under_strict_promotion(row):
 
 
 @telling_cell
-def test_inputs_of_32_bits_run_where_64_are_enabled(cell):
+def test_32_bit_inputs_run_with_x64_enabled(cell):
     params, xs = problem(cell, jax.random.key(0))
     for driver in drivers_for(cell):
         want = everything(cell, params, xs, driver)
@@ -90,7 +90,7 @@ def test_runs_and_gradients_are_the_same_under_strict_promotion(row):
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("generator", ["threefry2x32", "rbg"])
 @telling_cell
-def test_keys_of_the_old_kind_draw_parameters(cell, generator):
+def test_legacy_keys_initialize_parameters(cell, generator):
     with settings(jax_default_prng_impl=generator):
         old, new = (cell.init(make(0), D) for make in (jax.random.PRNGKey, jax.random.key))
         assert_close(jax.device_get(old), jax.device_get(new))
@@ -98,7 +98,7 @@ def test_keys_of_the_old_kind_draw_parameters(cell, generator):
 
 @pytest.mark.parametrize("steps", [0, 3])
 @telling_cell
-def test_nothing_needs_compilation(cell, steps):
+def test_everything_runs_with_jit_disabled(cell, steps):
     params, xs = problem(cell, jax.random.key(0), steps=steps)
     for driver in drivers_for(cell):
         want = jax.device_get(unroll(cell, params, xs, driver=DRIVERS[driver]))
@@ -107,7 +107,7 @@ def test_nothing_needs_compilation(cell, steps):
 
 
 @telling_cell
-def test_nan_in_padding_is_no_error_where_nan_is_debugged(cell):
+def test_nan_in_padding_is_no_error_under_debug_nans(cell):
     params, xs = problem(cell, jax.random.key(0))
     lengths = jnp.array([T, 2])
     clean, padded = xs.at[2:, 1].set(0), np.array(xs)

@@ -24,7 +24,7 @@ STEPS = 60
 
 @dataclasses.dataclass(frozen=True)
 class StepOnly(Cell):
-    """A cell of which nothing is known but its step."""
+    """A cell with a step only, not gated."""
 
     inner: Cell
 
@@ -70,7 +70,7 @@ def start_of(size):
 
 
 def lively(cell, seed=0):
-    """A problem in which no unit of the relu cell is off, which would make exponents -inf."""
+    """A problem without inactive relu units, whose exponents would be -inf."""
     p = problem(cell, steps=STEPS, seed=seed)
     return jax.tree.map(jnp.abs, p) if cell == CELLS["rnn_relu"].cell else p
 
@@ -92,7 +92,7 @@ def test_exponents_sum_to_the_mean_log_determinant(cell, float64):
     np.testing.assert_allclose(got, np.mean(volume, axis=0), rtol=1e-9)
 
 
-def test_units_that_are_off_leave_the_other_exponents_alone(float64):
+def test_inactive_units_do_not_change_other_exponents(float64):
     matrix = np.diag([-1.0, 0.5, 0.9, -1.0])
     params = linear(matrix)[1]._replace(b=jnp.array([-1.0, 1, 1, -1]))
     got = spectrum_of(RNNCell(4, activation="relu"), params, jnp.zeros((200, 1)), burn_in=100)
@@ -122,7 +122,7 @@ def test_a_linear_rnn_has_the_log_of_its_eigenvalues(count, float64):
         np.testing.assert_allclose(got, want, atol=1e-12)
 
 
-def test_a_cell_known_by_its_step_alone_has_the_same_spectrum(float64):
+def test_a_cell_without_gates_has_the_same_spectrum(float64):
     for cell in (LSTMCell(H), CELLS["leaky"].cell):
         p = problem(cell, steps=STEPS)
         got = spectrum_of(StepOnly(H, cell), p.params, p.xs, p.carry)
@@ -130,7 +130,7 @@ def test_a_cell_known_by_its_step_alone_has_the_same_spectrum(float64):
         np.testing.assert_allclose(got, want, atol=1e-9)
 
 
-def test_an_update_that_mixes_units_is_noticed(float64):
+def test_an_update_that_mixes_units_is_detected(float64):
     cell = CenteredCell(4)
     p = problem(cell, steps=STEPS)
     matrices = jacobians(cell, p.params, p.xs, p.carry)
@@ -139,7 +139,7 @@ def test_an_update_that_mixes_units_is_noticed(float64):
 
 
 @pytest.mark.parametrize("count", [5, 33, None])
-def test_rarer_orthonormalisation_changes_only_rounding(count, float64):
+def test_fewer_orthonormalizations_change_only_rounding(count, float64):
     cell = GRUCell(70)
     p = problem(cell, steps=30, batch=(2,))
     params = p.params._replace(w_h=p.params.w_h / 4)
@@ -150,7 +150,7 @@ def test_rarer_orthonormalisation_changes_only_rounding(count, float64):
     np.testing.assert_allclose(some, want, atol=1e-9)
 
 
-def test_float32_has_most_exponents_to_four_digits_and_the_smallest_to_half_a_percent(float64):
+def test_float32_exponents_are_close_to_float64(float64):
     cell = GRUCell(40)
     params = cell.init(jax.random.key(0), D)
     xs = jax.random.normal(jax.random.key(1), (100, 2, D), jnp.float32)
@@ -162,7 +162,7 @@ def test_float32_has_most_exponents_to_four_digits_and_the_smallest_to_half_a_pe
     assert errors.max() < 5e-3
 
 
-def test_steps_of_the_burn_in_move_the_carry_and_count_for_nothing(float64):
+def test_burn_in_steps_are_run_but_not_averaged(float64):
     cell = GRUCell(H)
     p = problem(cell, steps=STEPS)
     matrices = jacobians(cell, p.params, p.xs, p.carry)
@@ -175,7 +175,7 @@ def test_steps_of_the_burn_in_move_the_carry_and_count_for_nothing(float64):
 
 
 @pytest.mark.parametrize("batch", [(), (2, 2)])
-def test_any_batch_dimensions_will_do(batch, float64):
+def test_any_number_of_batch_dimensions(batch, float64):
     cell = LSTMCell(H)
     p = problem(cell, steps=5, batch=batch)
     got = spectrum_of(cell, p.params, p.xs, p.carry, count=2)
@@ -184,7 +184,7 @@ def test_any_batch_dimensions_will_do(batch, float64):
     np.testing.assert_allclose(got, want.reshape(*batch, 2), atol=1e-12)
 
 
-def test_vmap_over_seeds_is_a_loop_over_seeds(float64):
+def test_vmap_over_seeds_equals_a_loop(float64):
     cell = LSTMCell(H)
     problems = [problem(cell, steps=20, seed=seed) for seed in range(3)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[p.params for p in problems])
@@ -217,7 +217,7 @@ def test_two_devices_share_a_batch():
         ({"qr_every": 0}, "qr_every must be a whole number, at least 1, got 0"),
     ],
 )
-def test_an_option_out_of_range_is_named(wrong, message):
+def test_an_option_out_of_range_is_an_input_error(wrong, message):
     cell = LSTMCell(H)
     p = problem(cell, steps=5, dtype=jnp.float32)
     with pytest.raises(InputError, match=message):

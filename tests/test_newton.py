@@ -1,4 +1,4 @@
-"""All carries at once, by Newton's iteration: the values of the recurrence or an error."""
+"""The newton driver gives the values of the scan driver or an error."""
 
 import jax
 import jax.numpy as jnp
@@ -35,14 +35,14 @@ def test_values_and_gradients_are_those_of_the_scan_driver(cell, float64):
     assert_close(got, want, 1e-10)
 
 
-def test_a_huge_number_in_one_carry_hides_no_error_in_another(float64):
+def test_a_large_carry_hides_no_error_in_another(float64):
     cell = SLSTMCell(2)
     params, xs, *_ = problem(cell, features=1)
     got, want = (run(cell, params, xs, driver=d, lengths=LENGTHS) for d in ("newton", "scan"))
     assert_close(got, want, 1e-10)
 
 
-def test_a_linear_recurrence_is_solved_in_one_round_and_confirmed_in_another(float64):
+def test_a_linear_recurrence_takes_two_iterations(float64):
     cell = LinearRNNCell(H)
     params, xs, carry, _ = problem(cell)
     last, ys, report = unroll_newton(cell, params, xs, carry)
@@ -53,7 +53,7 @@ def test_a_linear_recurrence_is_solved_in_one_round_and_confirmed_in_another(flo
     assert_close((last, ys), run(cell, params, xs, carry), 1e-10)
 
 
-def test_the_residual_is_how_far_the_carries_are_from_a_run(float64):
+def test_the_residual_is_the_error_of_each_step(float64):
     cell = LSTMCell(H)
     params, xs, carry, _ = problem(cell)
     rounds = [unroll_newton(cell, params, xs, carry, max_iterations=n)[2] for n in (1, 2, 100)]
@@ -65,7 +65,7 @@ def test_the_residual_is_how_far_the_carries_are_from_a_run(float64):
     assert 2 < int(rounds[2].iterations) <= 7
 
 
-def test_what_did_not_converge_is_nan(float64):
+def test_values_that_did_not_converge_are_nan(float64):
     cell = LSTMCell(H)
     params, xs, carry, _ = problem(cell)
     last, ys, _ = unroll_newton(cell, params, xs, carry, max_iterations=1)
@@ -73,13 +73,13 @@ def test_what_did_not_converge_is_nan(float64):
 
 
 def diverging():
-    """A recurrence so steep that what the iteration passes on the way overflows."""
+    """A recurrence so steep that intermediate iterates overflow."""
     cell = RNNCell(2, activation="relu")
     params, xs, carry, _ = problem(cell, steps=200, features=1, dtype=jnp.float32)
     return cell, params._replace(w_h=5 * params.w_h), xs, carry
 
 
-def test_a_run_that_does_not_converge_is_an_error_outside_jit_and_nan_inside():
+def test_no_convergence_is_an_error_outside_jit_and_nan_inside():
     cell, *given = diverging()
     with pytest.raises(RunError, match=r"did not converge: .* residual .* error .* driver='scan'"):
         unroll(cell, *given, driver="newton")
@@ -89,14 +89,14 @@ def test_a_run_that_does_not_converge_is_an_error_outside_jit_and_nan_inside():
 
 
 def chaotic(gain, steps):
-    """An RNN whose states amplify small changes, as random recurrent matrices of this gain do."""
+    """An RNN that amplifies small changes, with a random recurrent matrix of this gain."""
     cell = RNNCell(64)
     params = cell.init(jax.random.key(0), 3)
     w_h = jax.random.normal(jax.random.key(1), (64, 64)) * gain / 8
     return cell, params._replace(w_h=w_h), 0.1 * jax.random.normal(jax.random.key(2), (steps, 1, 3))
 
 
-def test_overflow_in_the_linearized_recurrence_is_not_taken_for_convergence():
+def test_overflow_in_the_iteration_is_not_convergence():
     cell, *given = chaotic(1.5, 200)
     last, ys, report = unroll_newton(cell, *given)
     assert not report.converged
@@ -107,7 +107,7 @@ def test_overflow_in_the_linearized_recurrence_is_not_taken_for_convergence():
 
 
 @pytest.mark.parametrize("after", [0, 30, 100])
-def test_a_truncated_run_that_does_not_converge_after_its_first_window_is_an_error(after):
+def test_no_convergence_in_a_later_window_is_an_error(after):
     cell = RNNCell(1, activation="relu")
     params = cell.init(jax.random.key(0), 1)
     params = params._replace(w_x=jnp.ones((1, 1)), w_h=jnp.full((1, 1), 3.0))
@@ -119,7 +119,7 @@ def test_a_truncated_run_that_does_not_converge_after_its_first_window_is_an_err
 
 
 @pytest.mark.parametrize("gain, steps", [(0.5, 200), (1.0, 100), (1.5, 30), (1.5, 100)])
-def test_states_that_count_as_converged_are_those_of_exact_arithmetic(gain, steps, float64):
+def test_converged_states_are_those_of_exact_arithmetic(gain, steps, float64):
     cell, params, xs = chaotic(gain, steps)
     narrow = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), (params, xs))
     _, ys, report = unroll_newton(cell, *narrow)
@@ -140,7 +140,7 @@ def test_no_steps_return_the_carry_given(float64):
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_what_newton_cannot_do_is_one_sentence():
+def test_an_unsupported_cell_or_option_is_an_input_error():
     cell = ConvLSTMCell(1)
     params, xs, carry, _ = problem(cell, dtype=jnp.float32)
     with pytest.raises(InputError, match="needs a cell without spatial axes"):

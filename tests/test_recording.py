@@ -1,4 +1,4 @@
-"""What goes on inside a cell as it runs."""
+"""Recordings of carries and gates."""
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.usefixtures("float64")
 each_way = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 
 
-class GatesUntold(GatedCell):
-    """A cell that does not say what its gates are."""
+class WithoutActivations(GatedCell):
+    """A gated cell that does not implement `activations`."""
 
     gates = ("f",)
 
@@ -41,7 +41,7 @@ class GatesUntold(GatedCell):
     [LSTMCell(2), ResetBeforeGRUCell(2), ConvLSTMCell(1)],
     ids=["lstm", "step", "conv"],
 )
-def test_the_carries_are_those_of_runs_of_every_length(cell, reverse):
+def test_carries_are_those_of_runs_of_every_length(cell, reverse):
     params, xs, carry, _ = problem(cell, features=1)
     given = {"mask": jnp.asarray(MASK), "resets": jnp.asarray(RESETS), "reverse": reverse}
     got = jax.device_get(unroll_carries(cell, params, xs, carry, **given))
@@ -55,13 +55,13 @@ def test_the_carries_are_those_of_runs_of_every_length(cell, reverse):
 
 
 @pytest.mark.parametrize(
-    ("cell", "told"),
-    [(LSTMCell(2), True), (GatesUntold(2), False), (ResetBeforeGRUCell(2), False)],
-    ids=["told", "not told", "no gated cell"],
+    ("cell", "expected"),
+    [(LSTMCell(2), True), (WithoutActivations(2), False), (ResetBeforeGRUCell(2), False)],
+    ids=["activations", "none", "not_gated"],
 )
-def test_a_wrapper_tells_what_the_cell_within_tells(cell, told):
-    assert has_activations(cell) is told
-    assert has_activations(zoneout(dropout(cell, inputs=0.1), 0.1)) is told
+def test_a_wrapper_has_the_activations_of_its_inner_cell(cell, expected):
+    assert has_activations(cell) is expected
+    assert has_activations(zoneout(dropout(cell, inputs=0.1), 0.1)) is expected
 
 
 @each_way

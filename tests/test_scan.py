@@ -1,4 +1,4 @@
-"""Every driver equals a Python loop over the steps of the cell, however it is transformed."""
+"""Every driver equals a Python loop over the steps of the cell, under any transformation."""
 
 from functools import partial
 
@@ -30,9 +30,7 @@ def unrolled(cell, driver):
 
 
 @telling_length
-def test_a_driver_equals_a_python_loop_at_any_length_and_with_one_feature(
-    cell, driver, steps, float64
-):
+def test_a_driver_equals_a_loop_at_any_length(cell, driver, steps, float64):
     given = problem(cell, steps, features=1)
     assert_close(run_back(cell, *given, driver=driver), loop_back(cell, *given))
 
@@ -54,7 +52,7 @@ def test_a_driver_equals_a_python_loop_under_shard_map(cell, driver, float64):
 
 
 @telling_driver
-def test_gradients_taken_on_each_device_sum_to_those_of_a_python_loop(cell, driver, float64):
+def test_gradients_summed_over_devices_equal_those_of_a_loop(cell, driver, float64):
     *point, cotangents = problem(cell)
 
     def local(cotangents, *point):
@@ -93,7 +91,7 @@ def test_parameters_of_each_device_run_on_inputs_that_all_share(cell, driver, fl
     assert_close(jax.jit(split)(stacked, xs), np.stack(want))
 
 
-def test_a_carry_of_64_bits_is_kept_so(float64):
+def test_a_64_bit_carry_keeps_its_dtype(float64):
     cell = LSTMCell(3)
     params, xs, *_ = problem(cell, dtype=jnp.float32)
     carry, ys = unroll(cell, params, xs, problem(cell).carry)

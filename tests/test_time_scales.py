@@ -17,7 +17,7 @@ FIFTY = np.arange(50.0)
 
 
 @given(st.floats(-3, 3), st.integers(30, 200), st.floats(-700, 300))
-def test_a_straight_line_has_its_own_slope(slope, length, start):
+def test_the_slope_of_a_straight_line_is_exact(slope, length, start):
     found = half_life(start + slope * np.arange(length))
     np.testing.assert_allclose(found.slope, slope, atol=1e-9)
     steps = np.log10(2) / abs(slope) if abs(slope) > 1e-6 else np.inf
@@ -38,13 +38,13 @@ def test_a_gradient_that_stays_is_carried():
     assert half_life(np.zeros(50)) == ("carried", np.inf, 0)
 
 
-def test_the_first_steps_off_the_loss_do_not_change_the_slope():
+def test_the_steps_next_to_the_loss_do_not_change_the_slope():
     series = -0.1 * FIFTY
     series[:10] += np.linspace(5, 0, 10)
     assert half_life(series).slope == pytest.approx(-0.1)
 
 
-def test_zeros_before_the_gradient_arrives_are_left_out():
+def test_zeros_at_the_start_are_skipped():
     series = np.concatenate([[-np.inf], -0.1 * FIFTY])
     assert half_life(series) == half_life(-0.1 * FIFTY)
 
@@ -62,14 +62,14 @@ def test_a_series_that_overflowed_is_undefined(value):
     assert np.isnan(found.slope)
 
 
-def test_a_constant_gate_has_its_own_time_constant():
+def test_the_time_constant_of_a_constant_gate():
     statistics = gate_statistics({"f": jnp.full((5, 2, 3), np.exp(-1 / 20))})["f"]
     np.testing.assert_allclose(statistics.time_constant, np.full(5, 20), rtol=1e-5)
     np.testing.assert_array_equal(statistics.high, np.ones(5))
     np.testing.assert_array_equal(statistics.low, np.zeros(5))
 
 
-def test_shares_of_open_and_shut_gates_are_counted_at_each_step():
+def test_fractions_of_low_and_high_gates_are_per_step():
     gate = jnp.array([[[0.05, 0.5], [0.95, 0.99]], [[0.5, 0.5], [0.5, 0.01]]])
     statistics = gate_statistics({"f": gate})["f"]
     np.testing.assert_allclose(statistics.mean, [0.6225, 0.3775])
@@ -77,7 +77,7 @@ def test_shares_of_open_and_shut_gates_are_counted_at_each_step():
     np.testing.assert_allclose(statistics.high, [0.5, 0])
 
 
-def test_a_gate_shut_once_has_forgotten_and_one_always_open_never_will():
+def test_the_time_constant_is_0_for_a_zero_gate_and_inf_for_ones():
     gate = jnp.array([[0.0, 1.0, 0.5], [1.0, 1.0, 0.5]])
     np.testing.assert_allclose(time_constant(gate), [0, np.inf, 1 / np.log(2)], rtol=1e-6)
 

@@ -1,4 +1,4 @@
-"""What holds for every cell, whatever the sizes, the values, the lengths and the driver."""
+"""Properties of `unroll` for every cell, driver, size and length."""
 
 import dataclasses
 from functools import partial
@@ -164,7 +164,7 @@ def test_sequences_of_length_zero_return_the_carry_and_its_cotangent(net, seed, 
 @every_net
 @some_examples
 @given(seed=seeds, data=st.data())
-def test_what_comes_from_t_on_is_seen_by_no_earlier_step(net, seed, data, float64):
+def test_no_step_depends_on_later_inputs(net, seed, data, float64):
     t = data.draw(st.integers(0, net.steps))
     value = data.draw(st.sampled_from([-3.0, 1e9, np.inf, np.nan]))
     params, xs, carry, (d_last, d_ys) = net.problem(seed)

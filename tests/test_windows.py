@@ -1,4 +1,4 @@
-"""Running backward in time, and gradients cut into windows."""
+"""Runs in reverse, and truncated backpropagation through time."""
 
 from functools import partial
 from itertools import pairwise
@@ -35,7 +35,7 @@ every_cell_and_driver = pytest.mark.parametrize("cell, driver", EVERY)
 
 
 def flipped(sequences):
-    """Each sequence of `LENGTHS` from its end, the padding where it was."""
+    """Reverse each sequence of `LENGTHS`, without its padding."""
     t = np.arange(T)[:, None]
     return np.asarray(sequences)[np.where(t < LENGTHS, LENGTHS - 1 - t, t), np.arange(B)]
 
@@ -51,7 +51,7 @@ def test_reverse_is_forward_on_each_sequence_flipped(cell, driver):
 
 
 def windowed(cell, params, xs, carry, cotangents, window):
-    """Windows run one after the other; each window's gradients are its own."""
+    """Run windows one after the other, each with its own gradients."""
     d_last, d_ys = cotangents
     ys, d_params, d_xs = [], [], []
     for start in range(0, len(xs), window):
@@ -68,7 +68,7 @@ def windowed(cell, params, xs, carry, cotangents, window):
 
 
 @every_cell_and_driver
-def test_truncation_gives_the_gradients_of_each_window_and_the_values_of_the_whole(cell, driver):
+def test_tbptt_has_the_values_of_the_whole_and_gradients_by_window(cell, driver):
     given = jax.device_get(problem(cell, features=1))
     got = run_back(cell, *given, driver=driver, tbptt_steps=3)
     assert_close(got, windowed(cell, *given, 3))
@@ -76,14 +76,14 @@ def test_truncation_gives_the_gradients_of_each_window_and_the_values_of_the_who
 
 
 @pytest.mark.parametrize("window", [1, 5])
-def test_any_window_is_truncated(window):
+def test_tbptt_steps_may_be_any_number(window):
     cell = LSTMCell(2)
     given = jax.device_get(problem(cell, features=1))
     got = run_back(cell, *given, driver="chunked", tbptt_steps=window)
     assert_close(got, windowed(cell, *given, window))
 
 
-def test_a_window_of_more_than_all_steps_truncates_nothing():
+def test_tbptt_steps_above_t_truncate_nothing():
     cell = LSTMCell(2)
     given = problem(cell, features=1)
     got, want = (run_back(cell, *given, driver="chunked", tbptt_steps=n) for n in (9 * T, None))
@@ -92,11 +92,11 @@ def test_a_window_of_more_than_all_steps_truncates_nothing():
 
 RESETS = np.zeros((T, B), bool)
 RESETS[3] = RESETS[6, 1] = RESETS[4, 2] = RESETS[1] = True
-"""Also at the first steps of windows of 3 steps."""
+"""Resets, some of them at the first step of a window of 3 steps."""
 
 
 def windows_apart(cell, params, xs, carry, window, reverse, lengths):
-    """Carry and outputs of windows run one by one, each with the start of its episodes."""
+    """The carry and outputs of windows run one by one, each with the start of its episodes."""
     borders = [*range(0, T, window), T]
     spans = list(pairwise(borders))
     if reverse:
@@ -110,7 +110,7 @@ def windows_apart(cell, params, xs, carry, window, reverse, lengths):
         if reverse:  # An episode that was read to its first step is over.
             over = keep[rows] & RESETS[rows]
             start = cell.start(params, (B,), xs.dtype)
-            # Over, and no step of another has been read since: the first that counts is over.
+            # The episode is over if its first step that counts has been read.
             fresh = over[np.argmax(keep[rows], axis=0), np.arange(B)]
             carry = hold(jnp.asarray(fresh, jnp.float32), start, carry)
     return carry, jnp.concatenate([outputs[first] for first in sorted(outputs)])
@@ -119,9 +119,7 @@ def windows_apart(cell, params, xs, carry, window, reverse, lengths):
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("driver", ["scan", "chunked"])
 @pytest.mark.parametrize("lengths", [[T] * B, [7, 3, 5, 6]], ids=["whole", "ragged"])
-def test_an_episode_that_starts_with_a_window_keeps_the_gradient_of_its_start(
-    driver, reverse, lengths
-):
+def test_an_episode_at_a_window_start_keeps_its_gradient(driver, reverse, lengths):
     cell = learned_carry(LSTMCell(2))
     params, xs, carry, (_, d_ys) = problem(cell, features=1)
     lengths = jnp.array(lengths)
@@ -139,7 +137,7 @@ def test_an_episode_that_starts_with_a_window_keeps_the_gradient_of_its_start(
     assert np.all(got[0].carry.h != 0)
 
 
-def test_windows_start_at_the_end_of_what_is_read_backward():
+def test_in_reverse_the_first_window_is_at_the_end():
     cell = LSTMCell(2)
     params, xs, carry, (d_last, d_ys) = jax.device_get(problem(cell, features=1))
     given = params, xs, carry, (d_last, d_ys)
@@ -152,7 +150,7 @@ def test_windows_start_at_the_end_of_what_is_read_backward():
 @pytest.mark.parametrize(
     "options", [{"tbptt_steps": 2}, {"reverse": True}], ids=["tbptt_steps", "reverse"]
 )
-def test_no_steps_are_a_sequence_like_any_other(options):
+def test_zero_steps_run(options):
     cell = LSTMCell(2)
     params, xs, carry, _ = problem(cell, steps=0)
     last, ys = partial(run, cell, driver="scan")(params, xs, carry, **options)

@@ -1,8 +1,8 @@
-"""The chunked driver with a probe: the size of every ∂L/∂carry_t, out of training's own pass.
+"""The chunked driver with a probe: norms of every ∂L/∂carry_t from the training backward pass.
 
-The probe is an input of zeros whose "gradient" is defined to be the log norms that pass by it. The
-adjoint travels as floats and one power of two for each example, so that no norm underflows or
-overflows; `gradient_flow.adjoint_norms` is the reference.
+The probe is an input of zeros whose "gradient" is defined as the log norms of the adjoint at each
+step. The adjoint is stored as floats and one power of two per example, so that no norm underflows
+or overflows. `gradient_flow.adjoint_norms` is the reference.
 """
 
 import math
@@ -21,13 +21,13 @@ from rnn_jax.errors import InputError, check_size
 from rnn_jax.typing import Array, Carry, Float, Params
 
 _ZERO = -(2**30)
-"""The exponent of zeros: below every other, and far from where int32 ends."""
+"""The exponent of zeros: below all others, and far from the limits of int32."""
 
 
 def zero_probe(
     cell: GatedCell, steps: int, batch_shape: tuple[int, ...] = (), dtype=jnp.float32
 ) -> Carry:
-    """The probe for `steps` time steps: zeros [T, *batch_shape] for each field of the carry."""
+    """Make the probe for T = `steps`: zeros [T, *batch_shape] for each field of the carry."""
     require_cell("unroll_probed", cell, has_params=True)
     check_size("steps", steps, 0)
     carry = jax.eval_shape(lambda: cell.initial_carry())
@@ -41,18 +41,27 @@ def unroll_probed(
     probe: Carry,
     carry: Carry | None = None,
 ) -> tuple[Carry, Float[Array, "T ... H"]]:
-    """`unroll` whose gradient by `probe`, from `zero_probe`, is log10 ‖∂L/∂carry_t‖, t = 1 to T.
+    """Run `unroll` so that its gradient by `probe` is log10 ‖∂L/∂carry_t‖ for t = 1 to T.
 
-    carry_t is the carry after step t; the derivative is total, each field of the carry and each
-    example apart, as in `gradient_flow.adjoint_norms`. The other gradients are those of `unroll`.
+    carry_t is the carry after step t. The derivative is total, and the norm is taken for each field
+    of the carry and each example, as in `gradient_flow.adjoint_norms`. The other gradients are
+    those of `unroll`.
+
+    Args:
+      cell: a `GatedCell`.
+      params, xs, carry: as in `unroll`.
+      probe: the zeros from `zero_probe`.
+
+    Returns:
+      The final carry and the outputs, as `unroll`.
 
     Raises:
-      InputError: as `unroll`; a cell that is no GatedCell; a probe of other shapes.
+      InputError: as `unroll`; a cell that is not a GatedCell; a probe of other shapes.
     """
     require_cell("unroll_probed", cell, has_params=True)
     if not isinstance(cell, GatedCell):
         raise InputError(
-            f"the probe needs a GatedCell and {type(cell).__name__} is none; "
+            f"unroll_probed needs a GatedCell, got {type(cell).__name__}; "
             "use gradient_flow.adjoint_norms."
         )
     run = prepare(cell, params, xs, carry)
@@ -127,14 +136,14 @@ def _shift(tree, exponent):
 
 
 def _rebase(tree, exponent=0):
-    """The same vectors with their largest entry, over all leaves, between 1/2 and 1 in size."""
+    """The same vectors, scaled so that the largest absolute entry of all leaves is in 1/2 to 1."""
     largest = reduce(jnp.maximum, (jnp.abs(x).max(-1) for x in jax.tree.leaves(tree)))
     _, shift = jnp.frexp(largest)
     return _shift(tree, -shift), jnp.where(largest > 0, exponent + shift, _ZERO)
 
 
 def _join(a, b):
-    """The sum of two rebased vectors, at the larger exponent of the two."""
+    """The sum of two rebased vectors, at the larger of their exponents."""
     exponent = jnp.maximum(a[1], b[1])
     return add(*(_shift(tree, own - exponent) for tree, own in (a, b))), exponent
 

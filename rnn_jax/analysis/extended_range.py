@@ -1,7 +1,7 @@
-"""Vectors beyond the range of floats: a float vector and a power of two, held apart.
+"""Vectors beyond the range of floats: a float vector with a separate power of two.
 
-Multiplying by a power of two is exact, so a `Scaled` vector has the digits that plain floats would
-have had, and no underflow or overflow.
+Multiplication by a power of two is exact, so a `Scaled` vector has the precision of floats without
+their underflow and overflow.
 """
 
 import math
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from rnn_jax.typing import Array, Float, Int
 
 _ZERO = -(2**30)
-"""The exponent of a vector of zeros: below every other, and far from where int32 ends."""
+"""The exponent of a vector of zeros: below all others, and far from the limits of int32."""
 
 
 class Scaled(NamedTuple):
@@ -24,7 +24,7 @@ class Scaled(NamedTuple):
 
 
 def power_of_two(exponent: Int[Array, "*shape"], dtype) -> Float[Array, "*shape"]:
-    """Exactly 2**exponent; 0 where `dtype` has no normal number that small."""
+    """Exactly 2**exponent; 0 if that is below the normal numbers of `dtype`."""
     info = jnp.finfo(dtype)
     biased = jnp.clip(exponent + (info.maxexp - 1), 0, 2 * info.maxexp - 2)
     bits = biased.astype(f"int{info.bits}") << info.nmant
@@ -32,7 +32,7 @@ def power_of_two(exponent: Int[Array, "*shape"], dtype) -> Float[Array, "*shape"
 
 
 def rebased(value: Float[Array, "... N"], exponent: Int[Array, "..."] | int = 0) -> Scaled:
-    """`value * 2**exponent` with its largest entry brought to about 1 in size."""
+    """`value * 2**exponent`, scaled so that its largest absolute entry is near 1."""
     largest = jnp.max(jnp.abs(value), axis=-1)
     _, shift = jnp.frexp(largest)
     limit = jnp.finfo(value.dtype).maxexp - 2
@@ -42,13 +42,13 @@ def rebased(value: Float[Array, "... N"], exponent: Int[Array, "..."] | int = 0)
 
 
 def add(a: Scaled, b: Scaled) -> Scaled:
-    """a + b, based on the larger of the two."""
+    """a + b, at the larger of their exponents."""
     exponent = jnp.maximum(a.exponent, b.exponent)
     return Scaled(_at(a, exponent) + _at(b, exponent), exponent)
 
 
 def aligned(parts: list[Scaled]) -> tuple[list[Float[Array, "..."]], Int[Array, "..."]]:
-    """The values of all parts at one common exponent, the largest; and that exponent."""
+    """The values of all parts at their largest exponent, and that exponent."""
     exponent = parts[0].exponent
     for part in parts[1:]:
         exponent = jnp.maximum(exponent, part.exponent)
@@ -63,5 +63,5 @@ def log10_norm(value: Float[Array, "... N"], exponent: Int[Array, "..."] | int =
 
 
 def _at(a, exponent):
-    """The value of `a` based on an exponent not below its own."""
+    """The value of `a` at an exponent that is not below `a.exponent`."""
     return a.value * power_of_two(a.exponent - exponent, a.value.dtype)[..., None]

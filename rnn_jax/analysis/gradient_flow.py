@@ -1,7 +1,7 @@
-"""How gradients travel through time: measures of any cell, pure functions of arrays.
+"""Gradient flow through time: norms of adjoints and of parameter gradients, for any cell.
 
-All norms are Euclidean, given as log10, and neither underflow nor overflow: adjoints are kept as
-`Scaled` vectors, one power of two for each example, on their way back.
+All norms are Euclidean and returned as log10. They neither underflow nor overflow: the backward
+pass stores adjoints as `Scaled` vectors, with one power of two per example.
 """
 
 import math
@@ -25,11 +25,12 @@ from rnn_jax.typing import Array, Carry, Float, Params
 
 
 class AdjointNorms(NamedTuple):
-    """log10 norms of the gradient of a loss L by the carry and the input of each step.
+    """log10 norms of the gradient of a loss L with respect to the carry and input of each step.
 
-    carry: a carry of arrays [T+1, ...], field by field: row t is log10 ‖∂L/∂carry_t‖, where carry_t
-      is the carry after step t and carry_0 the one to start from.
-    xs: [T, ...], row t-1 is log10 ‖∂L/∂x_t‖.
+    Attributes:
+      carry: a carry with fields [T+1, ...]. Row t is log10 ‖∂L/∂carry_t‖ for this field, where
+        carry_t is the carry after step t and carry_0 the initial carry.
+      xs: [T, ...]. Row t-1 is log10 ‖∂L/∂x_t‖.
     """
 
     carry: Carry
@@ -44,22 +45,21 @@ def adjoint_norms(
     d_carry: Carry | None = None,
     carry: Carry | None = None,
 ) -> AdjointNorms:
-    """The size of the gradient at each step, field by field and example by example.
+    """Norms of the gradient at each step, for each field of the carry and each example.
 
         ∂L/∂carry_t = (∂y_t/∂carry_t)ᵀ ∂L/∂y_t + (∂carry_t+1/∂carry_t)ᵀ ∂L/∂carry_t+1
 
-    The derivative is total: it goes through all that follows, the reading of y_t included. The
-    fields of one carry are independent variables: for an LSTM ∂L/∂c_t holds h_t still.
-    In a cell without `readout` whose y_t is no field of the carry that its step returns, y_t counts
-    as made from carry_t-1 and x_t.
+    The derivative is total: it includes all later steps and the output y_t. The fields of a carry
+    are independent variables: for an LSTM, ∂L/∂c_t holds h_t constant. In a cell without `readout`
+    whose y_t is not a field of the new carry, y_t counts as a function of carry_t-1 and x_t.
 
     Args:
       cell: any `Cell`.
-      params: what `cell.init` returned.
+      params: the parameters, from `cell.init`.
       xs: inputs [T, ..., D], time first.
-      d_ys: ∂L/∂ys [T, ..., H] where ys alone vary; None stands for zeros.
-      d_carry: the same for the final carry, fields [..., H]; None stands for zeros.
-      carry: the carry to start from; by default `cell.initial_carry`.
+      d_ys: the partial derivative ∂L/∂ys [T, ..., H]; None means zeros.
+      d_carry: the partial derivative by the final carry, fields [..., H]; None means zeros.
+      carry: the carry to start from; by default `cell.start(params, ...)`.
 
     Raises:
       InputError: as `unroll`.
@@ -76,7 +76,7 @@ def loss_adjoint_norms(
 ) -> AdjointNorms:
     """`adjoint_norms` of the scalar `loss(final carry, ys)`.
 
-    A loss that is a mean over a batch of B has gradients B times smaller than that of one example.
+    The gradients of a mean over a batch of B are B times smaller than those of one example.
 
     Raises:
       InputError: as `unroll`.
@@ -96,9 +96,9 @@ def loss_adjoint_norms(
 
 
 def parameter_norms(cell: Cell, grads: Params) -> dict[str, Float[Array, ""]]:
-    """log10 norm of the gradient of each parameter, by name, and of each gate's share of it.
+    """log10 norms of the gradient of each parameter and of its part for each gate, by name.
 
-    An array whose last axis is G*H is also taken apart by gate: `w_h`, then `w_h.i`, `w_h.f`, ...
+    An array whose last axis is G*H is also split by gate: `w_h`, then `w_h.i`, `w_h.f`, ...
     """
     require_cell("adjoint_norms", cell, has_params=True)
     return _norms_by_name(cell, grads, jax.tree.map(lambda _: np.int32(0), grads))
@@ -112,10 +112,10 @@ def parameter_gradient_norms(
     d_carry: Carry | None = None,
     carry: Carry | None = None,
 ) -> dict[str, Float[Array, ""]]:
-    """`parameter_norms` of ∂L/∂params, computed so that it can neither overflow nor underflow.
+    """`parameter_norms` of ∂L/∂params, computed without overflow or underflow.
 
-    Arguments and errors are those of `adjoint_norms`. Where the gradient fits a float,
-    `parameter_norms` of the gradient that training has already is the same and costs nothing.
+    Arguments and errors are those of `adjoint_norms`. If the gradient is in the range of floats,
+    `parameter_norms` of the gradient from training gives the same result at no cost.
     """
     _, grads = _backward(cell, True, *_prepared(cell, params, xs, d_ys, d_carry, carry))
     values = jax.tree.map(lambda p, g: g.value.reshape(np.shape(p)), params, grads)
@@ -123,7 +123,7 @@ def parameter_gradient_norms(
 
 
 def log10_mean(log10_values: Float[Array, "..."], axis: int = -1) -> Float[Array, "..."]:
-    """log10 of the mean of 10**log10_values over an axis, such as the norms over a batch."""
+    """log10 of the mean of 10**log10_values over an axis, e.g. of norms over a batch."""
     log10_values = jnp.asarray(log10_values)
     count = log10_values.shape[axis]
     total = logsumexp(log10_values * math.log(10), axis=axis)
@@ -140,14 +140,14 @@ def _norms_by_name(cell, grads, exponents):
 
 
 def _has_gates(cell, grad):
-    """Whether the last axis of an array holds the gates of `cell` side by side."""
+    """True if the last axis of an array holds the gates of `cell`, concatenated."""
     width = len(getattr(cell, "gates", ())) * cell.hidden_size
     return width > cell.hidden_size and np.shape(grad)[-1:] == (width,)
 
 
 @compiled(static=1)
 def _norms(cell, grads, exponents):
-    """The norm of each gradient, followed by those of its gates where it has them."""
+    """The norm of each gradient, followed by the norms of its gates if it has any."""
     norms = []
     for grad, exponent in zip(jax.tree.leaves(grads), jax.tree.leaves(exponents), strict=True):
         blocks = [jnp.asarray(grad)]
@@ -158,7 +158,7 @@ def _norms(cell, grads, exponents):
 
 
 def _reading(cell, params, carry, x):
-    """How y_t is made from carry_t: a function, or None where it is not made from it alone."""
+    """The function from carry_t to y_t, or None if y_t does not depend on carry_t only."""
     if hasattr(cell, "readout"):
         return cell.readout
     *fields, y = jax.make_jaxpr(cell.step)(params, carry, x).jaxpr.outvars
@@ -167,7 +167,7 @@ def _reading(cell, params, carry, x):
 
 
 def _pulled(pull, cotangents, total):
-    """Scaled cotangents pulled back through a part of a step, its parameters' share gathered."""
+    """Pull scaled cotangents back through a part of a step, and add up the parameter gradients."""
     values, exponent = aligned(cotangents)
     _, *back = pull(values)
     if total is not None:
@@ -203,7 +203,7 @@ def _prepared(cell, params, xs, d_ys, d_carry, carry):
 
 @compiled(static=2)
 def _backward(cell, weigh, params, start, final, xs, d_ys):
-    """The AdjointNorms, and where `weigh` the gradient of each parameter, flat and Scaled."""
+    """The AdjointNorms, and with `weigh` the gradient of each parameter, flat and Scaled."""
     params = jax.tree.map(jnp.asarray, params)
     structure = jax.tree.structure(start)
     read = _reading(cell, params, start, jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype))

@@ -1,7 +1,8 @@
-"""Rows made orthonormal by products of matrices, which are many times faster than LAPACK's QR.
+"""Gram-Schmidt orthonormalization by matrix products, many times faster than LAPACK's QR.
 
-The first row keeps its direction, the second loses its share along the first, and so on: row i is a
-sum of the first i basis rows, rows = R basis with R lower triangular and its diagonal positive.
+The first row keeps its direction, the second loses its component along the first, and so on: row i
+is a combination of the first i basis rows, rows = R basis, where R is lower triangular with a
+positive diagonal.
 """
 
 import jax
@@ -10,15 +11,15 @@ import jax.numpy as jnp
 from rnn_jax.typing import Array, Float
 
 BLOCK = 16
-"""Rows made orthonormal at once. OpenBLAS starts threads for a larger triangle, which then wait."""
+"""Rows orthonormalized at once. OpenBLAS starts threads for a larger triangle, which then wait."""
 
 
 def nearly_orthonormal(
     rows: Float[Array, "N K n"],
 ) -> tuple[Float[Array, "N K n"], Float[Array, "N K"]]:
-    """rows = R basis with R triangular: the basis, in good condition, and log diag R.
+    """Factor rows = R basis with R triangular: a well-conditioned basis, and log diag R.
 
-    Rows that lie too close to others come out of a pass a tenth as long, and pass again.
+    A pass shortens a row that is nearly parallel to others. Below a tenth, another pass follows.
     """
 
     def again(state):
@@ -34,7 +35,7 @@ def nearly_orthonormal(
 def orthonormal(
     rows: Float[Array, "N K n"],
 ) -> tuple[Float[Array, "N K n"], Float[Array, "N K"]]:
-    """rows = R basis with R triangular: the basis, orthonormal to rounding, and log diag R."""
+    """Factor rows = R basis with R triangular: an orthonormal basis, and log diag R."""
     total = 0
     for _ in range(3):
         rows, logs = _gram_schmidt(rows)
@@ -43,11 +44,11 @@ def orthonormal(
 
 
 def _gram_schmidt(rows):
-    """One pass: the first half of the rows, what is left of the second without it, then that half.
+    """One pass: the first half of the rows, then the second half projected off the first.
 
-    Products of halves take a tenth of the time of LAPACK's QR. A few rows go by the Cholesky factor
-    of their Gram matrix; the shift keeps it real where rows are parallel to rounding. R is
-    triangular and exact even where that leaves the basis less than orthonormal.
+    Products of halves take a tenth of the time of LAPACK's QR. Blocks of a few rows use the
+    Cholesky factor of their Gram matrix, with a shift that keeps it real if rows are parallel to
+    rounding. R is triangular and exact even if the basis is not quite orthonormal.
     """
     count = rows.shape[1]
     if count > BLOCK:

@@ -1,4 +1,4 @@
-"""Long-term Jacobians of any cell: what is left at the end of a change made to the carry at t."""
+"""Long-term Jacobians of any cell: the effect of the carry at step t on the final carry."""
 
 import math
 from typing import NamedTuple
@@ -15,11 +15,12 @@ from rnn_jax.typing import Array, Carry, Float, Int, Params
 
 
 class LongTermJacobians(NamedTuple):
-    """Singular values of ∂carry_T/∂carry_t, as log10, at S times and for each example.
+    """log10 singular values of ∂carry_T/∂carry_t, at S steps t and for each example.
 
-    steps: [S], the times t in ascending order, the last one T, where the Jacobian is the identity.
-    largest, smallest: [S, ...], the extreme singular values.
-    condition: [S, ...], log10 of largest / smallest.
+    Attributes:
+      steps: [S], the steps t in ascending order; the last is T, where the Jacobian is the identity.
+      largest, smallest: [S, ...], the extreme singular values.
+      condition: [S, ...], log10 of largest / smallest.
     """
 
     steps: Int[np.ndarray, " S"]
@@ -36,20 +37,22 @@ def long_term_jacobians(
     *,
     every: int = 1,
 ) -> LongTermJacobians:
-    """How ∂carry_T/∂carry_t stretches changes of the whole carry, its fields side by side.
+    """Extreme singular values of ∂carry_T/∂carry_t, with the fields of a carry concatenated.
 
         M_T = I      M_t-1 = M_t J_t      J_t = ∂carry_t/∂carry_t-1
 
-    The product is kept as M = S D Q: Q orthonormal, D diagonal and a logarithm, S well conditioned.
-    So both extremes are right however far apart, at any T. What one step alone shrinks by more than
-    eps against its largest direction counts as shrunk by eps: rounding hides how much it is.
+    The product is stored as M = S D Q with Q orthonormal, D diagonal and stored as a logarithm, and
+    S well conditioned. Both extremes are therefore accurate at any T, even if they are far apart.
+    A direction that a single step shrinks by more than a factor eps relative to its largest one
+    counts as shrunk by eps, since rounding hides the exact factor.
 
     Args:
       cell: any `Cell`.
-      params: what `cell.init` returned.
-      xs: inputs [T, ..., D], time first; memory and time grow with n² and n³ for n carry numbers.
-      carry: the carry to start from; by default `cell.initial_carry`.
-      every: report each so many steps, counted back from T; the product is made step by step.
+      params: the parameters, from `cell.init`.
+      xs: inputs [T, ..., D], time first. For a carry of size n, memory grows with n² and time with
+        n³.
+      carry: the carry to start from; by default `cell.start(params, ...)`.
+      every: report every so many steps, counted back from T.
 
     Raises:
       InputError: as `unroll`; `every` that is not a positive whole number.
@@ -61,8 +64,8 @@ def long_term_jacobians(
     params, xs, start = run.params, run.xs, run.carry
     if cell.spatial_axes:
         raise InputError(
-            f"expected a cell without spatial axes, got {type(cell).__name__}: the Jacobian of a "
-            "whole picture is not computed."
+            f"long_term_jacobians needs a cell without spatial axes, got {type(cell).__name__}; "
+            "use gradient_flow.adjoint_norms."
         )
     every = int(every)
     largest, smallest = _extremes_over_time(cell, every, params, start, xs)
@@ -111,9 +114,9 @@ def _extremes_over_time(cell, every, params, start, xs):
 
 
 def _regraded(rows, logs, left):
-    """The product left diag(exp logs) rows, of any rows, with orthonormal rows instead.
+    """Rewrite the product left diag(exp logs) rows so that its rows are orthonormal.
 
-    With the largest rows first no quotient of two scales in the new left factor is large.
+    The largest rows come first, so that no ratio of scales in the new left factor is large.
     """
     sizes = logs + jnp.log(jnp.linalg.norm(rows, axis=-1))
     order = jnp.argsort(-sizes, axis=-1)
@@ -133,7 +136,7 @@ def _regraded(rows, logs, left):
 
 
 def _extremes(state):
-    """log10 of the largest and the smallest singular value of left diag(exp logs) rows."""
+    """log10 of the extreme singular values of left diag(exp logs) rows, the largest first."""
     _, logs, left = state
     high, low = jnp.max(logs, axis=-1, keepdims=True), jnp.min(logs, axis=-1, keepdims=True)
     largest = jnp.linalg.norm(left * jnp.exp(logs - high)[..., None, :], 2, axis=(-2, -1))

@@ -1,7 +1,7 @@
-"""Lyapunov exponents of any cell: how fast small changes of the carry grow or die.
+"""Lyapunov exponents of any cell: the growth rates of small perturbations of the carry.
 
-A carry is taken whole, its fields side by side: n numbers, for an LSTM h and c together. A change
-of it is a row of n numbers; the step turns a row v into v J, J[i, j] = ∂carry_t[j]/∂carry_t-1[i].
+The fields of a carry are concatenated into n numbers, for an LSTM h and c. A perturbation is a row
+of n numbers; a step maps a row v to v J, where J[i, j] = ∂carry_t[j]/∂carry_t-1[i].
 """
 
 import math
@@ -30,37 +30,37 @@ def lyapunov_spectrum(
     burn_in: int = 0,
     qr_every: int = 8,
 ) -> Float[Array, "... K"]:
-    """The exponents of each example [..., K] in nats per step, largest first.
+    """Lyapunov exponents of each example [..., K] in nats per step, largest first.
 
         λ_i = mean over t of log r_t,ii      V_t J_t+1 = R_t+1 V_t+1, R triangular, V orthonormal
 
-    Exponents of a batch are averaged by their mean. A direction that falls behind the fastest one
-    by a factor near 1/eps in a single step, such as that of a unit that is switched off, is lost to
-    rounding: its exponent is very negative, and no more is known of it.
+    For the exponents of a batch, take the mean over its examples. If a single step shrinks a
+    direction by a factor near eps relative to the fastest one, as for an inactive unit, the
+    direction is lost to rounding: its exponent is very negative, but not accurate.
 
     Args:
       cell: any `Cell`. A `GatedCell` is several times faster.
-      params: what `cell.init` returned.
+      params: the parameters, from `cell.init`.
       xs: inputs [T, ..., D], time first.
-      carry: the carry to start from; by default `cell.initial_carry`.
-      count: K, the number of leading exponents, by default all n.
-      burn_in: steps at the start that move the carry and turn the rows, and are not averaged.
-      qr_every: the most steps between two orthonormalisations. There are fewer where rows would
-        otherwise grow apart by more than a factor of about 1/sqrt(eps), so float32 finds nine in
-        ten exponents of float64 to four digits and the smallest ones to half a percent.
+      carry: the carry to start from; by default `cell.start(params, ...)`.
+      count: K, the number of leading exponents; by default all n.
+      burn_in: the number of steps at the start that are run but not averaged.
+      qr_every: the most steps between two orthonormalizations. There are fewer if rows would
+        otherwise grow apart by more than a factor of about 1/sqrt(eps). In float32, nine in ten
+        exponents then agree with float64 to four digits, and the smallest to half a percent.
 
     Raises:
       InputError: as `unroll`; a count, burn_in or qr_every out of range.
     Reference: Benettin, Galgani, Giorgilli, Strelcyn (1980), "Lyapunov characteristic exponents for
-    smooth dynamical systems". Here V is only nearly orthonormal between the ends of the average,
-    which changes no exponent: R need only be triangular.
+    smooth dynamical systems". Departure from the paper: V is only nearly orthonormal inside the
+    average. This changes no exponent, since R only has to be triangular.
     """
     run = prepare(cell, params, xs, carry)
     params, xs, start = run.params, run.xs, run.carry
     if cell.spatial_axes:
         raise InputError(
-            f"expected a cell without spatial axes, got {type(cell).__name__}: Lyapunov exponents "
-            "are not defined here for pictures."
+            f"lyapunov_spectrum needs a cell without spatial axes, got {type(cell).__name__}; "
+            "use gradient_flow.adjoint_norms."
         )
     size = sum(field.shape[-1] for field in jax.tree.leaves(start))
     count = size if count is None else count
@@ -103,7 +103,7 @@ def _check(name, value, low, high):
 
 
 def _grow(push, xs, qr_every, state, span):
-    """Carry and orthonormal rows moved over a span of steps, and the log growth of each row."""
+    """Move the carry and orthonormal rows over a span of steps; also return the log growth."""
     carry, rows = state
     first, last = span
     digits = -np.log(jnp.finfo(rows.dtype).eps)
@@ -115,12 +115,12 @@ def _grow(push, xs, qr_every, state, span):
         end = jnp.minimum(t + steps, last)
         now, moved = jax.lax.fori_loop(t, end, lambda i, s: push(*s, xs[i]), (carry, rows))
         moved, logs = nearly_orthonormal(moved)
-        # An example that is NaN has no digits left to lose, and no say in how far the others go.
+        # An example that is NaN must not limit the steps of the others.
         reach = _reach(logs)
         reach = jnp.max(jnp.where(jnp.isnan(reach), 0, reach), initial=0)
         steps = (end - t).astype(rows.dtype)
         reached = end, now, moved, total + logs, reach / steps
-        # Rows that came too close to parallel have lost digits: back, and half as far.
+        # Nearly parallel rows have lost digits: go back and take half as many steps.
         again = t, carry, rows, total, 2 * aim / steps
         lost = (reach > most) & (steps > 1)
         return jax.tree.map(partial(jnp.where, lost), again, reached)
@@ -133,12 +133,12 @@ def _grow(push, xs, qr_every, state, span):
 
 
 def _reach(logs):
-    """How far apart the rows of each example have grown, or how far from 1, in nats."""
+    """The growth of the rows of each example, relative to each other or to 1, in nats."""
     return jnp.maximum(jnp.max(logs, 1) - jnp.min(logs, 1), jnp.max(jnp.abs(logs), 1))
 
 
 def _worth_assembling(cell, params, count, size, features):
-    """The `reads` of `_assembled` where it fits the cell and enough rows pay for it, or ()."""
+    """The `reads` of `_assembled`, or () if it does not fit the cell or does not pay off."""
     if not (isinstance(cell, GatedCell) and 4 * count >= size):
         return ()
     leaves, structure = jax.tree.flatten(params)
@@ -146,7 +146,7 @@ def _worth_assembling(cell, params, count, size, features):
 
 
 def _push(cell, params, carry, rows, x):
-    """One step of any cell: the carry [N, H] by field, and rows [N, K, n] times the Jacobian."""
+    """One step of any cell: the new carry, fields [N, H], and rows [N, K, n] times the Jacobian."""
     fields, structure = jax.tree.flatten(carry)
     ends = np.cumsum([field.shape[-1] for field in fields])[:-1]
 
@@ -159,10 +159,11 @@ def _push(cell, params, carry, rows, x):
 
 
 def _assembled(cell, params, reads):
-    """`_push` for a gated cell and many rows: a matrix J for each example, and one dot.
+    """`_push` for a gated cell and many rows: a matrix J for each example, and one product.
 
-    With `mix` affine and `update` elementwise, J is the constant weights of mix, scaled column by
-    column with the slopes of update, and diagonals. `reads` are the fields that mix looks at.
+    Since `mix` is affine and `update` elementwise, J is the sum of diagonals and of the constant
+    weights of mix, with columns scaled by the slopes of update. `reads` are the fields that mix
+    depends on.
     """
     size = cell.hidden_size
     zeros, structure = jax.tree.flatten(cell.initial_carry())
@@ -185,7 +186,7 @@ def _assembled(cell, params, reads):
             return jax.tree.leaves(linear(structure.unflatten(change), gate))
 
         slopes = jax.vmap(slope)(jnp.eye(count + gates, dtype=h_gates.dtype))
-        # The barrier keeps small [N, H] arrays from being made again for each row of J.
+        # Without the barrier XLA computes these small [N, H] arrays again for each row of J.
         slopes = jax.lax.optimization_barrier([[s[:, None] for s in field] for field in slopes])
         moved = 0
         for i, part in enumerate(jnp.split(rows, count, axis=-1)):
@@ -205,10 +206,10 @@ def _assembled(cell, params, reads):
 
 @lru_cache
 def _fields_read(cell, structure, shapes, features):
-    """The fields of the carry that `mix` reads, or () where `update` is not elementwise.
+    """The fields of the carry that `mix` reads, or () if `update` is not elementwise.
 
-    Found with NaN: one in unit 0 of the carry and of every gate must come out of update in unit 0
-    alone; a field that is NaN shows in what mix returns if mix reads it.
+    Both are tested with NaN. A NaN in unit 0 of the carry and of every gate must stay in unit 0 of
+    the result of update, and mix returns NaN if it reads a field that is NaN.
     """
     size = cell.hidden_size
     params = structure.unflatten([np.zeros(shape, np.float32) for shape in shapes])

@@ -1,4 +1,4 @@
-"""How long: the half-life of a gradient, the time constant of a gate."""
+"""Time scales: the half-life of a gradient and the time constant of a gate."""
 
 import math
 from typing import Literal, NamedTuple
@@ -11,12 +11,13 @@ from rnn_jax.typing import Array, Float
 
 
 class HalfLife(NamedTuple):
-    """What becomes of a gradient on its way back in time.
+    """Decay or growth of a gradient backward in time.
 
-    kind: "vanishes" or "explodes" where the number of steps is smaller than the series is long,
-      else "carried"; "undefined" where the series holds NaN or +inf.
-    steps: steps in which the norm halves, or doubles where slope > 0; inf where it does neither.
-    slope: change of the log10 norm for each step away from the loss.
+    Attributes:
+      kind: "vanishes" or "explodes" if `steps` is smaller than the length of the series, else
+        "carried"; "undefined" if the series contains NaN or +inf.
+      steps: the number of steps in which the norm halves, or doubles if slope > 0; inf if neither.
+      slope: the change of the log10 norm per step away from the loss.
     """
 
     kind: Literal["vanishes", "explodes", "carried", "undefined"]
@@ -25,15 +26,16 @@ class HalfLife(NamedTuple):
 
 
 def half_life(log10_norms: Float[np.ndarray | Array, " N"]) -> HalfLife:
-    """The rate of a series of log10 norms over the distance from the loss, nearest first.
+    """Estimate the half-life from log10 norms ordered by distance from the loss, nearest first.
 
-    The slope is the median over i of (s[i + n/2] - s[i]) / (n/2): a straight line's own, and blind
-    to what happens in less than a quarter of the series, such as the first steps off the loss.
-    Zeros (-inf) at the start are left out: a loss that reads h_T alone does not depend on c_T. A
-    gradient that becomes zero later vanishes, in as many steps as that takes at the most.
+    The slope is the median over i of (s[i + n/2] - s[i]) / (n/2). It is exact for a straight line,
+    and changes in less than a quarter of the series, e.g. in the steps next to the loss, do not
+    affect it. Zeros (-inf) at the start are skipped: a loss of h_T only does not depend on c_T. A
+    gradient that becomes zero later vanishes, at most in the number of steps until then.
 
     Raises:
       InputError: a series that is empty or not one-dimensional.
+
     Reference: Theil (1950), "A rank-invariant method of linear and polynomial regression analysis"
     (the incomplete method).
     """
@@ -57,10 +59,12 @@ def half_life(log10_norms: Float[np.ndarray | Array, " N"]) -> HalfLife:
 
 
 class GateStatistics(NamedTuple):
-    """A gate at each step, over all units and examples.
+    """Statistics of a gate at each step, over all units and examples.
 
-    mean: [T]; low, high: [T], the shares of values below 0.1 and above 0.9; time_constant: [T],
-      steps, that of the geometric mean of the gate.
+    Attributes:
+      mean: [T].
+      low, high: [T], the fractions of values below 0.1 and above 0.9.
+      time_constant: [T], in steps, the time constant of the geometric mean of the gate.
     """
 
     mean: Float[Array, " T"]
@@ -70,28 +74,28 @@ class GateStatistics(NamedTuple):
 
 
 def gate_statistics(gates: dict[str, Float[Array, "T ... H"]]) -> dict[str, GateStatistics]:
-    """The statistics of each gate that `gate_activations` returns.
+    """Statistics of each gate that `gate_activations` returns.
 
-    They are made for gates in 0 to 1; the time constant means something where the gate multiplies
-    the past (f of an LSTM, z of a GRU), and is NaN where values are negative.
+    They are meant for gates in 0 to 1. The time constant applies to gates that multiply the carry
+    (f of an LSTM, z of a GRU), and is NaN for negative values.
     """
 
-    def watch(gate):
+    def statistics(gate):
         gate = jnp.asarray(gate)
         rest = tuple(range(1, gate.ndim))
         shares = (gate, gate < 0.1, gate > 0.9)
         return GateStatistics(*(s.mean(rest) for s in shares), time_constant(gate, rest))
 
-    return {name: watch(gate) for name, gate in gates.items()}
+    return {name: statistics(gate) for name, gate in gates.items()}
 
 
 def time_constant(
     gate: Float[Array, "..."], axis: int | tuple[int, ...] = 0
 ) -> Float[Array, "..."]:
-    """Steps in which a memory multiplied by the gate each step falls to 1/e: -1 / mean(log f).
+    """Steps in which a state multiplied by the gate decays to 1/e: -1 / mean(log gate).
 
-    Over axis 0, time, this is the time constant that each unit had over the whole sequence; 0 for a
-    gate that was ever shut, inf for one that was always open.
+    Over axis 0, time, this is the time constant of each unit over the whole sequence. It is 0 if
+    the gate is 0 at any step, and inf if it is always 1.
 
     Reference: Tallec, Ollivier (2018), "Can recurrent neural networks warp time?".
     """

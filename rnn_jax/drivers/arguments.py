@@ -1,4 +1,4 @@
-"""Arguments of `unroll`, checked and prepared for a driver: inputs, carry, masks and noise."""
+"""Check the arguments of `unroll` and prepare them for a driver."""
 
 from collections.abc import Callable
 from functools import partial
@@ -22,10 +22,10 @@ class Prepared(NamedTuple):
     """Arguments of a driver, with masks, resets and noise inside the cell.
 
     Attributes:
-      cell, params, carry, xs: what the driver runs.
-      masks: 1 where an episode ends with a step, and 1 where a step counts, else 0: two arrays
-        [T, ...] in the order in which steps run, or None without resets.
-      finish: makes the results of the driver, `(carry, ys)`, those of `unroll`.
+      cell, params, carry, xs: the arguments of `Driver.run`.
+      masks: two arrays [T, ...] in the order in which steps run, or None without resets. The first
+        is 1 for the last step of each episode, the second for each step that counts, else 0.
+      finish: a function from the results of the driver, `(carry, ys)`, to those of `unroll`.
     """
 
     cell: Cell
@@ -48,7 +48,7 @@ def prepare(
     reverse: bool = False,
     key: Key[Array, ""] | None = None,
 ) -> Prepared:
-    """Check the arguments of `unroll`, fill in the carry, put masks and noise around the cell.
+    """Check the arguments of `unroll`, fill in the carry, and wrap the cell with masks and noise.
 
     Raises:
       InputError: as `unroll`.
@@ -78,7 +78,7 @@ def prepare(
             start = cell.start(params, xs.shape[1:-1], jax.tree.leaves(carry)[0].dtype)
             carry = hold(_spread(ends[0], cell), start, carry)
         ends = jnp.concatenate([ends[1:], jnp.zeros_like(ends[:1])])
-    if keep is not None:  # Whatever padding holds, NaN included, goes no further.
+    if keep is not None:  # Values of padding, NaN included, must not reach the gradients.
         xs = select(_spread(keep, cell), xs, 0)
     if key is not None:
         check_key(key)
@@ -86,11 +86,12 @@ def prepare(
     keep, ends = (None if mask is None else _spread(mask, cell) for mask in (keep, ends))
     if ends is not None:
         ends, carry = ends[..., None], EpisodeCarry(carry, carry)
-    # Forward, the step that ends an episode may not count; backward it does, and others may follow.
+    # The order matters: forward, the step that ends an episode may not count. In reverse it
+    # always counts, and steps that do not count may follow it.
     around = ((masked, keep), (episodic, ends))
-    for wrap, told in reversed(around) if reverse else around:
-        if told is not None:
-            cell, xs = wrap(cell), (xs, told)
+    for wrap, values in reversed(around) if reverse else around:
+        if values is not None:
+            cell, xs = wrap(cell), (xs, values)
     if reverse:
         xs = _flip(xs)
     masks = None
@@ -112,12 +113,12 @@ def _flip(tree):
 
 
 def _spread(mask, cell):
-    """A mask [..., B] for every place of an example: [..., B, 1, 1] where a cell has two axes."""
+    """A mask [..., B] with the spatial axes of the cell: [..., B, 1, 1] for two of them."""
     return mask.reshape(*mask.shape, *(1,) * cell.spatial_axes)
 
 
 def as_sequence(xs: ArrayLike, input_size: int | None = None) -> Float[Array, "T ... D"]:
-    """xs as a JAX array; InputError unless it is a floating-point [T, ..., D], D = `input_size`."""
+    """xs as a JAX array; InputError unless it is floating point [T, ..., D] with D = input_size."""
     if not isinstance(xs, jax.Array):
         xs = np.asarray(xs)
     if xs.ndim < 2:
@@ -139,10 +140,10 @@ def as_sequence(xs: ArrayLike, input_size: int | None = None) -> Float[Array, "T
 
 
 def _starting_carry(cell, params, xs, carry):
-    """The carry to start from, in the widest dtype among float32 and all that is given."""
+    """The carry to start from, in the widest dtype among float32 and all arguments."""
     batch_shape = xs.shape[1:-1]
     leaves = jax.tree.leaves((params, xs, carry))
-    # Converting an array again is an operation, which `jax_debug_nans` checks.
+    # Converting an array is an operation, which `jax_debug_nans` checks: convert only others.
     leaves = [leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf) for leaf in leaves]
     dtype = widest(jnp.float32, *(leaf.dtype for leaf in leaves))
     if not jnp.issubdtype(dtype, jnp.floating):
@@ -170,9 +171,9 @@ def _starting_carry(cell, params, xs, carry):
 
 
 def _varying(carry, xs, leaves):
-    """The carry as it is, but sharded and varying over a mesh as the steps will make it.
+    """The same carry, but sharded and varying over a mesh as the carry after a step.
 
-    A scan requires this of its carry. Selections that never select give zeros of the kind needed.
+    A scan requires this of its carry. Adding zeros made by selections from all arguments gives it.
     """
     if jax.sharding.get_abstract_mesh().empty and not any(map(explicitly_sharded, leaves)):
         return carry
@@ -187,9 +188,9 @@ def _varying(carry, xs, leaves):
 
 
 def _keep(lengths, mask, shape):
-    """1 where a step counts, else 0: [T, ...], or None where all do."""
+    """1 for each step that counts, else 0: [T, ...], or None if all count."""
     if mask is not None and lengths is not None:
-        raise InputError("lengths and mask both say which steps count; give one of them.")
+        raise InputError("got both lengths and mask, which exclude each other; give one of them.")
     if mask is not None:
         return _as_mask("mask", mask, shape)
     if lengths is None:
@@ -199,7 +200,7 @@ def _keep(lengths, mask, shape):
 
 
 def cleared(xs: Float[Array, "T ..."], lengths, mask) -> Float[Array, "T ..."]:
-    """xs with zeros where a step does not count, as the outputs of `unroll` have them."""
+    """xs with zeros at steps that do not count, as in the outputs of `unroll`."""
     counts = lengths if mask is None else mask
     if counts is None:
         return xs
@@ -211,7 +212,7 @@ def _as_mask(name, mask, shape):
     mask = mask if isinstance(mask, jax.Array) else np.asarray(mask)
     if mask.shape != shape or mask.dtype != bool:
         raise InputError(
-            f"{name} must be true or false for each step of each sequence, shape {shape}, "
+            f"{name} must be boolean of shape {shape}, one value for each step, "
             f"got {mask.dtype} of shape {mask.shape}."
         )
     return jnp.asarray(mask, jnp.float32)
@@ -219,7 +220,7 @@ def _as_mask(name, mask, shape):
 
 def _check_lengths(lengths, steps, batch_shape):
     if not isinstance(lengths, jax.core.Tracer):
-        lengths = np.asarray(lengths)  # Concrete also under jit, where JAX's own functions trace.
+        lengths = np.asarray(lengths)  # Concrete under jit too, where jnp.asarray would trace.
     if lengths.shape != batch_shape or not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise InputError(
             f"lengths must be whole numbers of shape {batch_shape}, "

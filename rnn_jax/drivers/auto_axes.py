@@ -1,4 +1,4 @@
-"""Compile a computation so that it also takes arrays on a mesh with explicit axes."""
+"""Compile functions for arrays on a mesh with explicit axes."""
 
 from collections.abc import Callable
 from functools import partial, wraps
@@ -9,10 +9,10 @@ from jax.sharding import AxisType, PartitionSpec
 
 
 def compiled(static: int) -> Callable[[Callable], Callable]:
-    """A decorator: `jax.jit`, the first `static` arguments static, the others pytrees of arrays.
+    """A decorator like `jax.jit`, with the first `static` arguments static.
 
-    Explicit axes of the mesh that the arrays lie on count as automatic ones within the function,
-    and its results are replicated over them.
+    The other arguments are pytrees of arrays. Inside the function, explicit axes of their mesh are
+    automatic, and the results are replicated over them.
     """
 
     def decorate(function):
@@ -36,7 +36,7 @@ def compiled(static: int) -> Callable[[Callable], Callable]:
 
 
 def scan(body: Callable, carry: Any, xs: Any, *, reverse: bool = False) -> tuple[Any, Any]:
-    """`jax.lax.scan`, which refuses to scan over nothing where `jax.disable_jit` is on."""
+    """`jax.lax.scan`, also for no steps under `jax.disable_jit`, which JAX does not support."""
     if jax.config.jax_disable_jit and not len(jax.tree.leaves(xs)[0]):
         with jax.disable_jit(False):
             return jax.lax.scan(body, carry, xs, reverse=reverse)
@@ -44,7 +44,7 @@ def scan(body: Callable, carry: Any, xs: Any, *, reverse: bool = False) -> tuple
 
 
 def explicit_mesh(arrays: Any) -> jax.sharding.AbstractMesh | None:
-    """The mesh with explicit axes that some of the arrays lie on, or None."""
+    """The mesh with explicit axes of the first array that has one, or None."""
     for leaf in jax.tree.leaves(arrays):
         mesh = jax.typeof(leaf).sharding.mesh
         if AxisType.Explicit in mesh.axis_types:

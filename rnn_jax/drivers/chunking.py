@@ -1,4 +1,4 @@
-"""How time is cut into chunks, and what is done to every leaf of a tree on the way."""
+"""Chunks of time: their length, a scan over them, and operations on every leaf of a tree."""
 
 import jax
 import jax.numpy as jnp
@@ -8,15 +8,15 @@ from rnn_jax.cells.array_ops import widest
 from rnn_jax.cells.base import GatedCell
 
 CACHE_BYTES = 2**19
-"""What the gates of one chunk may take: a part of a core's second-level cache."""
+"""The memory for the gates of one chunk: a part of the second-level cache of a core."""
 LONGEST = 8 if jax.__version_info__ >= (0, 11) else 4
-"""The most steps of a chunk. jax 0.10 drops barriers before it fuses, see `chunked._backward`."""
+"""The most steps of a chunk. jax 0.10 drops barriers before it fuses, see `chunked.backward`."""
 
 
 def chunk_length(cell: GatedCell, steps: int, batch: int) -> int:
-    """K, the steps of a chunk: as many as keep its float32 gates in cache, 4 to `LONGEST`.
+    """The steps K in a chunk: the most that keep its float32 gates in cache, 4 to `LONGEST`.
 
-    A K that divides T is preferred, down to half of that, for then no shorter chunk is left over.
+    A K that divides T is preferred, down to half of the most, so that no shorter chunk remains.
     """
     step_bytes = 4 * max(batch, 1) * len(cell.gates) * cell.hidden_size
     longest = min(max(CACHE_BYTES // step_bytes, 4), LONGEST, max(steps, 1))
@@ -24,7 +24,7 @@ def chunk_length(cell: GatedCell, steps: int, batch: int) -> int:
 
 
 def in_pieces(scan, carry, xs, chunk):
-    """Run `scan(carry, xs [N, K, ...])` over all whole chunks, then over what is left."""
+    """Run `scan(carry, xs [N, K, ...])` over all whole chunks, then over the remaining steps."""
     steps = jax.tree.leaves(xs)[0].shape[0]
     chunk = min(chunk, steps)
     left = steps % chunk if steps else 0
@@ -39,7 +39,7 @@ def in_pieces(scan, carry, xs, chunk):
 
 
 def stack(steps):
-    """One pytree with a leading time axis, of a list with a pytree for each step."""
+    """Stack a list of pytrees, one for each step, along a new leading axis."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *steps)
 
 
@@ -54,7 +54,7 @@ def add(total, term):
 
 
 def materialized(cotangent, like):
-    """A cotangent as arrays: zeros [like's shape] where JAX says that nothing depends on a leaf."""
+    """A cotangent as arrays: symbolic zeros become zeros of the shapes of `like`."""
 
     def fill(d, leaf):
         return jnp.zeros_like(leaf) if isinstance(d, SymbolicZero) else d
@@ -63,10 +63,10 @@ def materialized(cotangent, like):
 
 
 def wide_zeros(params):
-    """Where gradients of the parameters gather, in float32 or wider."""
+    """Zeros to accumulate the gradients of the parameters in, float32 or wider."""
     return jax.tree.map(lambda p: jnp.zeros(p.shape, widest(p.dtype, jnp.float32)), params)
 
 
 def narrowed(d_params, params):
-    """Gradients gathered in `wide_zeros`, in the dtypes of the parameters."""
+    """Gradients accumulated in `wide_zeros`, in the dtypes of the parameters."""
     return jax.tree.map(lambda d, p: d.astype(p.dtype), d_params, params)
