@@ -17,7 +17,7 @@ from rnn_jax import (
     learned_carry,
     unroll,
 )
-from rnn_jax.wrappers.fused_projection import fold, folding_pays
+from rnn_jax.wrappers.fused_projection import fuse_projection, fusion_pays
 
 T, B, D, C = 6, 3, 5, 4
 READERS = {name: CELLS[name].cell for name in (*FLOWING, "projected", "zoneout")}
@@ -118,17 +118,19 @@ def test_a_fused_projection_changes_neither_values_nor_gradients(cell, float64):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), *results)
 
 
-def test_folding_pays_where_the_projection_widens_and_not_where_it_narrows():
+def test_fusion_pays_where_the_projection_widens_and_not_where_it_narrows():
     cell = LSTMCell(128)
-    assert folding_pays(cell, jnp.zeros((28, 128)))
-    assert not folding_pays(cell, jnp.zeros((784, 16)))
+    assert fusion_pays(cell, jnp.zeros((28, 128)))
+    assert not fusion_pays(cell, jnp.zeros((784, 16)))
 
 
-def test_a_folded_cell_takes_the_projections_inputs():
+def test_a_fused_cell_takes_the_projections_inputs():
     cell = LSTMCell(7)
-    folded, params = fold(cell, cell.init(jax.random.key(0), 12), jnp.ones((D, 12)), jnp.ones(12))
-    assert folded.input_size(params) == D
-    assert folded.gates == cell.gates
+    fused, params = fuse_projection(
+        cell, cell.init(jax.random.key(0), 12), jnp.ones((D, 12)), jnp.ones(12)
+    )
+    assert fused.input_size(params) == D
+    assert fused.gates == cell.gates
 
 
 @pytest.mark.parametrize("name", ["lstm", "leaky", "projected", "gru_reset_before"])

@@ -6,12 +6,7 @@ from typing import Any, ClassVar
 from rnn_jax.cells.base import Cell
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Carry, Float, Inputs, Params
-from rnn_jax.wrappers.masking import (
-    EpisodicCell,
-    EpisodicGatedCell,
-    MaskedCell,
-    MaskedGatedCell,
-)
+from rnn_jax.wrappers.masking import EpisodicCell, MaskedCell
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +47,6 @@ class Driver:
 
 def given_cell(cell: Cell) -> Cell:
     """The cell given to `unroll`, without the wrappers for masks and resets."""
-    while isinstance(cell, MaskedCell | MaskedGatedCell | EpisodicCell | EpisodicGatedCell):
+    while isinstance(cell, MaskedCell | EpisodicCell):
         cell = cell.inner
     return cell

@@ -18,8 +18,7 @@ from rnn_jax.layers.checks import call_key, check_rngs
 from rnn_jax.layers.layout import to_batch_major, to_time_major
 from rnn_jax.layers.rnn import RNN
 from rnn_jax.typing import Array, Bool, Carry, Float, Int, Key
-from rnn_jax.wrappers.fused_projection import fold as folded
-from rnn_jax.wrappers.fused_projection import folding_pays
+from rnn_jax.wrappers.fused_projection import fusion_pays
 from rnn_jax.wrappers.masking import hold
 
 
@@ -138,8 +137,8 @@ class SequenceClassifier(nnx.Module):
         kernel, bias = self.projection.kernel[...], self.projection.bias[...]
         if self.rnn.dtype is not None:
             kernel = kernel.astype(self.rnn.dtype)
-        if fuse and isinstance(cell, GatedCell) and folding_pays(cell, kernel):
-            return *folded(cell, params, kernel, bias), xs
+        if fuse and isinstance(cell, GatedCell) and fusion_pays(cell, kernel):
+            return *fused(cell, params, kernel, bias), xs
         return cell, params, dot(xs, kernel) + bias
 
 

@@ -1,8 +1,12 @@
-"""Cells around cells: what a cell is not told to do otherwise, the inner cell does.
+"""Base classes of wrappers: cells around a cell, with some of its methods replaced.
 
-A wrapper comes in two forms, around any cell and, still in parts and still fast, around a gated
-one. What is random in it is drawn by `sampled`, once for a run, into its parameters or inputs;
-without a key a cell does what is expected of it on average.
+A wrapper class works around any cell by its `step`. Its gated form, a subclass that is also a
+`GatedWrapper`, works around a `GatedCell` by `project`, `mix`, `update` and `readout`, so every
+driver can run it. The wrapper class has the methods of both forms; the gated form,
+`class MyGatedCell(MyCell, GatedWrapper)`, only sets `step = GatedCell.step`.
+
+`sampled` samples the noise of a wrapper once for a run and puts it into the parameters or the
+inputs. Without a key the cell computes with the expected value of the noise.
 """
 
 import dataclasses
@@ -18,10 +22,10 @@ from rnn_jax.typing import Array
 
 @dataclasses.dataclass(frozen=True)
 class Wrapper(Cell):
-    """A cell around any cell: the inner one's, but for what a subclass replaces.
+    """A cell around any cell. Every method is that of the inner cell unless a subclass replaces it.
 
     Attributes:
-      noisy: whether the wrapper draws noise in a run with a key.
+      noisy: whether the wrapper adds noise in a run with a key.
     """
 
     noisy: ClassVar[bool] = False
@@ -36,7 +40,7 @@ class Wrapper(Cell):
         return params
 
     def with_inner_params(self, params, inner):
-        """The parameters with another part for the inner cell."""
+        """The parameters with `inner` as the inner cell's part."""
         return inner
 
     def init(self, key, input_size):
@@ -60,12 +64,12 @@ class Wrapper(Cell):
         return self.inner.input_size(self.inner_params(params))
 
     def sampled(self, params, xs, key):
-        """What is random in the inner cell drawn, and nothing else."""
-        inner, drawn, xs = self.inner.sampled(self.inner_params(params), xs, key)
-        return dataclasses.replace(self, inner=inner), self.with_inner_params(params, drawn), xs
+        """The noise of the inner cell alone."""
+        inner, noisy, xs = self.inner.sampled(self.inner_params(params), xs, key)
+        return dataclasses.replace(self, inner=inner), self.with_inner_params(params, noisy), xs
 
     def cast_matrices(self, params, dtype):
-        """The inner matrices cast; the parameters of the wrapper stay as they are."""
+        """The inner matrices cast; the parameters of the wrapper keep their dtype."""
         inner = self.inner.cast_matrices(self.inner_params(params), dtype)
         return self.with_inner_params(params, inner)
 
@@ -141,7 +145,7 @@ class GatedWrapper(Wrapper, GatedCell):
 
 
 def wrapper_for(cell: Cell, any_cell: type[Wrapper], gated: type[GatedWrapper]) -> type[Wrapper]:
-    """The form of a wrapper that fits `cell`."""
+    """The form of a wrapper for `cell`."""
     return gated if isinstance(cell, GatedCell) else any_cell
 
 
@@ -151,25 +155,25 @@ def innermost(cell: Cell) -> Cell:
 
 
 def has_own_start(cell: Cell) -> bool:
-    """Whether `cell.start` is another than `cell.initial_carry`."""
+    """Whether `cell.start` may differ from `cell.initial_carry`."""
     if isinstance(cell, Wrapper) and type(cell).start is Wrapper.start:
         return has_own_start(cell.inner)
     return type(cell).start is not Cell.start
 
 
 def draws_noise(cell: Cell) -> bool:
-    """Whether the cell, or one that it is wrapped around, is random in a run with a key."""
+    """Whether the cell or one of its inner cells adds noise in a run with a key."""
     if isinstance(cell, Wrapper):
         return cell.noisy or draws_noise(cell.inner)
     return type(cell).sampled is not Cell.sampled
 
 
 def first_leaf(tree: Any) -> Array:
-    """The inputs proper, where masks and noise travel behind them; of a carry, h."""
+    """The array of inputs, which masks and noise follow in a tuple; of a carry, h."""
     return jax.tree.leaves(tree)[0]
 
 
 def on_first_leaf(function: Callable[[Array], Array], tree: Any) -> Any:
-    """The tree with `function` of its first leaf in that leaf's place."""
+    """The tree with its first leaf replaced by `function` of it."""
     leaves, structure = jax.tree.flatten(tree)
     return structure.unflatten([function(leaves[0]), *leaves[1:]])

@@ -1,4 +1,4 @@
-"""Dropout around any cell: what is dropped is drawn once for a run, and the same at every step."""
+"""Variational dropout and DropConnect: masks are sampled once for a run, not at every step."""
 
 import dataclasses
 import numbers
@@ -25,13 +25,13 @@ def dropout(cell: Cell, inputs: float = 0.0, state: float = 0.0) -> Cell:
     """Variational dropout: the same inputs and the same units of h are dropped at every step.
 
     Args:
-      cell: any cell; for `state` a `GatedCell`, whose `mix` alone sees h without the dropped units.
+      cell: any cell. `state` needs a `GatedCell`: only its `mix` sees the masked h.
       inputs: probability that an input feature is zero; the others are scaled by 1 / (1 - inputs).
-      state: the same for the units of the first field of the carry, h, as the gates see them.
+      state: the same for the units of h, the first field of the carry, in the gates.
 
     Raises:
-      InputError: a probability outside [0, 1); state dropout for a cell that is no GatedCell, or
-        for a linear one, whose gates do not see h.
+      InputError: a probability outside [0, 1); state dropout for a cell that is not a GatedCell or
+        whose gates do not depend on h.
     Reference: Gal, Ghahramani (2016), "A theoretically grounded application of dropout in recurrent
     neural networks".
     """
@@ -39,12 +39,12 @@ def dropout(cell: Cell, inputs: float = 0.0, state: float = 0.0) -> Cell:
     check_rates(inputs=inputs, state=state)
     if state and not isinstance(cell, GatedCell):
         raise InputError(
-            f"state dropout needs a GatedCell, {type(cell).__name__} is none; use inputs alone."
+            f"state dropout needs a GatedCell, {type(cell).__name__} is not one; use inputs only."
         )
     if state and innermost(cell).linear:
         raise InputError(
             f"state dropout has no effect on {type(innermost(cell)).__name__}, whose gates do not "
-            "see the state; use inputs alone."
+            "depend on the state; use inputs only."
         )
     return wrapper_for(cell, DropoutCell, DropoutGatedCell)(cell, inputs, state)
 
@@ -61,35 +61,38 @@ def drop_connect(cell: Cell, rate: float) -> Cell:
     check_rates(rate=rate)
     if not has_param(cell, "w_h"):
         raise InputError(
-            f"drop_connect needs params with w_h, those of {type(cell).__name__} have none; put it "
-            "inside layer_norm and learned_carry, around a cell with a recurrent matrix."
+            f"drop_connect needs params with w_h, those of {type(cell).__name__} have none; apply "
+            "it before layer_norm and learned_carry, to a cell with a recurrent matrix."
         )
     return wrapper_for(cell, DropConnectCell, DropConnectGatedCell)(cell, rate)
 
 
 def dropout_mask(key: Key[Array, ""], rate: float, shape: tuple[int, ...], dtype) -> Array:
-    """0 with probability `rate`, else 1 / (1 - rate): 1 on average."""
+    """A mask of 0 with probability `rate`, else 1 / (1 - rate); its mean is 1."""
     return jax.random.bernoulli(key, 1 - rate, shape).astype(dtype) / (1 - rate)
 
 
 def check_rates(**rates: float) -> None:
-    """Raise InputError, naming the rate, unless each is at least 0 and below 1."""
+    """Raise InputError, naming the rate, unless each is in [0, 1)."""
     for name, rate in rates.items():
         if not isinstance(rate, numbers.Real) or not 0 <= rate < 1:
             raise InputError(f"{name} must be at least 0 and below 1, got {rate!r}.")
 
 
 class DropoutParams(NamedTuple):
-    """Parameters beside what is dropped in one run."""
+    """Parameters and the masks of one run."""
 
     inner: Params
     inputs: Float[Array, "... D"]
     state: Float[Array, "... H"]
 
 
-class _Dropped:
-    """What both forms of dropout share: `DropoutParams` in a run with a key, else the inner's."""
+@dataclasses.dataclass(frozen=True)
+class DropoutCell(Wrapper):
+    """The cell that `dropout` returns, with `DropoutParams` in a run with a key."""
 
+    input_rate: float
+    state_rate: float
     noisy = True
 
     def inner_params(self, params):
@@ -97,11 +100,11 @@ class _Dropped:
         return params.inner if isinstance(params, DropoutParams) else params
 
     def with_inner_params(self, params, inner):
-        """The same masks beside other parameters."""
+        """The same masks beside `inner`."""
         return params._replace(inner=inner) if isinstance(params, DropoutParams) else inner
 
     def sampled(self, params, xs, key):
-        """The masks drawn, of each example its own."""
+        """Masks sampled for each example."""
         key, key_x, key_h = (None,) * 3 if key is None else jax.random.split(key, 3)
         cell, params, xs = super().sampled(params, xs, key)
         if key is None:
@@ -111,49 +114,41 @@ class _Dropped:
         state = dropout_mask(key_h, self.state_rate, (*x.shape[1:-1], self.hidden_size), x.dtype)
         return cell, DropoutParams(params, inputs, state), xs
 
-    def _thinned(self, params, xs):
+    def step(self, params, carry, x):
+        """The inner step on the masked x."""
+        return super().step(params, carry, self._masked(params, x))
+
+    def project(self, params, xs):
+        """The inner projection of the masked xs."""
+        return super().project(params, self._masked(params, xs))
+
+    def mix(self, params, carry):
+        """The inner mix of the carry with h masked."""
+        if isinstance(params, DropoutParams):
+            carry = on_first_leaf(lambda h: h * expand(params.state, h), carry)
+        return super().mix(params, carry)
+
+    def _masked(self, params, xs):
         if not isinstance(params, DropoutParams):
             return xs
         return on_first_leaf(lambda x: x * expand(params.inputs, x), xs)
 
 
-@dataclasses.dataclass(frozen=True)
-class DropoutCell(_Dropped, Wrapper):
-    """`dropout` on the inputs of a cell that is nothing but a step."""
+class DropoutGatedCell(DropoutCell, GatedWrapper):
+    """`DropoutCell` around a gated cell."""
 
-    input_rate: float
-    state_rate: float
-
-    def step(self, params, carry, x):
-        """The inner step on what is left of x."""
-        return super().step(params, carry, self._thinned(params, x))
+    step = GatedCell.step
 
 
 @dataclasses.dataclass(frozen=True)
-class DropoutGatedCell(_Dropped, GatedWrapper):
-    """`dropout` for a gated cell."""
+class DropConnectCell(Wrapper):
+    """The cell that `drop_connect` returns."""
 
-    input_rate: float
-    state_rate: float
-
-    def project(self, params, xs):
-        """The inner projection of what is left of xs."""
-        return super().project(params, self._thinned(params, xs))
-
-    def mix(self, params, carry):
-        """The inner mix of what is left of the first field."""
-        if isinstance(params, DropoutParams):
-            carry = on_first_leaf(lambda h: h * expand(params.state, h), carry)
-        return super().mix(params, carry)
-
-
-class _DropConnected:
-    """What both forms of DropConnect share."""
-
+    rate: float
     noisy = True
 
     def sampled(self, params, xs, key):
-        """The mask drawn, one for the batch, and multiplied into w_h."""
+        """w_h multiplied by a mask that the whole batch shares."""
         if key is None:
             return super().sampled(params, xs, key)
         key, key_w = jax.random.split(key)
@@ -161,15 +156,7 @@ class _DropConnected:
         return super().sampled(params._replace(w_h=params.w_h * mask), xs, key)
 
 
-@dataclasses.dataclass(frozen=True)
-class DropConnectCell(_DropConnected, Wrapper):
-    """`drop_connect` for a cell that is nothing but a step."""
+class DropConnectGatedCell(DropConnectCell, GatedWrapper):
+    """`DropConnectCell` around a gated cell."""
 
-    rate: float
-
-
-@dataclasses.dataclass(frozen=True)
-class DropConnectGatedCell(_DropConnected, GatedWrapper):
-    """`drop_connect` for a gated cell."""
-
-    rate: float
+    step = GatedCell.step

@@ -1,4 +1,4 @@
-"""Linear into linear: a projection with nothing nonlinear behind it, folded into a cell's own."""
+"""A linear layer in front of a cell, fused into the input projection of the cell."""
 
 from typing import NamedTuple
 
@@ -11,59 +11,61 @@ from rnn_jax.typing import Array, Float, Params
 from rnn_jax.wrappers.base import GatedWrapper
 
 
-class FoldedParams(NamedTuple):
-    """A projection and a cell's input weights as one matrix, beside the cell's own parameters."""
+class FusedProjectionParams(NamedTuple):
+    """The product of a linear layer and a cell's input weights, and the cell's parameters."""
 
     w: Float[Array, "D G*H"]
     b: Float[Array, " G*H"]
     inner: Params
 
 
-class FoldedCell(GatedWrapper):
-    """The cell that takes the projection's inputs and gives what `inner` gives for its outputs."""
+class FusedProjectionCell(GatedWrapper):
+    """A cell that takes the inputs of the linear layer; `inner` takes its outputs."""
 
     def init(self, key, input_size):
-        """Refused: the parameters come from `fold`."""
-        raise InputError("a FoldedCell has no parameters of its own; make both with fold(...).")
+        """An error: `fuse_projection` makes the parameters."""
+        raise InputError(
+            "FusedProjectionCell has no init; make the cell and its params with fuse(...)."
+        )
 
     def inner_params(self, params):
         """The inner cell's parameters."""
         return params.inner
 
     def with_inner_params(self, params, inner):
-        """The same projection around other parameters."""
+        """The same projection beside `inner`."""
         return params._replace(inner=inner)
 
     def input_size(self, params):
-        """The number of inputs of the projection."""
+        """The input size of the linear layer."""
         return params.w.shape[0]
 
     def project(self, params, xs):
-        """Both products at once: `xs w + b`."""
+        """`xs w + b`, both products in one."""
         gates = dot(xs, params.w)
         return gates + expand(params.b, gates)
 
 
-def fold(
+def fuse_projection(
     cell: GatedCell, params: Params, kernel: Float[Array, "D P"], bias: Float[Array, " P"]
-) -> tuple[FoldedCell, FoldedParams]:
-    """The cell for x that equals `cell` for x kernel + bias; differentiable in every argument.
+) -> tuple[FusedProjectionCell, FusedProjectionParams]:
+    """A cell that computes for x what `cell` computes for x kernel + bias.
 
     `cell.project` is affine, project(x) = x A + a, so that
 
         project(x W + c) = x (W A) + (c A + a),   W A = project(W) - project(0)
 
-    and folding asks nothing of a cell but `project`: T B P G H multiplications a pass become
-    D P G H once and T B D G H.
+    Fusing replaces T B P G H multiplications in a pass by D P G H + T B D G H. The result is
+    differentiable in every argument.
     """
     offset = cell.project(params, jnp.zeros_like(bias))
     w = (cell.project(params, kernel) - offset).astype(kernel.dtype)
-    folded = FoldedParams(w, cell.project(params, bias), params)
-    return FoldedCell(cell), folded
+    fused = FusedProjectionParams(w, cell.project(params, bias), params)
+    return FusedProjectionCell(cell), fused
 
 
-def folding_pays(cell: GatedCell, kernel: Float[Array, "D P"]) -> bool:
-    """Whether a step of the folded cell multiplies less than a step of both layers apart."""
+def fusion_pays(cell: GatedCell, kernel: Float[Array, "D P"]) -> bool:
+    """Whether a step of the fused cell takes fewer multiplications than the two layers."""
     inputs, width = kernel.shape
     gates = len(cell.gates) * cell.hidden_size
     return inputs * gates < width * (inputs + gates)

@@ -1,4 +1,4 @@
-"""Layer normalisation inside the gates of any gated cell."""
+"""Layer normalization inside the gates of any gated cell."""
 
 from typing import NamedTuple
 
@@ -12,21 +12,21 @@ from rnn_jax.typing import Array, Float, Params
 from rnn_jax.wrappers.base import GatedWrapper, on_first_leaf
 
 EPSILON = 1e-6
-"""Added to the variance of a gate, whose units may all be equal."""
+"""Added to the variance, which is 0 where all units of a gate are equal."""
 
 
 def layer_norm(cell: GatedCell) -> GatedCell:
-    """Each gate's share of the input and of the past normalised over its H units, apart.
+    """Layer normalization of x_gates and h_gates, over the H units of each gate.
 
         x_gates' = x_scale norm(x_gates) + shift      h_gates' = h_scale norm(h_gates)
         norm(a) = (a - mean a) / sqrt(var a + epsilon), gate by gate
 
-    Params: `LayerNormParams`; the shift starts as the inner bias, e.g. the forget bias, of which a
-    norm would leave nothing.
-    Departs from the paper: gates are normalised one by one, the memory cell of an LSTM not at all.
+    Params: `LayerNormParams`. The shift starts as the inner bias, such as the forget bias, which
+    the norm would remove.
+    Departs from the paper: gates are normalized one by one, and c of an LSTM is not normalized.
 
     Raises:
-      InputError: a cell that is no GatedCell.
+      InputError: `cell` is not a GatedCell.
     Reference: Ba, Kiros, Hinton (2016), "Layer normalization".
     """
     require_cell("layer_norm", cell, gated=True)
@@ -34,7 +34,7 @@ def layer_norm(cell: GatedCell) -> GatedCell:
 
 
 class LayerNormParams(NamedTuple):
-    """Parameters of the inner cell, and of the norms."""
+    """Parameters of the inner cell, and scales and shift of the norms."""
 
     inner: Params
     x_scale: Float[Array, " G*H"]
@@ -43,10 +43,10 @@ class LayerNormParams(NamedTuple):
 
 
 class LayerNormCell(GatedWrapper):
-    """What `layer_norm` returns."""
+    """The cell that `layer_norm` returns."""
 
     def init(self, key, input_size):
-        """The inner parameters; scales 1; the inner bias as the shift."""
+        """Scales of 1; the inner bias as the shift, and 0 in its place."""
         inner = self.inner.init(key, input_size)
         # Two arrays of ones: a buffer that appears twice cannot be donated.
         x_scale, h_scale = (
@@ -62,19 +62,19 @@ class LayerNormCell(GatedWrapper):
         return params.inner
 
     def with_inner_params(self, params, inner):
-        """The same norms around other parameters."""
+        """The same norms beside `inner`."""
         return params._replace(inner=inner)
 
     def update(self, params, carry, x_gates, h_gates):
-        """The inner update of normalised gates."""
+        """The inner update of normalized gates."""
         return super().update(params, carry, *self._normed(params, x_gates, h_gates))
 
     def activations(self, params, carry, x_gates, h_gates):
-        """The inner activations of normalised gates."""
+        """The inner activations of normalized gates."""
         return super().activations(params, carry, *self._normed(params, x_gates, h_gates))
 
     def coefficients(self, params, x_gates):
-        """The inner coefficients of normalised gates."""
+        """The inner coefficients of normalized gates."""
         return super().coefficients(params, self._normed_x(params, x_gates))
 
     def _normed(self, params, x_gates, h_gates):

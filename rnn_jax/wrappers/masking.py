@@ -1,7 +1,7 @@
-"""Sequences of different lengths, and episodes: a cell that holds its carry still, or starts anew.
+"""Masked steps and episode resets.
 
-Both are cells around a cell, so every driver handles them and none knows of them. Masks are floats
-since they travel with the inputs and every input has a gradient; that of a mask is 0.
+Both are wrappers that take the mask together with the inputs, so that drivers need no code for
+them. Masks are floats because drivers differentiate all inputs; the gradient of a mask is 0.
 """
 
 from typing import NamedTuple
@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.cells.array_ops import expand, widest
-from rnn_jax.cells.base import Cell
+from rnn_jax.cells.base import Cell, GatedCell
 from rnn_jax.typing import Array, Carry, Float, Int, Shaped
-from rnn_jax.wrappers.base import GatedWrapper, Wrapper, wrapper_for
+from rnn_jax.wrappers.base import GatedWrapper, Wrapper, first_leaf, wrapper_for
 
 
 def keep_mask(lengths: Int[Array, "..."], steps: int) -> Float[Array, "{steps} ..."]:
-    """1 where step t belongs to the sequence, t < length, else 0: [T, ...]."""
+    """1 where t < length, else 0: [T, ...]."""
     times = jnp.arange(steps, dtype=lengths.dtype).reshape(steps, *(1,) * lengths.ndim)
     return (times < lengths[None]).astype(jnp.float32)
 
@@ -24,7 +24,7 @@ def keep_mask(lengths: Int[Array, "..."], steps: int) -> Float[Array, "{steps} .
 def select(
     keep: Float[Array, "..."], new: Shaped[Array, "... H"], old: Shaped[Array, "... H"] | float
 ) -> Shaped[Array, "... H"]:
-    """`new` where the step counts, `old` where it is padding."""
+    """`new` where `keep` is 1, `old` where it is 0."""
     keep = keep[..., None]
     if not isinstance(old, int | float):
         dtype = widest(new.dtype, old.dtype)
@@ -38,103 +38,106 @@ def hold(keep: Float[Array, "..."], new: Carry, old: Carry) -> Carry:
 
 
 def masked(cell: Cell) -> Cell:
-    """The cell that takes (x, keep) and keeps its carry where keep is 0, where x must be finite."""
+    """A cell that takes (x, keep) and holds its carry where keep is 0; x must be finite there."""
     return wrapper_for(cell, MaskedCell, MaskedGatedCell)(cell)
 
 
 class MaskedCell(Wrapper):
-    """`masked` for a cell that is nothing but a step."""
+    """The cell that `masked` returns."""
 
     def step(self, params, carry, x):
-        """The inner step, undone where x is padding."""
+        """The inner step; the old carry where x is masked."""
         x, keep = x
         new, y = self.inner.step(params, carry, x)
         return hold(keep, new, carry), y
 
-
-class MaskedGatedCell(GatedWrapper):
-    """`masked` for a gated cell: still three parts, so still fast."""
-
     def project(self, params, xs):
-        """The inner projection, and the mask alongside."""
+        """The inner projection and the mask."""
         xs, keep = xs
         return self.inner.project(params, xs), keep
 
     def update(self, params, carry, x_gates, h_gates):
-        """The inner update, undone where the input is padding."""
+        """The inner update; the old carry where the input is masked."""
         x_gates, keep = x_gates
         return hold(keep, super().update(params, carry, x_gates, h_gates), carry)
 
     def coefficients(self, params, x_gates):
-        """The inner coefficients, and 1 and 0 where the input is padding."""
+        """The inner coefficients; 1 and 0 where the input is masked."""
         x_gates, keep = x_gates
         a, b = super().coefficients(params, x_gates)
         return select(keep, a, 1), select(keep, b, 0)
 
     def activations(self, params, carry, x_gates, h_gates):
-        """The inner gates, zero where the input is padding."""
+        """The inner gates; zeros where the input is masked."""
         x_gates, keep = x_gates
         values = super().activations(params, carry, x_gates, h_gates)
         return tuple(select(keep, gate, 0) for gate in values)
 
 
+class MaskedGatedCell(MaskedCell, GatedWrapper):
+    """`MaskedCell` around a gated cell."""
+
+    step = GatedCell.step
+
+
 class EpisodeCarry(NamedTuple):
-    """The carry that a step left, and the one that the next step begins with."""
+    """The carry after a step, and the carry that the next step starts with."""
 
     left: Carry
     begin: Carry
 
 
 def episodic(cell: Cell) -> Cell:
-    """The cell that takes (x, ends) and starts anew after each step with `ends` [..., 1].
+    """A cell that takes (x, ends [..., 1]) and resets its carry after each step where ends is 1.
 
-    Its carry is an `EpisodeCarry`. Both are kept, since what a step left is still read out, and
-    must reach neither the matrix product of the next step nor its gradient where an episode ended.
+    Its carry is an `EpisodeCarry`. The output is read from `left`, while `begin` keeps values and
+    gradients of an ended episode out of the next matrix product.
     """
     return wrapper_for(cell, EpisodicCell, EpisodicGatedCell)(cell)
 
 
-def _next(cell, params, ends, left):
-    batch_shape = jax.tree.leaves(left)[0].shape[:-1]
-    fresh = cell.start(params, batch_shape, jax.tree.leaves(left)[0].dtype)
-    return EpisodeCarry(left, hold(ends[..., 0], fresh, left))
-
-
 class EpisodicCell(Wrapper):
-    """`episodic` for a cell that is nothing but a step."""
-
-    def step(self, params, carry, x):
-        """The inner step, and a fresh start after it where an episode ends."""
-        x, ends = x
-        left, y = self.inner.step(params, carry.begin, x)
-        return _next(self.inner, params, ends, left), y
-
-
-class EpisodicGatedCell(GatedWrapper):
-    """`episodic` for a gated cell."""
+    """The cell that `episodic` returns."""
 
     linear = False
 
+    def step(self, params, carry, x):
+        """The inner step; the initial carry follows the last step of an episode."""
+        x, ends = x
+        left, y = self.inner.step(params, carry.begin, x)
+        return self._next(params, ends, left), y
+
     def project(self, params, xs):
-        """The inner projection, and the ends alongside."""
+        """The inner projection and the ends."""
         xs, ends = xs
         return self.inner.project(params, xs), ends
 
     def mix(self, params, carry):
-        """The inner mix of the carry to begin with."""
+        """The inner mix of the carry before the step."""
         return self.inner.mix(params, carry.begin)
 
     def update(self, params, carry, x_gates, h_gates):
-        """The inner update, and a fresh start after it where an episode ends."""
+        """The inner update; the initial carry follows the last step of an episode."""
         x_gates, ends = x_gates
         left = self.inner.update(params, carry.begin, x_gates, h_gates)
-        return _next(self.inner, params, ends, left)
-
-    def readout(self, params, carry):
-        """The inner readout of what the step left."""
-        return self.inner.readout(params, carry.left)
+        return self._next(params, ends, left)
 
     def activations(self, params, carry, x_gates, h_gates):
         """The inner activations."""
         x_gates, _ = x_gates
         return self.inner.activations(params, carry.begin, x_gates, h_gates)
+
+    def _next(self, params, ends, left):
+        h = first_leaf(left)
+        start = self.inner.start(params, h.shape[:-1], h.dtype)
+        return EpisodeCarry(left, hold(ends[..., 0], start, left))
+
+
+class EpisodicGatedCell(EpisodicCell, GatedWrapper):
+    """`EpisodicCell` around a gated cell."""
+
+    step = GatedCell.step
+
+    def readout(self, params, carry):
+        """The inner readout of the carry after the step."""
+        return self.inner.readout(params, carry.left)

@@ -9,25 +9,27 @@ from rnn_jax.wrappers.base import GatedWrapper
 
 
 def unbiased(cell: GatedCell) -> GatedCell:
-    """The cell with b = 0 for ever: `params.b` is None. A forget bias goes with it.
+    """The cell without the bias b: `params.b` is None, so there is no forget bias either.
+
+    For `RNNCell`, `LSTMCell` and `GRUCell` see also `use_bias=False`.
 
     Raises:
-      InputError: a cell that is no GatedCell or whose params have no b.
+      InputError: `cell` is not a GatedCell, or its params have no b.
     """
     require_cell("unbiased", cell, gated=True)
     if not has_param(cell, "b"):
         raise InputError(
-            f"unbiased needs params with b, those of {type(cell).__name__} have none; put it "
-            "inside layer_norm and learned_carry, directly around a cell with a bias."
+            f"unbiased needs params with b, those of {type(cell).__name__} have none; apply "
+            "it before layer_norm and learned_carry, directly to a cell with a bias."
         )
     return UnbiasedCell(cell)
 
 
 class UnbiasedCell(GatedWrapper):
-    """What `unbiased` returns."""
+    """The cell that `unbiased` returns."""
 
     def init(self, key, input_size):
-        """The inner parameters but b."""
+        """The inner parameters without b."""
         params = self.inner.init(key, input_size)
         return params._replace(b=None)
 
@@ -41,5 +43,5 @@ class UnbiasedCell(GatedWrapper):
         return inner._replace(b=None)
 
     def sampled(self, params, xs, key):
-        """The inner cell with b = 0, for one run."""
+        """The inner cell with b = 0."""
         return self.inner.sampled(self.inner_params(params), xs, key)

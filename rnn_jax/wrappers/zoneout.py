@@ -1,11 +1,11 @@
-"""Zoneout around any cell: units that sit a step out."""
+"""Zoneout: units of the carry that keep their value for a step, at random."""
 
 import dataclasses
 from typing import NamedTuple
 
 import jax
 
-from rnn_jax.cells.base import Cell
+from rnn_jax.cells.base import Cell, GatedCell
 from rnn_jax.cells.checks import require_cell
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Carry, Float, Inputs
@@ -14,19 +14,20 @@ from rnn_jax.wrappers.dropout import check_rates
 
 
 def zoneout(cell: Cell, *rates: float) -> Cell:
-    """Zoneout: each unit of the carry keeps its last value with a probability, step by step.
+    """Zoneout: at each step each unit of the carry keeps its last value with some probability.
 
-    The output is read from the carry after zoneout: by `readout` if the cell has one, else, where
-    `step` returns a field of its new carry as the output, that field after zoneout. Any other
-    output is that of the inner step.
+    The output is computed from the carry after zoneout if the cell has a `readout`. Otherwise, if
+    `step` returns a field of its new carry as the output, it is that field after zoneout. Any
+    other output is that of the inner step.
 
     Args:
       cell: any cell.
-      rates: the probabilities, one for every field of the carry or one for all: for an LSTM
-        (h, c), e.g. 0.05, 0.5. Without a key a field moves by the share 1 - rate.
+      rates: the probabilities, one for each field of the carry or one for all. An LSTM has the
+        fields h, c, so e.g. `zoneout(cell, 0.05, 0.5)`. Without a key every unit moves by 1 - rate
+        of its step, the expected value.
 
     Raises:
-      InputError: rates outside [0, 1), or of another number than the fields.
+      InputError: a rate outside [0, 1), or a wrong number of rates.
     Reference: Krueger et al. (2017), "Zoneout: regularizing RNNs by randomly preserving hidden
     activations".
     """
@@ -34,7 +35,7 @@ def zoneout(cell: Cell, *rates: float) -> Cell:
     fields = len(jax.tree.leaves(jax.eval_shape(cell.initial_carry)))
     if len(rates) not in (1, fields):
         raise InputError(
-            f"zoneout needs 1 rate or {fields}, one for every field of the carry of "
+            f"zoneout needs 1 rate or {fields}, one for each field of the carry of "
             f"{type(cell).__name__}, got {len(rates)}."
         )
     check_rates(**{f"rates[{n}]": rate for n, rate in enumerate(rates)})
@@ -43,20 +44,22 @@ def zoneout(cell: Cell, *rates: float) -> Cell:
 
 
 class Zoned(NamedTuple):
-    """Inputs beside what moves: for every field of the carry 1 or 0 for each unit [T, ..., H]."""
+    """Inputs, and for each field of the carry 1 where a unit moves, else 0: [T, ..., H]."""
 
     x: Inputs
     moves: tuple[Float[Array, "..."], ...]
 
 
-class _Zoneout:
-    """What both forms of zoneout share."""
+@dataclasses.dataclass(frozen=True)
+class ZoneoutCell(Wrapper):
+    """The cell that `zoneout` returns."""
 
+    rates: tuple[float, ...]
     noisy = True
     linear = False
 
     def sampled(self, params, xs, key):
-        """The steps at which each unit moves."""
+        """The moves of each unit at each step, beside the inputs."""
         if key is None:
             return super().sampled(params, xs, key)
         key, key_z = jax.random.split(key)
@@ -69,8 +72,33 @@ class _Zoneout:
         ]
         return cell, params, Zoned(xs, tuple(moves))
 
-    def _open(self, x):
-        """What the inner cell takes, and how far each field moves."""
+    def step(self, params, carry, x):
+        """The inner step, of which each unit moves by its share."""
+        x, moves = self._split_moves(x)
+        new, y = super().step(params, carry, x)
+        moved = self._moved(moves, new, carry)
+        if hasattr(self.inner, "readout"):
+            return moved, self.inner.readout(self.inner_params(params), moved)
+        pairs = zip(jax.tree.leaves(new), jax.tree.leaves(moved), strict=True)
+        return moved, next((after for before, after in pairs if before is y), y)
+
+    def project(self, params, xs):
+        """The inner projection and the moves."""
+        if not isinstance(xs, Zoned):
+            return super().project(params, xs)
+        return Zoned(super().project(params, xs.x), xs.moves)
+
+    def update(self, params, carry, x_gates, h_gates):
+        """The inner update, of which each unit moves by its share."""
+        x_gates, moves = self._split_moves(x_gates)
+        return self._moved(moves, super().update(params, carry, x_gates, h_gates), carry)
+
+    def activations(self, params, carry, x_gates, h_gates):
+        """The inner activations."""
+        return super().activations(params, carry, self._split_moves(x_gates)[0], h_gates)
+
+    def _split_moves(self, x):
+        """The inputs of the inner cell, and the share by which each field moves."""
         return x if isinstance(x, Zoned) else (x, tuple(1 - rate for rate in self.rates))
 
     def _moved(self, moves, new: Carry, old: Carry) -> Carry:
@@ -79,40 +107,7 @@ class _Zoneout:
         return structure.unflatten([m * n + (1 - m) * o for m, n, o in pairs])
 
 
-@dataclasses.dataclass(frozen=True)
-class ZoneoutCell(_Zoneout, Wrapper):
-    """`zoneout` for a cell that is nothing but a step."""
+class ZoneoutGatedCell(ZoneoutCell, GatedWrapper):
+    """`ZoneoutCell` around a gated cell."""
 
-    rates: tuple[float, ...]
-
-    def step(self, params, carry, x):
-        """The inner step, taken by some units alone."""
-        x, moves = self._open(x)
-        new, y = super().step(params, carry, x)
-        moved = self._moved(moves, new, carry)
-        if hasattr(self.inner, "readout"):
-            return moved, self.inner.readout(self.inner_params(params), moved)
-        pairs = zip(jax.tree.leaves(new), jax.tree.leaves(moved), strict=True)
-        return moved, next((after for before, after in pairs if before is y), y)
-
-
-@dataclasses.dataclass(frozen=True)
-class ZoneoutGatedCell(_Zoneout, GatedWrapper):
-    """`zoneout` for a gated cell."""
-
-    rates: tuple[float, ...]
-
-    def project(self, params, xs):
-        """The inner projection, and the moves alongside."""
-        if not isinstance(xs, Zoned):
-            return super().project(params, xs)
-        return Zoned(super().project(params, xs.x), xs.moves)
-
-    def update(self, params, carry, x_gates, h_gates):
-        """The inner update, taken by some units alone."""
-        x_gates, moves = self._open(x_gates)
-        return self._moved(moves, super().update(params, carry, x_gates, h_gates), carry)
-
-    def activations(self, params, carry, x_gates, h_gates):
-        """The inner activations."""
-        return super().activations(params, carry, self._open(x_gates)[0], h_gates)
+    step = GatedCell.step
