@@ -1,17 +1,17 @@
-"""The exceptions that reach a user as one sentence; any other is a fault of the program."""
+"""Exceptions with a message for the user. Any other exception is a bug."""
 
 import numbers
 
 
 class InputError(ValueError):
-    """What was given cannot be used; the message says what was expected, what came, and what to do.
+    """An argument or input cannot be used. The message says what was expected, and what to do.
 
     Every command turns it into one line on standard error and exit code 2.
     """
 
 
 class RunError(RuntimeError):
-    """A run cannot go on, though what was given could be used: a full disk, numbers gone bad.
+    """A run cannot continue although its inputs are valid: a full disk, values that are not finite.
 
     The message says what happened and what to do. Every command turns it into one line on standard
     error and exit code 1.

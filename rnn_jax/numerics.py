@@ -1,4 +1,4 @@
-"""Numbers that stay sane: norms that cannot overflow, clipping, where the first bad one arose."""
+"""Norms that do not overflow, gradient clipping, and the search for values that are not finite."""
 
 import numbers
 import traceback
@@ -25,19 +25,19 @@ def named(tree: Params) -> dict[str, Any]:
 
 
 def all_finite(tree: Params) -> Bool[Array, ""]:
-    """Whether every real or complex floating-point number in a pytree is finite."""
+    """Whether all floating-point numbers of a pytree, real or complex, are finite."""
     finite = [jnp.isfinite(x).all() for x in _numbers(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
     return jnp.all(jnp.array(finite, bool))
 
 
 def _numbers(tree):
-    """The leaves of a pytree that hold numbers: no booleans, no random keys, no `float0`."""
+    """The numeric leaves of a pytree: no booleans, random keys or `float0`."""
     leaves = (x if hasattr(x, "dtype") else jnp.asarray(x) for x in jax.tree.leaves(tree))
     return [x for x in leaves if jnp.issubdtype(x.dtype, jnp.number)]
 
 
 def _unit_and_norm(tree):
-    """The largest number m of a pytree in size, or 1, and the norm of the tree over m.
+    """The largest magnitude m in a pytree, or 1, and the norm of the tree divided by m.
 
     Computed in float32 or wider; a complex number counts as two real ones.
     """
@@ -46,7 +46,7 @@ def _unit_and_norm(tree):
         is_complex = jnp.issubdtype(x.dtype, jnp.complexfloating)
         leaves += [x.real, x.imag] if is_complex else [x]
     floats = (x.dtype for x in leaves if jnp.issubdtype(x.dtype, jnp.floating))
-    # NumPy's promotion, for JAX's own refuses to promote where the user made it strict.
+    # NumPy promotes dtypes even where JAX is set to strict promotion.
     dtype = reduce(np.promote_types, floats, np.dtype(np.float32))
     leaves = [x.astype(dtype) for x in leaves]
     # A maximum may miss NaN and so may `unit`; the sum of the squares does not.
@@ -57,22 +57,22 @@ def _unit_and_norm(tree):
 
 
 def global_norm(tree: Params) -> Float[Array, ""]:
-    """The Euclidean norm of all numbers of a pytree; no square overflows or vanishes on the way.
+    """Euclidean norm of all numbers of a pytree, without overflow or underflow of the squares.
 
-    0 for a pytree without numbers, NaN or infinite where a number is not finite.
+    It is 0 for a pytree without numbers, and NaN or infinite if a number is not finite.
     """
     unit, norm = _unit_and_norm(tree)
     return unit * norm
 
 
 def clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
-    """Scale a gradient whose global norm is above `max_norm` down to it, also one of 1e25.
+    """Clip gradients to a global norm of at most `max_norm`.
 
-    `optax.clip_by_global_norm` squares 1e25 to infinity and returns zeros. An infinity has no
-    direction: it becomes NaN, for which training skips the step.
+    Unlike `optax.clip_by_global_norm` it does not overflow: a gradient of norm 1e25 is scaled, not
+    set to zero. An infinite gradient has no direction and becomes NaN; training skips such a step.
 
     Raises:
-      InputError: a `max_norm` that is negative or NaN.
+      InputError: `max_norm` is negative or NaN.
     """
     if isinstance(max_norm, numbers.Real) and not max_norm >= 0:
         raise InputError(f"max_norm must be 0 or a positive number, got {max_norm!r}.")
@@ -98,14 +98,14 @@ def clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
 
 
 def first_bad_leaf(tree: Params) -> str | None:
-    """The path of the first leaf of a pytree with a number that is not finite."""
+    """Path of the first leaf of a pytree that is not finite, or None."""
     return next((name for name, leaf in named(tree).items() if not all_finite([leaf])), None)
 
 
 def first_bad_primitive(function: Callable, *args: object) -> str | None:
-    """The first primitive of `function(*args)` whose result is not finite, and the line it is on.
+    """The first primitive of `function(*args)` whose result is not finite, and its line, or None.
 
-    Everything runs one primitive at a time, loops and compiled functions too: slow, for debugging.
+    Runs one primitive at a time, without compilation. It is slow and meant for debugging.
     """
     with jax.disable_jit(), jax.debug_nans(True), jax.debug_infs(True):
         try:

@@ -1,4 +1,4 @@
-"""Array types, and the only legend of the letters that stand for dimensions.
+"""Array types, and the letters that stand for dimensions.
 
     T   time steps              D   input features
     B   batch                   H   hidden units
@@ -8,8 +8,8 @@
     GH  the gates side by side, G*H wide
     O   output features of a cell, H for most
 
-`...` in front of a shape stands for any batch dimensions, none included. A plural (`xs`, `ys`,
-`carries`) has a leading time axis: everything past `data.py` is time-major.
+`...` at the front of a shape stands for any number of batch dimensions. A plural (`xs`, `ys`,
+`carries`) has a leading time axis: arrays are time-major.
 """
 
 from collections.abc import Callable
@@ -18,16 +18,16 @@ from typing import Any
 from jaxtyping import Array, Bool, Float, Inexact, Int, Integer, Key, Shaped
 
 Params = Any
-"""A pytree of arrays, by custom a NamedTuple: what a cell's `init` returns."""
+"""The parameters of a cell: a pytree of arrays, usually a NamedTuple."""
 
 Carry = Any
-"""A NamedTuple of arrays [..., H]: what a cell hands from one time step to the next."""
+"""The state that a cell carries from step to step: a NamedTuple of arrays [..., H]."""
 
 Inputs = Any
-"""x [..., D] or xs [T, ..., D]; a cell around a cell may take it together with masks and noise."""
+"""x [..., D] or xs [T, ..., D]; some wrappers take it in a tuple with masks or noise."""
 
 Data = Any
-"""A pytree of arrays that have one example, or one row of a batch, for each index of axis 0."""
+"""A pytree of arrays with one example, or one row of a batch, for each index of axis 0."""
 
 ArrayInit = Callable[..., Array]
 """An initializer of one array, `(key, shape, dtype) -> array`, as in `jax.nn.initializers`."""

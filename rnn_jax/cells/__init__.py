@@ -1,4 +1,4 @@
-"""The cells: equations only. A new cell is one file here and one row in `CELLS`."""
+"""The cells, equations only. A new cell is one file here and one row in `CELLS`."""
 
 from rnn_jax.cells.convolutional import ConvLSTMCell
 from rnn_jax.cells.coupled import CoupledLSTMCell
@@ -31,7 +31,7 @@ CELLS = {
     "minlstm": MinLSTMCell,
     "rglru": RGLRUCell,
 }
-"""The cells that read sequences of vectors, by the names they have on the command line."""
+"""The cells for sequences of vectors, by their names on the command line."""
 
 __all__ = [
     "CELLS",

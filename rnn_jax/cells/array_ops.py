@@ -1,4 +1,7 @@
-"""Operations on arrays that cells share: products, and broadcasts that strict settings accept."""
+"""Array operations of cells: matrix products and explicit broadcasts.
+
+They also work where `jax_numpy_rank_promotion` or `jax_numpy_dtype_promotion` is strict.
+"""
 
 from functools import reduce
 
@@ -11,17 +14,17 @@ from rnn_jax.typing import Array, Float, Shaped
 def dot(x: Float[Array, "... N"], w: Float[Array, "N M"]) -> Float[Array, "... M"]:
     """`x @ w`, multiplied in the dtype of the weights and summed in float32 or wider.
 
-    With bfloat16 weights the product is a bfloat16 product while gates and carry stay float32.
+    With bfloat16 weights the product is in bfloat16; gates and carry stay float32.
     """
     wide = widest(w.dtype, jnp.float32)
     rows, columns = x.astype(w.dtype), w.shape[1]
     if x.ndim != 2 and not explicitly_sharded(x):
-        # As one matrix: with more leading axes XLA computes the gradient of w at half speed. Axes
-        # that are sharded explicitly cannot be merged.
+        # With more leading axes XLA computes the gradient of w at half speed. Explicitly sharded
+        # axes cannot be merged.
         rows = rows.reshape(-1, w.shape[0])
     if w.shape[0] == 1:
-        # A product over one feature becomes a multiplication that XLA's CPU compiler repeats inside
-        # the gates, where it keeps their loop from vectorising; over two it stays a product.
+        # XLA's CPU compiler turns a product over one feature into a multiplication and fuses it
+        # into the gates, whose loop then does not vectorize; over two features it stays a product.
         rows = jnp.pad(rows, ((0, 0),) * (rows.ndim - 1) + ((0, 1),))
         w = jnp.pad(w, ((0, 1), (0, 0)))
     product = jnp.matmul(rows, w, preferred_element_type=wide)
@@ -30,17 +33,17 @@ def dot(x: Float[Array, "... N"], w: Float[Array, "N M"]) -> Float[Array, "... M
 
 
 def widest(*dtypes) -> jnp.dtype:
-    """The dtype that holds all of `dtypes`, also where JAX is set to promote none implicitly."""
+    """The dtype that all of `dtypes` promote to, also under strict dtype promotion."""
     with jax.numpy_dtype_promotion("standard"):
         return reduce(jnp.promote_types, dtypes)
 
 
 def expand(vector: Shaped[Array, "*N"], like: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
-    """`vector` with leading axes of size 1, as many as it has fewer than `like`."""
+    """`vector` with leading axes of size 1, so that it has as many axes as `like`."""
     missing = tuple(range(like.ndim - vector.ndim))
     return jnp.expand_dims(vector, missing) if missing else vector
 
 
 def explicitly_sharded(x: Shaped[Array, "..."]) -> bool:
-    """Whether an axis of `x` is split over an explicit axis of a mesh."""
+    """Whether `x` is sharded over an explicit mesh axis."""
     return any(axis is not None for axis in jax.typeof(x).sharding.spec)

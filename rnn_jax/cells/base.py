@@ -1,4 +1,4 @@
-"""The contracts: what a recurrent cell is.
+"""Base classes of recurrent cells.
 
 A cell is a frozen dataclass of pure functions. It holds sizes and options, never arrays, so it is
 hashable and static under `jax.jit`; its parameters and its carry are pytrees with named fields.
@@ -18,13 +18,13 @@ from rnn_jax.typing import Array, ArrayInit, Carry, Float, Inexact, Inputs, Key,
 
 
 class HiddenCarry(NamedTuple):
-    """The carry of a cell whose only memory is its output."""
+    """The carry of a cell whose state is its output h."""
 
     h: Float[Array, "... H"]
 
 
 class GatedParams(NamedTuple):
-    """Weights of a gated cell, the gates side by side in the order of `cell.gates`."""
+    """Parameters of a gated cell, gates side by side in the order of `cell.gates`."""
 
     w_x: Float[Array, "D G*H"]
     w_h: Float[Array, "H G*H"]
@@ -32,7 +32,7 @@ class GatedParams(NamedTuple):
 
 
 class LinearParams(NamedTuple):
-    """Weights of a linear cell: what the input says to the gates, and nothing else."""
+    """Parameters of a linear cell, whose gates depend on the input alone."""
 
     w_x: Float[Array, "D G*H"]
     b: Float[Array, " G*H"]
@@ -40,18 +40,18 @@ class LinearParams(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """Any recurrence at all: subclasses give `init`, `initial_carry` and `step`.
+    """Base class of all cells: subclasses define `init`, `initial_carry` and `step`.
 
     Attributes:
       hidden_size: H, the width of every field of the carry.
-      spatial_axes: how many axes of the batch shape, the last ones, are places of one example: 0,
-        or 2 for a cell that convolves pictures [..., height, width, D].
-      keep_gate: the gate that multiplies the past, where there is one: "f" of an LSTM.
-      write_gate: the gate that multiplies what is new, where that is another one: "i" of an LSTM.
+      spatial_axes: number of trailing batch axes that are spatial: 0, or 2 for a cell that
+        convolves images [..., height, width, D].
+      keep_gate: the gate that multiplies the previous state, such as "f" of an LSTM, or None.
+      write_gate: the gate that multiplies the new content, such as "i" of an LSTM, or None.
       elementwise: fields of the parameters with two or more axes that enter no matrix product.
 
     Raises:
-      InputError: a size that is not a positive whole number.
+      InputError: `hidden_size` is not a positive whole number.
     """
 
     hidden_size: int
@@ -78,11 +78,11 @@ class Cell:
                 check_array_init(field.name, value)
 
     def init(self, key: Key[Array, ""], input_size: int) -> Params:
-        """Draw parameters for inputs [..., D] with D = `input_size`."""
+        """Initialize parameters for inputs [..., D], D = `input_size`."""
         raise NotImplementedError
 
     def initial_carry(self, batch_shape: tuple[int, ...] = (), dtype=jnp.float32) -> Carry:
-        """The carry before the first step, every field [*batch_shape, H]."""
+        """The carry before the first step without parameters, fields [*batch_shape, H]."""
         raise NotImplementedError
 
     def step(self, params: Params, carry: Carry, x: Inputs) -> tuple[Carry, Float[Array, "... O"]]:
@@ -91,19 +91,19 @@ class Cell:
 
     @property
     def output_size(self) -> int:
-        """O, the width of the outputs: H if not said otherwise."""
+        """O, the width of the outputs; H by default."""
         return self.hidden_size
 
     def input_size(self, params: Params) -> int | None:
-        """The D these parameters were made for, or None where the cell does not say."""
+        """The D of these parameters, or None if the cell does not know it."""
         return None
 
     def start(self, params: Params, batch_shape: tuple[int, ...] = (), dtype=jnp.float32) -> Carry:
-        """The carry a sequence starts from: `initial_carry`, unless the parameters hold another."""
+        """The carry before the first step: `initial_carry`, or one that the parameters hold."""
         return self.initial_carry(batch_shape, dtype)
 
     def cast_matrices(self, params: Params, dtype) -> Params:
-        """The parameters with the matrices of products in `dtype`, all others as they are.
+        """The parameters with their matrices in `dtype`; the others are unchanged.
 
         Matrices are the leaves with two or more axes whose field is not in `elementwise`.
         """
@@ -125,9 +125,9 @@ class Cell:
 
 
 class GatedCell(Cell):
-    """A cell in three parts, so that one driver can make every such cell fast.
+    """A cell in three parts, which lets one driver run every such cell fast.
 
-    A new cell names its `gates` and writes `update`; all else has a default that can be replaced.
+    A new cell sets `gates` and defines `update`; the other methods have defaults.
     Gates are stored side by side: w_x [D, G*H], w_h [H, G*H], b [G*H].
     """
 
@@ -161,12 +161,12 @@ class GatedCell(Cell):
         return params.w_x.shape[-2]
 
     def project(self, params: Params, xs: Float[Array, "... D"]) -> Float[Array, "... GH"]:
-        """What the input says to the gates: affine in xs, no past needed, many steps at once."""
+        """The input's part of the gates, for many steps at once. Affine in xs."""
         gates = dot(xs, params.w_x)
         return gates if params.b is None else gates + expand(params.b, gates)
 
     def mix(self, params: Params, carry: Carry) -> Float[Array, "... GH"]:
-        """What the past says to the gates. Affine in the carry; the only matmul inside the loop."""
+        """The carry's part of the gates, the only matrix product in the loop. Affine."""
         return dot(carry.h, params.w_h)
 
     def update(
@@ -176,7 +176,7 @@ class GatedCell(Cell):
         x_gates: Float[Array, "... GH"],
         h_gates: Float[Array, "... GH"],
     ) -> Carry:
-        """The mathematics of the cell, elementwise; no weight matrix in here."""
+        """The new carry. Elementwise over units, without matrix products."""
         raise NotImplementedError
 
     def readout(self, params: Params, carry: Carry) -> Float[Array, "... O"]:
@@ -184,7 +184,7 @@ class GatedCell(Cell):
         return carry.h
 
     def step(self, params: Params, carry: Carry, x: Inputs) -> tuple[Carry, Float[Array, "... O"]]:
-        """One time step, put together from project, mix, update and readout."""
+        """One time step, composed of project, mix, update and readout."""
         carry = self.update(params, carry, self.project(params, x), self.mix(params, carry))
         return carry, self.readout(params, carry)
 
@@ -195,28 +195,28 @@ class GatedCell(Cell):
         x_gates: Float[Array, "... GH"],
         h_gates: Float[Array, "... GH"],
     ) -> tuple[Float[Array, "... H"], ...]:
-        """The values of the gates, in the order of `gates`: what is watched as the cell runs."""
+        """The values of the gates, in the order of `gates`, for `gate_activations`."""
         raise InputError(
             f"{type(self).__name__} has no `activations`; write one that returns the values of "
-            f"the gates {self.gates} to watch them."
+            f"the gates {self.gates} to record them."
         )
 
     def split(self, gates: Float[Array, "... GH"]) -> list[Float[Array, "... H"]]:
-        """The blocks of a fused array, one for each gate."""
+        """The blocks [..., H] of an array of gates, one for each gate."""
         return jnp.split(gates, len(self.gates), axis=-1)
 
 
 class LinearCell(GatedCell):
-    """A gated cell that is linear in its past, h' = a h + b, so that time can run in parallel.
+    """A gated cell that is linear in its state, h' = a h + b, so it can run in parallel over time.
 
-    a and b, elementwise, come from the input alone: there is nothing to mix and no recurrent
-    matrix. A new cell names its `gates` and writes `coefficients`.
+    a and b are elementwise and depend on the input alone, so there is no recurrent matrix. A new
+    cell sets `gates` and defines `coefficients`.
     """
 
     linear = True
 
     def init(self, key: Key[Array, ""], input_size: int) -> LinearParams:
-        """Input weights LeCun normal, gate by gate; b = 0."""
+        """w_x LeCun normal, gate by gate; b = 0."""
         check_size("input_size", input_size)
         check_key(key)
         size, count = self.hidden_size, len(self.gates)
@@ -226,19 +226,19 @@ class LinearCell(GatedCell):
     def coefficients(
         self, params: Params, x_gates: Float[Array, "... GH"]
     ) -> tuple[Inexact[Array, "... H"], Inexact[Array, "... H"]]:
-        """a and b, each [..., H], or a [H] where it is the same at every step."""
+        """a and b, each [..., H]; a may be [H] if it is the same at every step."""
         raise NotImplementedError
 
     def state(self, carry: Carry) -> Inexact[Array, "... H"]:
-        """The carry as the one array that moves linearly: h. It may be complex."""
+        """The carry as one array, h. It may be complex."""
         return carry.h
 
     def carry(self, state: Inexact[Array, "... H"]) -> Carry:
-        """The carry, real in every field, that holds `state`."""
+        """The carry that holds `state`, real in every field."""
         return HiddenCarry(state)
 
     def mix(self, params, carry):
-        """Nothing, [..., 0]: the past says nothing to the gates."""
+        """An array [..., 0]: the gates do not depend on the carry."""
         return jax.tree.leaves(carry)[0][..., :0]
 
     def update(self, params, carry, x_gates, h_gates):

@@ -1,4 +1,4 @@
-"""Checks of a cell as an argument: is it a cell, is it complete, what are its parameters."""
+"""Checks of arguments that are cells or parameters of cells."""
 
 import inspect
 import os
@@ -17,7 +17,7 @@ REQUIRED = {
     GatedCell: ("gates", "update"),
     LinearCell: ("coefficients",),
 }
-"""The parts that a subclass of each base must provide."""
+"""The attributes that a subclass of each base class must define."""
 
 
 def require_cell(
@@ -25,7 +25,7 @@ def require_cell(
 ) -> None:
     """Raise InputError unless `cell` is a complete `Cell`, and a `GatedCell` if `gated`.
 
-    A cell that `has_params` already needs no `init`.
+    A caller that `has_params` does not need `init`.
     """
     kind = "a GatedCell" if gated else "a cell"
     if isinstance(cell, type) and issubclass(cell, Cell):
@@ -35,12 +35,12 @@ def require_cell(
         got = repr(cell) if isinstance(cell, str) else f"an object of type {type(cell).__name__}"
         raise InputError(f"{caller} needs {kind} such as LSTMCell(hidden_size=64), got {got}.")
     if gated and not isinstance(cell, GatedCell):
-        raise InputError(f"{caller} needs a GatedCell, {type(cell).__name__} is none.")
+        raise InputError(f"{caller} needs a GatedCell, {type(cell).__name__} is not one.")
     check_complete(cell, has_params)
 
 
 def check_complete(cell: Cell, has_params: bool = False) -> None:
-    """Raise InputError, naming the parts, unless the class of `cell` provides all of `REQUIRED`."""
+    """Raise InputError unless the class of `cell` defines all attributes in `REQUIRED`."""
     kind = type(cell)
     missing = [
         name
@@ -74,7 +74,7 @@ def _expected_params(cell: Cell, input_size: int) -> Params | None:
 def check_params(cell: Cell, params: Params, input_size: int) -> None:
     """Raise InputError unless `params` have the structure of `cell.init(key, input_size)`.
 
-    Shapes that depend on another `input_size` alone are left to `unroll`, which names the features.
+    Another input size is not an error here: `unroll` reports it as a number of features.
     """
     expected = _expected_params(cell, input_size)
     if expected is None:
@@ -84,7 +84,7 @@ def check_params(cell: Cell, params: Params, input_size: int) -> None:
         shapes = [[jnp.shape(leaf) for leaf in leaves] for leaves, _ in (wanted, got)]
         if shapes[0] == shapes[1] or cell.input_size(params) not in (None, input_size):
             return
-    if type(cell).__name__.startswith("_"):  # Wrapped by a function of this package.
+    if type(cell).__name__.startswith("_"):  # A private wrapper.
         cell = cell.inner
     raise InputError(
         f"params do not fit {cell}: expected {_described(expected, params)}, got "
@@ -93,7 +93,7 @@ def check_params(cell: Cell, params: Params, input_size: int) -> None:
 
 
 def _described(params, other):
-    """Type and shapes of a tree, with its module where the other tree's type has the same name."""
+    """Type and shapes of a tree, and the module of the type if `other`'s has the same name."""
     name = type(params).__name__
     if not jax.tree.leaves(params) or jax.tree.leaves(params)[0] is params:
         return repr(params)[:80]
@@ -107,7 +107,7 @@ def _described(params, other):
 
 
 def has_param(cell: Cell, field: str) -> bool:
-    """Whether the parameters of `cell` have `field`; true where this cannot be known."""
+    """Whether the parameters of `cell` have `field`; True if `init` cannot be traced."""
     params = abstract_params(cell)
     return params is None or getattr(params, field, None) is not None
 

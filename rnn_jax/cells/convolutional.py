@@ -1,4 +1,4 @@
-"""Long short-term memory over pictures."""
+"""Convolutional LSTM."""
 
 import dataclasses
 
@@ -14,10 +14,10 @@ from rnn_jax.typing import Array, ArrayInit, Float
 
 
 def convolve(x: Float[Array, "... D"], w: Float[Array, "*K D N"]) -> Float[Array, "... N"]:
-    """x [..., *places, D] convolved with w [*K, D, N], zeros beyond the edge: [..., *places, N].
+    """x [..., *space, D] convolved with w [*K, D, N] with zero padding: [..., *space, N].
 
-    There is an axis of places for each of K, one to three. Rounded to the dtype of w where that is
-    narrower, and summed in float32 or wider.
+    There are one to three spatial axes. x is rounded to the dtype of w, and sums are in float32 or
+    wider.
     """
     if x.ndim > w.ndim and explicitly_sharded(x):
         return jax.lax.map(lambda part: convolve(part, w), x)  # Such axes cannot be merged.
@@ -36,19 +36,19 @@ def convolve(x: Float[Array, "... D"], w: Float[Array, "*K D N"]) -> Float[Array
 
 @dataclasses.dataclass(frozen=True)
 class ConvLSTMCell(LSTMCell):
-    """Convolutional LSTM over pictures [..., height, width, D], gates in the order i, f, g, o.
+    """Convolutional LSTM over images [..., height, width, D], gates in the order i, f, g, o.
 
         i, f, o = sigmoid(x * w_x + b + h * w_h)      g = tanh(x * w_x + b + h * w_h)
         c' = f c + i g
-        h' = o tanh(c')            where * is convolution, at every place
+        h' = o tanh(c')            where * is convolution
 
     Carry: h, c [..., height, width, H], H the channels. Params: w_x [K, K, D, 4H],
-    w_h [K, K, H, 4H], b [4H], K = `kernel_size`. With `spatial_axes` 1 or 3 it runs over lines or
-    volumes.
+    w_h [K, K, H, 4H], b [4H], K = `kernel_size`. With `spatial_axes` 1 or 3 the inputs are lines
+    or volumes.
     Departs from the paper: there are no peepholes.
 
     Raises:
-      InputError: a kernel_size that is not a positive odd number, other than 1 to 3 spatial_axes.
+      InputError: kernel_size is not a positive odd number, or spatial_axes is not 1, 2 or 3.
     Reference: Shi, Chen, Wang, Yeung, Wong, Woo (2015), "Convolutional LSTM network: a machine
     learning approach for precipitation nowcasting".
     """

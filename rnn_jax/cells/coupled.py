@@ -1,4 +1,4 @@
-"""Long short-term memory that forgets where it writes."""
+"""LSTM with coupled input and forget gates."""
 
 import dataclasses
 

@@ -54,9 +54,9 @@ class RNNCell(GatedCell):
 
 @dataclasses.dataclass(frozen=True)
 class IRNNCell(RNNCell):
-    """Simple recurrent network of rectified linear units that starts as a sum of its inputs.
+    """Simple recurrent network of rectified linear units with an identity recurrent matrix.
 
-        h' = relu(x w_x + b + h w_h),   w_h = 1 at the start
+        h' = relu(x w_x + b + h w_h),   w_h = 1 at initialization
 
     Carry: h [..., H]. Params: w_x [D, H], w_h [H, H], b [H].
     Departs from the paper: w_x starts at a tenth of LeCun normal, not at a deviation of 0.001.

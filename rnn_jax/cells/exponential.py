@@ -1,4 +1,4 @@
-"""Long short-term memory with exponential gates."""
+"""LSTM with an exponential input gate."""
 
 import dataclasses
 from typing import NamedTuple
@@ -11,11 +11,11 @@ from rnn_jax.cells.lstm import LSTMCell
 from rnn_jax.typing import Array, Float
 
 LOWEST = -1e30
-"""Where the stabiliser starts: below every gate, so that the first input is written whole."""
+"""Initial stabilizer, below every gate, so that the first step writes with weight 1."""
 
 
 class SLSTMCarry(NamedTuple):
-    """Output, memory cell, normaliser, and stabiliser: the log of what c and n are divided by."""
+    """Output, memory cell, normalizer, and stabilizer m: c and n are stored divided by exp(m)."""
 
     h: Float[Array, "... H"]
     c: Float[Array, "... H"]
@@ -31,9 +31,8 @@ class SLSTMCell(LSTMCell):
         c' = f c + i g      n' = f n + i
         h' = o c' / n'
 
-    c and n are kept divided by exp(m), m' = max(log f + m, log i), which leaves h as it is and no
-    number to overflow.
-    Only together do they say something: of this carry, zone out h alone.
+    c and n are stored divided by exp(m), m' = max(log f + m, log i), which prevents overflow and
+    does not change h. c, n and m depend on each other, so apply zoneout to h only.
     Carry: h, c, n, m [..., H]. Params: w_x [D, 4H], w_h [H, 4H], b [4H].
 
     Reference: Beck et al. (2024), "xLSTM: extended long short-term memory" (one head).
@@ -48,10 +47,10 @@ class SLSTMCell(LSTMCell):
         return carry._replace(m=jnp.full_like(carry.m, LOWEST))
 
     def activations(self, params, carry, x_gates, h_gates):
-        """The values of i and f, as c and n are kept, and of g, o."""
-        return self._stabilised(carry, x_gates, h_gates)[1:]
+        """The values of i and f relative to exp(m), and of g, o."""
+        return self._stabilized(carry, x_gates, h_gates)[1:]
 
-    def _stabilised(self, carry, x_gates, h_gates):
+    def _stabilized(self, carry, x_gates, h_gates):
         log_i, f, g, o = self.split(x_gates + h_gates)
         log_f = log_sigmoid(f) + carry.m
         m = jnp.maximum(log_f, log_i)
@@ -59,6 +58,6 @@ class SLSTMCell(LSTMCell):
 
     def update(self, params, carry, x_gates, h_gates):
         """The equations above."""
-        m, i, f, g, o = self._stabilised(carry, x_gates, h_gates)
+        m, i, f, g, o = self._stabilized(carry, x_gates, h_gates)
         c, n = f * carry.c + i * g, f * carry.n + i
         return SLSTMCarry(h=o * c / n, c=c, n=n, m=m)

@@ -14,7 +14,7 @@ from rnn_jax.typing import Array, ArrayInit, Float
 
 
 class GRUParams(NamedTuple):
-    """Weights of a GRU; b_h is the bias that the reset gate can switch off."""
+    """Parameters of a GRU; b_h is the bias inside the reset."""
 
     w_x: Float[Array, "D 3*H"]
     w_h: Float[Array, "H 3*H"]
@@ -32,7 +32,7 @@ class GRUCell(GatedCell):
 
     Carry: h [..., H]. Params: w_x [D, 3H], w_h [H, 3H], b [3H], b_h [H].
     Departs from the paper: the reset gate acts after the matrix product, as in cuDNN and PyTorch,
-    so that a step needs one product only.
+    so that a step takes one matrix product.
 
     Args:
       use_bias: False leaves out b and b_h.

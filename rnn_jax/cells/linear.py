@@ -1,4 +1,4 @@
-"""Cells that are linear in their past, so that time can run in parallel."""
+"""Cells that are linear in their state, so they can run in parallel over time."""
 
 import dataclasses
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float
 
 SMALLEST = 1e-12
-"""Under the square root of an RG-LRU, whose slope is infinite at 0."""
+"""Lower bound under the square root of an RG-LRU, whose slope is infinite at 0."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ class MinLSTMCell(LinearCell):
 
 
 class RGLRUParams(NamedTuple):
-    """Weights of an RG-LRU; sigmoid(decay) is how much of h a step keeps where r is open."""
+    """Parameters of an RG-LRU; a step keeps sigmoid(decay)^8 of h where r is 1."""
 
     w_x: Float[Array, "D 3*H"]
     b: Float[Array, " 3*H"]
@@ -88,7 +88,7 @@ class RGLRUCell(LinearCell):
         h' = a h + sqrt(1 - a^2) i n
 
     Carry: h [..., H]. Params: w_x [D, 3H], b [3H], decay [H].
-    Departs from the paper: n is a linear map of x instead of x itself, so that D need not be H.
+    Departs from the paper: n is a linear map of x instead of x itself, so that D may differ from H.
 
     Reference: De et al. (2024), "Griffin: mixing gated linear recurrences with local attention for
     efficient language models".
@@ -115,14 +115,14 @@ class RGLRUCell(LinearCell):
 
 
 class ComplexCarry(NamedTuple):
-    """A complex state by its real and its imaginary part."""
+    """The real and imaginary parts of a complex state."""
 
     re: Float[Array, "... H"]
     im: Float[Array, "... H"]
 
 
 class LRUParams(NamedTuple):
-    """Weights of an LRU: input matrix, eigenvalues, scale of the input, output matrix."""
+    """Parameters of an LRU: input matrix, eigenvalues, scale of the input, output matrix."""
 
     w_x: Float[Array, "D 2*H"]
     b: Float[Array, " 2*H"]
@@ -141,11 +141,11 @@ class LRUCell(LinearCell):
         y = Re(s w_y)
 
     Carry: re, im [..., H]. Params: w_x [D, 2H], b [2H], nu, theta, gamma [H], w_y [2H, H].
-    Departs from the paper: there is a bias, and no skip connection from x to y, which a residual
-    layer has.
+    Departs from the paper: there is a bias, and no skip connection from x to y; use a residual
+    layer for it.
 
     Raises:
-      InputError: radii that are not 0 <= low < high <= 1.
+      InputError: unless 0 <= low < high <= 1 for (low, high) = `radii`.
     Reference: Orvieto et al. (2023), "Resurrecting recurrent neural networks for long sequences".
     """
 
@@ -161,9 +161,9 @@ class LRUCell(LinearCell):
             raise InputError(f"radii must be 0 <= low < high <= 1, got {self.radii}.")
 
     def init(self, key, input_size):
-        """Eigenvalues uniform in a ring; inputs scaled so that white noise makes states of norm 1.
+        """Eigenvalues uniform in a ring, and inputs scaled so that white noise gives unit states.
 
-        What is complex is normal, its parts each with half the variance of LeCun's.
+        Complex matrices are normal; each part has half the variance of LeCun normal.
         """
         key, key_nu, key_theta, key_y = jax.random.split(key, 4)
         size, (low, high) = self.hidden_size, self.radii
@@ -187,7 +187,7 @@ class LRUCell(LinearCell):
         return jax.lax.complex(carry.re, carry.im)
 
     def carry(self, state):
-        """Its parts."""
+        """The real and imaginary parts of the state."""
         return ComplexCarry(state.real, state.imag)
 
     def readout(self, params, carry):

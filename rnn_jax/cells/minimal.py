@@ -1,4 +1,4 @@
-"""Units with fewer gates than a GRU."""
+"""Cells with fewer gates than a GRU."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ class MinimalGatedCell(GatedCell):
         h' = (1 - f) h + f n
 
     Carry: h [..., H]. Params: w_x [D, 2H], w_h [H, 2H], b [2H].
-    Departs from the paper: f acts after the matrix product, so that a step needs one product only.
+    Departs from the paper: f acts after the matrix product, so that a step takes one product.
 
     Reference: Zhou, Wu, Zhang, Zhou (2016), "Minimal gated unit for recurrent neural networks".
     """

@@ -1,4 +1,4 @@
-"""Steps of differential equations, made so that gradients last."""
+"""Cells that discretize differential equations."""
 
 import dataclasses
 from typing import NamedTuple
@@ -39,7 +39,7 @@ class AntisymmetricRNNCell(GatedCell):
 
 
 class OscillatorCarry(NamedTuple):
-    """Position and velocity of a network of oscillators."""
+    """Positions h and velocities v of a network of oscillators."""
 
     h: Float[Array, "... H"]
     v: Float[Array, "... H"]
@@ -53,7 +53,7 @@ class CoRNNCell(GatedCell):
         h' = h + step_size v'
 
     Carry: h, v [..., H]. Params: w_x [D, H], w_h [2H, H], b [H].
-    Of the two schemes of the paper, the one that damps by the old velocity.
+    This is the scheme of the paper that damps with the old velocity.
 
     Reference: Rusch, Mishra (2021), "Coupled oscillatory recurrent neural network (coRNN): an
     accurate and (gradient) stable architecture for learning long time dependencies".

@@ -1,4 +1,4 @@
-"""Long short-term memory with peepholes."""
+"""LSTM with peepholes."""
 
 import dataclasses
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from rnn_jax.typing import Array, Float
 
 
 class PeepholeParams(NamedTuple):
-    """Weights of an LSTM; p weighs what i and f see of the last c, and o of the new one."""
+    """Parameters of a peephole LSTM; p has the peephole weights of i, f, o."""
 
     w_x: Float[Array, "D 4*H"]
     w_h: Float[Array, "H 4*H"]
@@ -23,7 +23,7 @@ class PeepholeParams(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class PeepholeLSTMCell(LSTMCell):
-    """LSTM whose gates look at the memory cell, gates in the order i, f, g, o.
+    """LSTM whose gates depend on the memory cell c, gates in the order i, f, g, o.
 
         i = sigmoid(x w_x + b + h w_h + p_i c)      f = sigmoid(... + p_f c)      g = tanh(...)
         c' = f c + i g

@@ -1,4 +1,4 @@
-"""Long short-term memory with a recurrent projection."""
+"""LSTM with a recurrent projection."""
 
 import dataclasses
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from rnn_jax.typing import Array, ArrayInit, Float
 
 
 class ProjectedLSTMParams(NamedTuple):
-    """Weights of an LSTM that sees its past through w_p."""
+    """Parameters of a projected LSTM; w_p is the projection."""
 
     w_x: Float[Array, "D 4*H"]
     w_h: Float[Array, "O 4*H"]
@@ -31,9 +31,9 @@ class ProjectedLSTMCell(LSTMCell):
         y' = h' w_p
 
     Carry: h, c [..., H]. Params: w_x [D, 4H], w_h [O, 4H], b [4H], w_p [H, O]. Outputs [..., O],
-    O = `projection`, half of H if not given.
-    The carry holds h, of which y is made anew: one more small product a step.
-    Departs from the paper: there are no peepholes, and no outputs that are not fed back.
+    O = `projection`, by default half of H.
+    The carry holds h instead of y, so a step computes the projection twice.
+    Departs from the paper: there are no peepholes and no non-recurrent projection.
 
     Reference: Sak, Senior, Beaufays (2014), "Long short-term memory recurrent neural network
     architectures for large scale acoustic modeling".

@@ -1,4 +1,4 @@
-"""Cells by name: those of this package, and those of the user's own modules."""
+"""Cells by name, from this package and from the user's modules."""
 
 import dataclasses
 import importlib
@@ -12,17 +12,17 @@ from rnn_jax.errors import InputError
 
 
 def find_cell(name: str, hidden_size: int, **options) -> Cell:
-    """The cell called `name`, made with `hidden_size` and what `options` it takes.
+    """Make the cell called `name`.
 
     Args:
-      name: one of `CELLS`, or `module:Class`, a class derived from `Cell`; the module is looked for
-        where Python looks, and in the current folder.
+      name: one of `CELLS`, or `module:Class`, a subclass of `Cell`. The module is searched on the
+        Python path and in the current folder.
       hidden_size: H.
-      options: fields of the cell, e.g. forget_bias.
+      options: fields of the cell, such as forget_bias.
 
     Raises:
-      InputError: no such name, module or class; a module that cannot be imported; a class that is
-        no `Cell`, is not complete or takes other options.
+      InputError: an unknown name, module or class; a module that cannot be imported; a class that
+        is not a `Cell`, is incomplete or takes other options.
     """
     found = CELLS[name] if name in list(CELLS) else _load(name)
     try:
@@ -44,7 +44,7 @@ def takes(cell: Cell, option: str) -> bool:
 
 
 def in_one_line(error: BaseException) -> str:
-    """The kind and message of an exception on one line, shortened."""
+    """The type and message of an exception on one line, shortened."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".:")
     return text if len(text) <= 200 else text[:200] + " ..."
 
@@ -68,8 +68,8 @@ def _load(name):
         sys.path.append(os.getcwd())
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (Exception, SystemExit) as error:  # A module of the user may raise anything.
+    except (Exception, SystemExit) as error:  # A user's module may raise anything.
         raise InputError(f"cell {name} cannot be loaded: {in_one_line(error)}.") from error
     if not (isinstance(found, type) and issubclass(found, Cell)):
-        raise InputError(f"cell {name} must be a class derived from rnn_jax.Cell.")
+        raise InputError(f"cell {name} must be a subclass of rnn_jax.Cell.")
     return found

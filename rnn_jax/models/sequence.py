@@ -18,6 +18,7 @@ from rnn_jax.layers.checks import call_key, check_rngs
 from rnn_jax.layers.layout import to_batch_major, to_time_major
 from rnn_jax.layers.rnn import RNN
 from rnn_jax.typing import Array, Bool, Carry, Float, Int, Key
+from rnn_jax.wrappers.fused_projection import fuse_projection as fused
 from rnn_jax.wrappers.fused_projection import fusion_pays
 from rnn_jax.wrappers.masking import hold
 
