@@ -1,4 +1,4 @@
-"""Naming lines where they end, instead of in a legend."""
+"""Labels at the ends of lines, instead of a legend."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,13 @@ from matplotlib.axes import Axes
 
 LABEL = {"size": 9, "va": "center", "annotation_clip": False}
 SPACING = 12
-"""Points between two names, from the middle of one to that of the next."""
+"""Distance of the centers of two labels, in points."""
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[str, str, float]]) -> None:
-    """Names right of the ends of lines, given as (name, colour, height), apart from each other.
+    """Write labels right of the ends of lines, given as (name, color, height), without overlap.
 
-    Heights are data; the limits of the axes must be final.
+    Heights are in data coordinates; the axis limits must be final.
     """
     if not ends:
         return
@@ -29,7 +29,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, str, float]]) -> None:
 
 
 def _apart(heights, gap):
-    """The ascending heights moved, as little as can be, until each is `gap` above the one below."""
+    """Ascending heights, moved as little as possible to be at least `gap` apart."""
     blocks = []
     for k, height in enumerate(heights):
         blocks.append((height - k * gap, 1))

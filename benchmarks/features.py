@@ -1,4 +1,4 @@
-"""What does a feature cost? Masks, stacks and wrappers beside the bare layer, in one run."""
+"""Cost of features: masks, stacks and wrappers, relative to the plain layer."""
 
 import dataclasses
 import statistics
@@ -21,11 +21,11 @@ BARE, INPUTS = "bare layer", "bare layer, gradient by inputs too"
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Time a train pass of one layer, bare, and with each feature of `unroll` or around the cell.
+    """Time a training pass of a plain layer, and of the layer with each feature or wrapper.
 
-    A pass is the gradient of the mean square of all outputs by all parameters. What a feature is
-    held against does the same matrix products: the bare layer, for one layer each way in time twice
-    that, for two in a stack that and a layer whose inputs have a gradient too.
+    A pass is the gradient of the mean square of all outputs by all parameters. Each feature is
+    compared with plain layers that do the same matrix products: one layer; twice its time for a
+    bidirectional one; for a stack of two, one layer and one that also has a gradient by its inputs.
     """
 
     cells: tuple[str, ...] = ("lstm", "gru")
@@ -37,15 +37,15 @@ class Config:
     size: int = 128
     """Input features and hidden units, D = H."""
     repeats: int = 15
-    """Turns that each feature takes."""
+    """Number of timed repeats of each feature."""
     replot: bool = False
-    """Print the table of the rows in --out-dir, and measure nothing."""
+    """Only print the table of the rows in --out-dir."""
     out_dir: Path = Path("runs/features")
-    """Folder for results; an earlier run in it is moved aside."""
+    """Folder for results; an earlier run in it is renamed."""
 
 
 def main(config: Config) -> None:
-    """Measure, write rows, print the table."""
+    """Measure, write rows and print the table."""
     config = dataclasses.replace(config, out_dir=local_path(config.out_dir))
     if not config.replot:
         _check(config)
@@ -95,7 +95,7 @@ def _measure(config, name):
 
 
 def _same_work(feature):
-    """The passes that together do the matrix products of a feature's."""
+    """The passes that together do the matrix products of a feature."""
     if "stacked" in feature:
         return BARE, INPUTS
     if "bidirectional" in feature:
@@ -104,7 +104,7 @@ def _same_work(feature):
 
 
 def _passes(config, cell):
-    """The compiled gradient of each feature's layer on its arguments, by name."""
+    """Compiled gradients by feature, with their arguments bound."""
     import jax
     import jax.numpy as jnp
     from flax import nnx
@@ -164,7 +164,7 @@ def _passes(config, cell):
 
 
 def summary(rows: list[dict]) -> list[str]:
-    """A table of what each feature costs, as Markdown."""
+    """Lines of a Markdown table with the time of each feature."""
     cells = list(dict.fromkeys(row["cell"] for row in rows))
     times = {(row["cell"], row["feature"]): row for row in rows}
     columns = ["feature"]

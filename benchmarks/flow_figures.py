@@ -1,4 +1,4 @@
-"""The four figures of gradient_flow.py, each drawn from the rows alone."""
+"""The four figures of gradient_flow.py, plotted from its rows."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ SMALL_PANELS = 3
 
 
 def draw(rows: Sequence[Mapping], folder: Path) -> list[Path]:
-    """Write the figures into `folder`; those that no row has anything for are left out."""
+    """Write the figures to `folder`, except those without data."""
     drawn = lines(rows)
     looks, written = Looks(drawn), []
     for name, figure in (
@@ -35,7 +35,7 @@ def draw(rows: Sequence[Mapping], folder: Path) -> list[Path]:
 
 
 def gradient_norms(drawn: Sequence[Line], looks: Looks, what: str) -> Figure:
-    """log10 ‖∂L/∂h_t‖ over T - t, the longest T below, shorter ones above."""
+    """Plot log10 ‖∂L/∂h_t‖ over T - t, the longest T in the large panel."""
     lengths = sorted({T for line in drawn for T in line.lengths})
     shorter = lengths[:-1]
     if len(shorter) > SMALL_PANELS:
@@ -62,7 +62,7 @@ def gradient_norms(drawn: Sequence[Line], looks: Looks, what: str) -> Figure:
 
 
 def _flow(axes, drawn, looks, T):
-    """One panel; the (name, colour, height) of each end of a line."""
+    """Plot one panel; return (name, color, height) of the end of each line."""
     ends, starts, every = [], [], []
     for line in (line for line in drawn if T in line.lengths):
         series, n = line.adjoints(T), np.arange(T)
@@ -91,7 +91,7 @@ def _flow(axes, drawn, looks, T):
 
 
 def _reference(axes, rate, start, T, ends):
-    """The dotted line of rate^n, named where it leaves the panel, or with the ends of the lines."""
+    """Plot a dotted line rate^n, labeled at its end."""
     low, high = axes.get_ylim()
     slope, name = np.log10(rate), f"{rate}ⁿ"
     last = min(T - 1, ((high if slope > 0 else low) - start) / slope)
@@ -107,7 +107,7 @@ def _reference(axes, rate, start, T, ends):
 
 
 def norm_vs_length(drawn: Sequence[Line], looks: Looks, what: str) -> Figure:
-    """The norm of the gradient by the cell's parameters, and throughput, over T."""
+    """Plot the norm of the gradient by the parameters of the cell, and throughput, over T."""
     figure = style.new_figure(3.4, f"Parameter gradients and speed: {what}")
     figure.subplots_adjust(right=0.87, wspace=0.85)
     left, right = figure.subplots(1, 2)
@@ -149,7 +149,7 @@ def norm_vs_length(drawn: Sequence[Line], looks: Looks, what: str) -> Figure:
 
 
 def lyapunov(drawn: Sequence[Line], looks: Looks, what: str) -> Figure | None:
-    """The leading exponents at the longest T, and the largest beside the gradient's own rate."""
+    """Plot the leading exponents at the longest T, and the largest over the gradient's rate."""
     drawn = [line for line in drawn if line.rows[0]["lyapunov"]]
     if not drawn:
         return None

@@ -1,4 +1,4 @@
-"""The figure of the gates: how open they are, and for how long they keep the past."""
+"""Figure of the gates: distribution of their values, and time constants."""
 
 import textwrap
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from rnn_jax.plotting import style
 
 
 def gates(drawn: Sequence[Line], looks: Looks, what: str) -> Figure | None:
-    """How open the gates are, and for how long they keep the past, at the longest T."""
+    """Plot gate values and time constants at the longest T."""
     every, drawn = drawn, [line for line in drawn if line.gates]
     if not drawn:
         return None
@@ -60,7 +60,7 @@ def gates(drawn: Sequence[Line], looks: Looks, what: str) -> Figure | None:
 
 
 def _not_shown(every, T):
-    """A sentence about the gates and the networks that the figure leaves out."""
+    """A sentence about the gates and networks that are not in the figure."""
     said = "Not shown: gates with values outside 0 to 1"
     without = dict.fromkeys(line.name.partition(",")[0] for line in every if not line.gates)
     shorter = [line.name for line in every if line.gates and T not in line.lengths]
@@ -76,7 +76,7 @@ def _gate(axes, line, T, gate, row, color):
         line.mean(T, lambda r, part=part: r["gates"][gate][part])
         for part in ("mean", "low", "high")
     )
-    axes.barh(row, 1, 0.7, color=style.LINE, alpha=0.5)  # What the two shares leave: between.
+    axes.barh(row, 1, 0.7, color=style.LINE, alpha=0.5)  # Values between the two shares.
     axes.barh(row, low, 0.7, color=color)
     axes.barh(row, high, 0.7, left=1 - high, color=color, alpha=0.45)
     axes.plot(mean, row, "o", color=style.INK, mec="white", ms=6)
@@ -86,7 +86,7 @@ def _gate(axes, line, T, gate, row, color):
 
 
 def _keeps(axes, line, T, row, color):
-    """The time constants of the keep gate, and the gradient's beside them where it vanishes."""
+    """Plot the time constants of the keep gate, and that of a vanishing gradient."""
     low, middle, high = (
         line.mean(T, lambda r, i=i: r["time_constant"] and r["time_constant"][i]) for i in range(3)
     )

@@ -1,4 +1,4 @@
-"""What is measured of one network: the time of a training step, and where its gradients go."""
+"""Measurements of one network: time of a training step, gradient norms, exponents and gates."""
 
 import functools
 import statistics
@@ -25,7 +25,7 @@ from rnn_jax.typing import Array, Float, Shaped
 
 OPTIMIZER = optax.adam(1e-3)
 WATCHED = 4
-"""Examples of a batch whose exponents and gates are watched."""
+"""Number of examples for exponents and gates."""
 BURN_IN = 4
 """The first T/4 steps are left out of the exponents."""
 
@@ -40,8 +40,8 @@ def train_steps(cell: Cell) -> tuple[Callable, Callable]:
     """Jitted steps of training with Adam, `step(net, opt_state, batch)`: without and with probe.
 
     Both return net, opt_state, loss and gradients; the second one also log10 ‖∂L/∂carry_t‖ of each
-    example, [T, B] for each field of the carry, t = 1 to T. For a cell that the probe does not take
-    these come out of a second pass.
+    example, [T, B] for each field of the carry, t = 1 to T. For a cell that the probe does not
+    support, they are computed in a second pass.
     """
 
     def update(net, opt_state, loss, grads):
@@ -78,7 +78,7 @@ def train_steps(cell: Cell) -> tuple[Callable, Callable]:
 
 
 def compile_all(subject: Subject, exponents: int) -> None:
-    """Compile what the two functions below call, at once: a compilation takes one core."""
+    """Compile all functions in parallel, since a compilation uses one core."""
     cell, net, batch = subject
     few = batch.xs[:, :WATCHED]
     with ThreadPoolExecutor() as pool:
@@ -90,7 +90,7 @@ def compile_all(subject: Subject, exponents: int) -> None:
 
 
 def time_steps(subject: Subject, repeats: int) -> dict[str, float]:
-    """Columns of a row: milliseconds a training step and its throughput, without and with probe."""
+    """Columns of a row: time and throughput of a training step, without and with the probe."""
     cell, net, batch = subject
     opt_state = OPTIMIZER.init(net)
 
@@ -110,9 +110,9 @@ def time_steps(subject: Subject, repeats: int) -> dict[str, float]:
 
 
 def measure(subject: Subject, exponents: int) -> dict:
-    """Columns of a row: where the gradients of a network go, its exponents and its gates.
+    """Columns of a row: gradient norms of a network, its exponents and its gates.
 
-    Numbers that are not finite become None: the norm of a gradient that is zero, for one.
+    Numbers that are not finite become None, for example the norm of a gradient that is zero.
     """
     cell, net, batch = subject
     _, probed = train_steps(cell)
@@ -151,7 +151,7 @@ def _norms_beyond_floats(cell, net, batch):
 
 
 def _parameter_norms(cell, net, grads, batch):
-    """log10 norms of the gradient by the parameters of the cell, by name, and of `all` at once."""
+    """log10 norms of the gradient by each parameter of the cell, by name, and by `all`."""
     if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads)):
         return _norms_of(cell, grads)
     norms = _norms_beyond_floats(cell, net, batch)
@@ -166,7 +166,7 @@ def _spectrum(cell, params, xs, count):
 
 
 def _exponents(cell, params, xs, count):
-    """The leading exponents, in nats a step, averaged over examples."""
+    """Leading exponents in nats per step, averaged over examples."""
     size = sum(field.shape[-1] for field in cell.initial_carry())
     return _spectrum(cell, params, xs, min(count, size)) if count else []
 
@@ -180,7 +180,7 @@ def _watch(cell, params, xs):
 
 
 def _gates(cell, params, xs):
-    """Of gates in 0 to 1: mean and saturation over time; how long the units keep the past."""
+    """Mean and saturation of gates with values in 0 to 1, and time constants of the units."""
     if not has_activations(cell):
         return {"gates": {}, "keep_gate": None, "time_constant": None}
     statistics, shown, units = _watch(cell, params, xs)
@@ -195,7 +195,7 @@ def _gates(cell, params, xs):
 
 
 def _plain_numbers(value):
-    """The same as JSON has it: lists and floats of 5 digits, None for what is not finite."""
+    """Convert to JSON: lists, floats with 5 digits, None for numbers that are not finite."""
     if isinstance(value, dict):
         return {name: _plain_numbers(inner) for name, inner in value.items()}
     if value is None or isinstance(value, str):

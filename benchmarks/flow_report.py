@@ -1,4 +1,4 @@
-"""What the rows of gradient_flow.jsonl say: by network, as a table, and in one sentence each."""
+"""Summary of the rows of gradient_flow.jsonl: a table, and a sentence for each network."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ SPELLED = {"gain": "gain ", "forget": "forget bias "}
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """All rows of a cell that was initialised in one way."""
+    """All rows of a cell with one initialization."""
 
     name: str
     cell: str
@@ -26,12 +26,12 @@ class Line:
 
     @property
     def lengths(self) -> list[int]:
-        """The T it was measured at, ascending."""
+        """The measured sequence lengths T, ascending."""
         return sorted({row["T"] for row in self.rows})
 
     @property
     def gates(self) -> list[str]:
-        """The gates that every row tells the values of."""
+        """Gates with values in every row."""
         return [
             name for name in self.rows[0]["gates"] if all(name in r["gates"] for r in self.rows)
         ]
@@ -43,13 +43,13 @@ class Line:
     def adjoints(self, T: int) -> np.ndarray:
         """log10 ‖∂L/∂h_t‖ over the distance from the loss [seeds, T]: h is the carry's first field.
 
-        NaN where it is zero or not finite.
+        NaN if it is zero or not finite.
         """
         fields = (next(iter(row["adjoint_norms"].values())) for row in self.at(T))
         return np.array(list(fields), float)[:, ::-1]
 
     def half_life(self, T: int) -> HalfLife:
-        """What becomes of it: the median over seeds of the steps of those that most share."""
+        """Half-life of the gradient: the most common kind over seeds, and its median steps."""
         lives = [HalfLife(**next(iter(row["half_life"].values()))) for row in self.at(T)]
         kinds = [life.kind for life in lives]
         kind = max(kinds, key=kinds.count)
@@ -61,13 +61,13 @@ class Line:
         return HalfLife(kind, steps, slope)
 
     def mean(self, T: int, value: Callable[[Mapping], float | None]) -> float:
-        """The mean over seeds of a column; NaN where no seed has it."""
+        """Mean of a column over seeds; NaN if no seed has it."""
         found = [number for row in self.at(T) if (number := value(row)) is not None]
         return float(np.mean(found)) if found else np.nan
 
 
 def lines(rows: Sequence[Mapping]) -> list[Line]:
-    """The rows by cell, and within it by initialisation, each in the order of its first row."""
+    """Rows by cell and initialization, each in the order of its first row."""
     cells = list(dict.fromkeys(row["cell"] for row in rows))
     found = {}
     for row in sorted(rows, key=lambda row: cells.index(row["cell"])):
@@ -84,7 +84,7 @@ def _name(cell, init):
 
 
 def sentence(line: Line) -> str:
-    """What becomes of the gradient of a network, at the longest T that was measured."""
+    """A sentence about the gradient of a network at the longest measured T."""
     T = line.lengths[-1]
     kind, steps, _ = line.half_life(T)
     fate = {
@@ -97,7 +97,7 @@ def sentence(line: Line) -> str:
 
 
 def summary(rows: Sequence[Mapping]) -> list[str]:
-    """The table and the sentences in Markdown."""
+    """Lines of Markdown with the table and the sentences."""
     found = lines(rows)
     sentences = [f"- {sentence(line)}" for line in found]
     return [*tables.markdown(COLUMNS, _table(found)), "", *sentences]
@@ -116,7 +116,7 @@ def _table(found):
 
 
 def title(rows: Sequence[Mapping]) -> str:
-    """What was measured: the task or the run, the sizes, the number of seeds."""
+    """Title of tables and figures: the task or the run, the sizes, the number of seeds."""
     row, seeds = rows[0], len({row["seed"] for row in rows})
     what = Path(row["from_run"]).name if row["from_run"] else row["task"]
     return f"{what}, H={row['H']}, B={row['B']}, {seeds} seed{'s' * (seeds > 1)}"

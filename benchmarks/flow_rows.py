@@ -1,4 +1,4 @@
-"""The rows of gradient_flow.py as a file: damaged ones never take the others with them."""
+"""Rows of gradient_flow.py in a file; damaged rows are skipped, the others are kept."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from rnn_jax.errors import InputError
 
 
 def read(path: Path) -> list[dict]:
-    """The rows of a file that can be shown; a line of warning is printed for each other row.
+    """Read the valid rows of a file; print a warning for each other line.
 
     Raises:
       InputError: the file cannot be read.
@@ -22,7 +22,7 @@ def read(path: Path) -> list[dict]:
 
 
 def set_aside_damaged(path: Path) -> None:
-    """Move the rows of a file that cannot be shown into `<name>.damaged` beside it."""
+    """Move the invalid lines of a file to `<name>.damaged` in the same folder."""
     if not path.exists():
         return
     rows, bad = _sort_out(path)
@@ -39,7 +39,7 @@ def set_aside_damaged(path: Path) -> None:
 
 
 def _sort_out(path):
-    """The rows that can be shown, and the number, the reason and the text of each other line."""
+    """The valid rows, and (number, reason, text) of each other line."""
     try:
         lines = path.read_bytes().splitlines(keepends=True)
     except OSError as error:
@@ -47,7 +47,7 @@ def _sort_out(path):
     rows, bad = {}, []
     for number, line in enumerate(lines, 1):
         if not line.endswith(b"\n"):
-            continue  # Left unfinished by a run that was cut off.
+            continue  # An interrupted run has left it incomplete.
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
@@ -66,7 +66,7 @@ def _point(row):
 
 
 def _fault(row, earlier: Mapping):
-    """Why a row cannot be shown beside the earlier ones, or None."""
+    """Reason why a row is not valid or does not fit the earlier ones; None if it does."""
     try:
         _show_alone(row)
         if _point(row) in earlier:
@@ -82,7 +82,7 @@ def _fault(row, earlier: Mapping):
 
 
 def _show_alone(row):
-    """Read all that the table and the figures read; any exception means that they could not."""
+    """Evaluate all that the table and the figures need; raise an exception for invalid values."""
     (line,) = flow_report.lines([row])
     T, numbers = row["T"], [row["seed"], row["H"], row["B"], row["D"]]
     if not all(isinstance(n, int) for n in (T, *numbers)) or T < 1:

@@ -1,4 +1,4 @@
-"""How the lines of the gradient-flow figures look."""
+"""Colors, dashes and markers of the lines in the gradient-flow figures."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ MARKERS = ("o", "s", "^", "D", "v")
 
 
 class Looks:
-    """How each line looks: a colour for its cell, dashes for how that was initialised."""
+    """Line styles: a color for each cell, dashes for each initialization."""
 
     def __init__(self, drawn: Sequence[Line]):
         cells = list(dict.fromkeys(line.cell for line in drawn))
@@ -28,19 +28,19 @@ class Looks:
         self._markers = {name: MARKERS[place] for name, place in places.items()}
 
     def color(self, line: Line) -> str:
-        """The colour of its cell."""
+        """Color of the cell of a line."""
         return self._palette[line.cell]
 
     def of(self, line: Line) -> dict:
-        """Colour and dashes, as `Axes.plot` takes them."""
+        """Color and dashes, as keyword arguments of `Axes.plot`."""
         return {"color": self.color(line), "ls": self._dashes[line.name]}
 
     def points(self, line: Line) -> dict:
-        """Colour, marker and its size."""
+        """Color, marker and marker size, as keyword arguments of `Axes.plot`."""
         return {"color": self.color(line), "marker": self._markers[line.name], "ms": 5}
 
 
 def band(axes: Axes, xs: Sequence[float], seeds: Sequence[np.ndarray], color: str) -> None:
-    """A pale band from the least to the greatest of what the seeds have at each x."""
+    """Fill the range between minimum and maximum over seeds at each x."""
     low, high = ([find(values) for values in seeds] for find in (np.min, np.max))
     axes.fill_between(xs, low, high, color=color, alpha=0.15, lw=0)

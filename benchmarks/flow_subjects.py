@@ -1,4 +1,4 @@
-"""The networks to measure, each with its batch: newly drawn ones, or the trained one of a run."""
+"""Networks to measure, each with its batch: newly initialized, or trained in a run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +25,7 @@ BEFORE, AFTER = "untrained", "trained"
 
 
 class Point(NamedTuple):
-    """One network to measure: the grid is made of these."""
+    """One network of the grid."""
 
     cell: str
     init: str
@@ -34,7 +34,7 @@ class Point(NamedTuple):
 
 
 class Net(NamedTuple):
-    """The parameters of a cell, and of the linear layer that reads its outputs."""
+    """Parameters of a cell and of the linear layer on its outputs."""
 
     cell: Params
     w: Float[Array, "H C"]
@@ -42,7 +42,7 @@ class Net(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """A network and what it reads."""
+    """A cell, its network parameters and a batch."""
 
     cell: Cell
     net: Net
@@ -50,14 +50,15 @@ class Subject(NamedTuple):
 
 
 class Drawn:
-    """Networks newly drawn: each cell, initialised in each way, at each length, for each seed.
+    """Newly initialized networks: each cell, initialization, length and seed.
 
     Attributes:
-      points: what can be measured, in the order in which the least is compiled.
-      skipped: for each cell and initialisation that do not go together, why.
+      points: the grid, in an order with few compilations.
+      skipped: the reason for each cell and initialization that do not fit.
 
     Raises:
-      InputError: an unknown initialisation, a length too short for the task, nothing to measure.
+      InputError: an initialization is unknown, a length is too short for the task, or there is
+        nothing to measure.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Drawn:
         if min(lengths) < task.min_length:
             raise InputError(
                 f"--lengths must be at least {task.min_length} for this task, got {min(lengths)}; "
-                "take longer ones or another --task."
+                "choose longer ones or another --task."
             )
         self._task, self._batch_size = task, batch_size
         self._cells = {name: find_cell(name, hidden_size) for name in names}
@@ -89,7 +90,7 @@ class Drawn:
             raise InputError(next(iter(self.skipped.values())))
 
     def load(self, point: Point) -> Subject:
-        """The network and the batch of a point; those of one seed share all that they can."""
+        """Network and batch of a point; points with the same seed share random numbers."""
         cell = self._cells[point.cell]
         key, key_data = jax.random.split(jax.random.key(point.seed))
         net = _draw(key, cell, point.init, self._task, point.T)
@@ -98,14 +99,14 @@ class Drawn:
 
 
 class Trained:
-    """The network of a run, before and after its training, on batches of its own test images.
+    """Network of a run, before and after training, on batches of its test images.
 
     Attributes:
-      points: the network before and after, once for each seed, which draws the batch.
-      skipped: nothing.
+      points: the network before and after training, for each seed of the batch.
+      skipped: empty.
 
     Raises:
-      InputError: no finished run there; its data cannot be loaded.
+      InputError: there is no finished run, or its data cannot be loaded.
     """
 
     skipped: Mapping[str, str] = {}
@@ -126,7 +127,7 @@ class Trained:
         self.points = [Point(name, when, T, seed) for when in self._models for seed in range(seeds)]
 
     def load(self, point: Point) -> Subject:
-        """The network and a batch; what its input layer makes of the images counts as input."""
+        """Network and batch; the outputs of its input projection are the inputs."""
         model = self._models[point.init]
         random = np.random.default_rng(point.seed)
         chosen = random.choice(len(self._xs), self._batch_size, replace=False)
@@ -146,7 +147,7 @@ def _draw(key, cell, init, task, T):
 
 
 def _misfit(cell, init, task, T):
-    """Why this cell cannot be initialised so, or None; an init that none can be is an error."""
+    """Reason why an initialization does not fit this cell, or None if it does."""
     if init != "chrono":
         parse_init(init)
     if cell.spatial_axes:

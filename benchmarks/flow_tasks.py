@@ -1,4 +1,4 @@
-"""What a network is asked to do: input sequences, and what is to be said at the last steps."""
+"""Tasks: input sequences, and targets at the last steps."""
 
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,10 +17,10 @@ NOISE_FEATURES = 28
 
 
 def load_task(name: TaskName, data_dir: Path | None = None) -> memory_tasks.Task:
-    """The task of this name; for MNIST the images are loaded.
+    """Find a task by name, and load the images for MNIST.
 
     Raises:
-      InputError: no such task; the images cannot be loaded.
+      InputError: there is no such task, or the images cannot be loaded.
     """
     if name.startswith("mnist-"):
         return _mnist_task(name.removeprefix("mnist-"), data_dir)
@@ -30,7 +30,7 @@ def load_task(name: TaskName, data_dir: Path | None = None) -> memory_tasks.Task
 
 
 def noise(key: Key[Array, ""], T: int) -> memory_tasks.Batch:
-    """White noise of 28 features; one number, normal too, is wanted at the end."""
+    """White noise with 28 features; the target is one normal number at the end."""
     xs, target = jax.random.split(key)
     return memory_tasks.Batch(
         jax.random.normal(xs, (T, NOISE_FEATURES)), jax.random.normal(target, (1, 1))
@@ -43,7 +43,7 @@ TASKS = memory_tasks.TASKS | {
 
 
 def _mnist_task(order, data_dir):
-    """Images one after the other, T steps in all; what the first one showed is asked at the end."""
+    """Images one after the other, T steps in all; the target is the class of the first one."""
     images = image_data.load_images("mnist", data_dir, bundled=BUNDLED)
     xs = image_data.to_sequences(images.train_images, order)
     count, steps, features = xs.shape

@@ -1,4 +1,4 @@
-"""Where gradients go: do they vanish, explode or arrive, on their way back through a cell?"""
+"""Gradient flow: do gradients vanish or explode on their way back through a cell?"""
 
 import dataclasses
 import itertools
@@ -21,16 +21,16 @@ SETTINGS = ("hidden_size", "batch_size", "task", "from_run", "lyapunov", "device
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Measure where the gradients of recurrent cells go, and what it costs to watch them.
+    """Measure how gradients change over time in recurrent cells, and the cost of measuring it.
 
-    Rows already in --out-dir are kept: a run that was cut off goes on where it stopped, and a
-    larger grid adds to a smaller one. A run with other settings in that folder is moved aside.
+    Rows already in --out-dir are kept: an interrupted run continues, and a larger grid adds rows.
+    A run with other settings in that folder is renamed.
     """
 
     cells: tuple[Literal["rnn", "lstm", "gru"], ...] = ("rnn", "lstm", "gru")
-    """Cells to measure; none after the flag leaves them all out."""
+    """Cells to measure; an empty list measures none of them."""
     cell: str | None = None
-    """Another cell besides: a name of rnn_jax.CELLS, or my_module:MyCell of the current folder."""
+    """One more cell: a name in rnn_jax.CELLS, or my_module:MyCell in the current folder."""
     lengths: tuple[int, ...] = (28, 128, 512, 2048)
     """Sequence lengths T."""
     hidden_size: int = 128
@@ -38,33 +38,33 @@ class Config:
     batch_size: int = 32
     """Sequences in a batch, B."""
     seeds: int = 3
-    """How many times to draw parameters and batch."""
+    """Number of seeds of parameters and batch."""
     init: tuple[str, ...] = ("default",)
-    """How parameters start: default, orthogonal, identity, uniform (as PyTorch), chrono (memories
-    of 1 to T steps) or chrono=STEPS, gain=G (recurrent weights times G), forget=B (an LSTM's forget
-    bias). A cell is left out where one does not suit it."""
+    """Initializations: default, orthogonal, identity, uniform (as in PyTorch), chrono (time scales
+    of 1 to T steps) or chrono=STEPS, gain=G (recurrent weights times G), forget=B (forget bias of
+    an LSTM). A cell is skipped if one does not apply to it."""
     task: Literal["adding", "copy", "mnist-rows", "mnist-pixels", "noise"] = "adding"
-    """What is read, and what the loss asks: the sum of two marked numbers; the first 10 symbols, at
-    the last 10 steps; the class of the first of the images that fill T steps; a random number."""
+    """Inputs and target: the sum of two marked numbers; the first 10 symbols, in the last 10 steps;
+    the class of the first of the images that fill T steps; a random number."""
     from_run: Path | None = None
-    """Measure the network of a run of experiments/mnist_lstm.py instead, before and after its
-    training, on its own test images."""
+    """Measure the network of a run of experiments/mnist_lstm.py instead, before and after
+    training, on its test images."""
     lyapunov: int = 8
-    """Leading Lyapunov exponents to compute; 0 leaves them out."""
+    """Number of leading Lyapunov exponents; 0 computes none."""
     repeats: int = 5
-    """Turns that a training step takes without and with probe, for each cell and length."""
+    """Timed repeats of a training step, without and with the probe, for each cell and length."""
     device: Literal["cpu", "gpu", "tpu"] = "cpu"
-    """Where everything runs."""
+    """Device to measure on."""
     data_dir: Path | None = None
-    """Where TFDS keeps MNIST; by default TFDS's own folder."""
+    """Data folder of TFDS with MNIST; by default that of TFDS."""
     replot: bool = False
-    """Draw figures and table from the rows in --out-dir, and measure nothing."""
+    """Only plot the figures and print the table of the rows in --out-dir."""
     out_dir: Path = Path("runs/gradient_flow")
     """Folder for results."""
 
 
 def main(config: Config) -> None:
-    """Measure each point of the grid, write rows and figures, print what they say."""
+    """Measure each point of the grid, write rows and figures, print a table."""
     if config.replot:
         _show(local_path(config.out_dir))
         return
@@ -84,7 +84,7 @@ def _show(folder):
 
     rows = flow_rows.read(folder / ROWS)
     if not rows:
-        raise InputError(f"{folder / ROWS} holds no rows; measure without --replot first.")
+        raise InputError(f"{folder / ROWS} has no rows; measure without --replot first.")
     flow_report.show(rows)
     for path in flow_figures.draw(rows, folder):
         print(f"wrote    {path}")
@@ -161,7 +161,7 @@ def _networks(config):
         return Trained(config.from_run, config.seeds, config.batch_size, config.data_dir)
     names = *config.cells, *([config.cell] if config.cell else [])
     task = load_task(config.task, config.data_dir)
-    # A value that is given twice is measured once.
+    # Repeated values are measured once.
     grid = (tuple(dict.fromkeys(values)) for values in (names, config.init, config.lengths))
     return Drawn(*grid, config.seeds, task, config.hidden_size, config.batch_size)
 

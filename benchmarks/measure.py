@@ -1,4 +1,4 @@
-"""One point, or one job: all build, all take turns, and there is a row for each."""
+"""Measurement of one point or job: all implementations take turns; one row for each."""
 
 import dataclasses
 import statistics
@@ -17,16 +17,16 @@ from rnn_jax.errors import InputError
 
 MATMUL_SIZE = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
 JOB_TURN = 50
-"""Steps of a job that an implementation takes in its turn."""
+"""Steps of a job that an implementation runs in each turn."""
 
 
 def measure_layer(
     team: Team, problem: Problem, repeats: int, profile: Path | None = None
 ) -> tuple[list[dict], dict[str, str]]:
-    """The rows of one point, and why peers have none, by label.
+    """Measure one point; return its rows, and by label why peers are absent.
 
-    `max_difference` is that from the first driver of rnn_jax on one device, relative to the largest
-    value of each array; null, with the reason, where a peer's equations are others.
+    `max_difference` compares with the first driver of rnn_jax on one device, relative to the
+    maximum of each array; null, with the reason, if the equations of a peer differ.
     """
     built, reference, absent = [], None, dict(team.absent)
     for member in team.members(problem.B):
@@ -109,7 +109,7 @@ def _matmul(team):
 
 
 def _gflops(problem, gates, milliseconds):
-    """GFLOP/s, counting the products with w_x and w_h; their gradients cost twice as much again."""
+    """GFLOP/s of the products with w_x and w_h; gradients add twice as many operations."""
     if gates is None or problem.work == "lyapunov":
         return None
     steps, wide = problem.T * problem.B, gates * problem.H
@@ -123,11 +123,11 @@ def _file_name(label, problem):
 
 
 def measure_job(team: Team, steps: int, data: Path) -> tuple[list[dict], dict[str, str]]:
-    """The rows of the MNIST job of so many steps, and why peers have none, by label.
+    """Measure the MNIST job; return its rows, and by label why peers are absent.
 
     Args:
-      team: who takes part.
-      steps: of training, after as many as a turn has that compile and warm up.
+      team: the implementations.
+      steps: training steps, after one turn to compile and warm up.
       data: an .npz file of images [N, 28, 28] in 0 to 255 and labels [N].
     """
     sizes, absent, built = Sizes(), dict(team.absent), []

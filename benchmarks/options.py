@@ -15,11 +15,12 @@ MOST = 2**31 - 1
 def check_sizes(flags: Sequence[str], T: int, B: int, D: int, H: int) -> None:
     """Raise InputError unless the sizes are positive and a layer of them fits in memory.
 
-    Counted are inputs, outputs and the weights of one gate; a layer takes several times that.
+    The estimate counts inputs, outputs and the weights of one gate; a layer takes several times
+    that.
 
     Args:
       flags: the flags that set the four sizes.
-      T, B, D, H: time steps, batch, features and units.
+      T, B, D, H: time steps, batch size, input features and hidden units.
     """
     for flag, letter, size in zip(flags, "TBDH", (T, B, D, H), strict=True):
         if not 1 <= size <= MOST:
@@ -28,13 +29,13 @@ def check_sizes(flags: Sequence[str], T: int, B: int, D: int, H: int) -> None:
     if needed > (there := _memory()):
         raise InputError(
             f"a layer with T={T}, B={B}, D={D}, H={H} takes more than {needed / 2**30:,.0f} GiB of "
-            f"memory, and there are {there / 2**30:,.0f}; take smaller "
+            f"memory, and this machine has {there / 2**30:,.0f}; choose smaller "
             f"{', '.join(dict.fromkeys(flags))}."
         )
 
 
 def _memory() -> float:
-    """Bytes of memory of this machine, or infinity where that is not known."""
+    """Memory of this machine in bytes; infinity if unknown."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -42,7 +43,7 @@ def _memory() -> float:
 
 
 def check_cells(cells: Sequence[str], hidden_size: int, drivers: Sequence[str] = ()) -> None:
-    """Raise InputError unless every cell can be made and is run by one of the drivers, if any."""
+    """Raise InputError unless every cell exists and one of the drivers, if any, can run it."""
     from rnn_jax import LinearCell
     from rnn_jax.cells.registry import find_cell
 
@@ -56,29 +57,29 @@ def check_cells(cells: Sequence[str], hidden_size: int, drivers: Sequence[str] =
 
 
 def interpreter(path: str) -> str:
-    """The path of an interpreter.
+    """Path of a Python interpreter.
 
     Raises:
       InputError: there is no such program.
     """
     found = shutil.which(local_path(path))
     if found is None:
-        raise InputError(f"--peer-python: {printable(path)} is not a program that can be run.")
+        raise InputError(f"--peer-python: {printable(path)} is not an executable program.")
     return found
 
 
 def writable_folder(flag: str, path: Path) -> Path:
-    """The folder, made if it is not there.
+    """Create a folder if needed, and check that it is writable.
 
     Raises:
-      InputError: it cannot be made or written.
+      InputError: it cannot be created or written.
     """
     path = local_path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"{flag} {printable(path)} cannot be made ({error.strerror}); give another folder."
+            f"{flag} {printable(path)} cannot be created ({error.strerror}); give another folder."
         ) from error
     if not os.access(path, os.W_OK):
         raise InputError(f"{flag} {printable(path)} cannot be written; give another folder.")

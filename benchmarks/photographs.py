@@ -1,4 +1,4 @@
-"""Measure how many digits a trained run reads in photographs: uneven light, any paper and ink."""
+"""Accuracy of a trained run on photographs of digits, with uneven light and colored paper."""
 
 import dataclasses
 import tempfile
@@ -26,33 +26,33 @@ COLORS = (
     ((255, 200, 200), (30, 120, 40)),
     ((60, 60, 180), (240, 240, 90)),
 )
-"""Paper and ink."""
+"""Colors of paper and ink."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Synthesize photographs of MNIST's test digits, read them, and count the right answers.
+    """Synthesize photographs of MNIST test digits, classify them, and measure the accuracy.
 
-    Each condition shows the same digits. They are enlarged and placed at random on a page, with the
-    noise of a camera; then they are saved and read as `predict.py` reads files.
+    Each condition has the same digits, enlarged and placed at random on a page, with camera noise.
+    The photographs are saved as files and read as in `predict.py`.
     """
 
     run_dir: Positional[Path] = Path("runs/mnist_lstm")
     """Folder of a run of mnist_lstm.py."""
     digits: int = 200
-    """Test digits for each condition."""
+    """Number of test digits for each condition."""
     conditions: tuple[str, ...] = ()
-    """Names of the conditions to measure; all by default."""
+    """Conditions to measure; all by default."""
     seed: int = 0
-    """Seed of the choice of digits, and of places and noise."""
+    """Seed of the choice of digits, their positions and the noise."""
     replot: bool = False
-    """Print the table of the rows in --out-dir, and measure nothing."""
+    """Only print the table of the rows in --out-dir."""
     out_dir: Path = Path("runs/photographs")
-    """Folder for results; an earlier run in it is moved aside."""
+    """Folder for results; an earlier run in it is renamed."""
 
 
 def main(config: Config) -> None:
-    """Measure, write a row for each condition, print the table."""
+    """Measure, write a row for each condition and print the table."""
     check_at_least(config, digits=1, seed=0)
     path = local_path(config.out_dir) / ROWS
     if not config.replot:
@@ -61,7 +61,7 @@ def main(config: Config) -> None:
 
 
 def summary(rows: Sequence[Mapping]) -> list[str]:
-    """The lines of a Markdown table, one row for each condition."""
+    """Lines of a Markdown table with a row for each condition."""
     table = [
         (row["condition"], f"{row['accuracy']:.1%}", row["no_digit"], f"{row['read_ms']:.0f}")
         for row in rows
@@ -99,7 +99,7 @@ def _measure(config, path):
 
 
 def _read_all(name, images, seed):
-    """Return what `read_images` makes of the photographs: blank where it finds no digit."""
+    """Images read from the photographs (blank if no digit is found), failures and milliseconds."""
     from rnn_jax.datasets.digit_photos import read_images
 
     random, seconds, missed = np.random.default_rng(seed), 0.0, 0
@@ -117,7 +117,7 @@ def _read_all(name, images, seed):
 
 
 def place(image, random, page=PAGE, size=None):
-    """Return the coverage with ink, 0 to 1, of a page with an enlarged digit somewhere on it."""
+    """Ink coverage, 0 to 1, of a page with an enlarged digit at a random position."""
     size = size or int(min(page) * random.uniform(0.5, 0.9))
     top, left = (random.integers(0, side - size + 1) for side in page)
     coverage = np.zeros(page)
@@ -127,7 +127,7 @@ def place(image, random, page=PAGE, size=None):
 
 
 def thin_pen(image, side=3000, pen=6):
-    """Return the coverage of a large page on which a digit's skeleton was drawn with a thin pen."""
+    """Ink coverage of a large page with the skeleton of a digit, drawn with a thin pen."""
     enlarged = Image.fromarray(image).resize((112, 112), Image.Resampling.BICUBIC)
     points = {tuple(point) for point in np.argwhere(skeleton(np.asarray(enlarged) > 127))}
     page = Image.new("L", (side, side))
@@ -162,7 +162,7 @@ def skeleton(mask):
 
 
 def paint(coverage, paper, ink, random, noise=2.0):
-    """Return the gray or color values of a page, with noise."""
+    """Gray or color values of a page, with noise."""
     paper, ink = np.asarray(paper, float), np.asarray(ink, float)
     coverage = coverage[..., None] if paper.ndim == 1 else coverage
     values = paper + (ink - paper) * coverage
@@ -170,7 +170,7 @@ def paint(coverage, paper, ink, random, noise=2.0):
 
 
 def light(random, bright, dark, angle=None, shape=PAGE):
-    """Return light that falls from one value to another across the page."""
+    """Brightness that changes linearly from one value to another across the page."""
     angle = random.uniform(0, 2 * np.pi) if angle is None else angle
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
     slope = np.cos(angle) * x + np.sin(angle) * y
@@ -178,12 +178,12 @@ def light(random, bright, dark, angle=None, shape=PAGE):
 
 
 def shadow(random):
-    """Return white paper, a part of which lies in the soft shadow of a straight edge."""
+    """White paper, partly in the soft shadow of a straight edge."""
     return 230 - 90 / (1 + np.exp(-20 * light(random, -1, 1)))
 
 
 def edge_strip(page, random):
-    """Cover a strip beside the page, as of the table that the paper lies on."""
+    """Add a dark strip at one edge, like the table below the paper."""
     page = np.pad(page, 30, mode="edge")
     np.rot90(page, random.integers(4))[: random.integers(10, 30)] = 30
     return page
@@ -203,7 +203,7 @@ def _jpeg(path, values, quality=85, orientation=1):
 
 
 def _turned(path, values, random):
-    """Save turned or mirrored, with the EXIF orientation that undoes it."""
+    """Save a rotated or mirrored image with the EXIF orientation that undoes it."""
     orientation = int(random.integers(1, 9))
     if orientation in (2, 4, 5, 7):
         values = values[:, ::-1]

@@ -1,4 +1,4 @@
-"""The implementations of one run: rnn_jax as asked for, and the peers that can be had."""
+"""Implementations of one run: rnn_jax, and the peers that are available."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ class Implementation(NamedTuple):
     Attributes:
       label: its name; several labels can share a process.
       worker: the process that runs it.
-      options: what its process is told besides the sizes.
-      facts: its library, and the versions of JAX and Python it runs on, as columns of a row.
+      options: arguments of its process besides the sizes.
+      facts: its library and its versions of JAX and Python, as columns of a row.
       ours: whether it is rnn_jax.
     """
 
@@ -30,18 +30,18 @@ class Implementation(NamedTuple):
 
 
 class Team:
-    """All implementations of a run, each started in its process; a context that ends them.
+    """All implementations of a run, each in its process; a context that ends them.
 
     Args:
       device: cpu, gpu or tpu.
-      drivers: those of rnn_jax to measure.
-      devices: how many devices rnn_jax splits a batch over, besides one; 0 for the most there are.
+      drivers: drivers of rnn_jax to measure.
+      devices: number of devices to measure besides one; 0 takes the most that divide the batch.
       peers: names in PEERS.
-      pythons: the interpreter of a peer, where it is not this one.
+      pythons: interpreters of peers in other environments.
 
     Attributes:
       facts: the `provenance` of its first process.
-      absent: why a peer is not measured, by its label.
+      absent: reasons why peers are not measured, by label.
 
     Raises:
       InputError: rnn_jax does not run on this device.
@@ -70,11 +70,11 @@ class Team:
             started = [worker.receive() for worker in self._ours]
         except Absent as reason:
             self.close()
-            # JAX tells that there is no such device by a bare AssertionError, among others.
+            # For a missing device JAX may raise an AssertionError without a message.
             why = str(reason).removeprefix("failed: ").removesuffix("AssertionError: ").rstrip(". ")
             raise InputError(
-                f"rnn_jax cannot run with --device {device}{f' ({why})' if why else ''}; see that "
-                "there is such a device and that JAX is installed for it, or take --device cpu."
+                f"rnn_jax cannot run with --device {device}{f' ({why})' if why else ''}; check "
+                "that the device exists and JAX is installed for it, or use --device cpu."
             ) from reason
         except BaseException:
             self.close()
@@ -84,7 +84,7 @@ class Team:
         if devices > self._available:
             self.close()
             raise InputError(
-                f"--devices {devices} is more than the {self._available} that JAX sees here."
+                f"--devices {devices} is more than the {self._available} devices of this machine."
             )
         for name, worker in workers.items():
             label = PEERS[name].label
@@ -94,7 +94,7 @@ class Team:
                 self.absent[label] = str(reason)
 
     def members(self, batch_size: int) -> list[Implementation]:
-        """All implementations for batches of this size, rnn_jax on one device first."""
+        """All implementations for this batch size, rnn_jax on one device first."""
         counts = [1]
         if (most := self._devices(batch_size)) > 1:
             counts.append(most)
@@ -124,7 +124,7 @@ class Team:
         return self._ours[0]
 
     def clear(self) -> None:
-        """Let every process forget what it built."""
+        """Delete the compiled functions in every process."""
         for worker in [*self._ours, *(peer.worker for peer in self._peers)]:
             worker.ask(do="clear")
 

@@ -1,4 +1,4 @@
-"""Is a run ever lost: killed, stopped, damaged on disk, out of space, or left by its peer?"""
+"""Reliability of runs: killed, stopped, damaged on disk, out of disk space, or without a peer."""
 
 import dataclasses
 import shutil
@@ -30,7 +30,7 @@ COUNTS |= {"odd-folder": 3, "io-error": 2, "not-a-folder": 3, "kill-saving": 2}
 COUNTS |= {"together": 2, "resumed-twice": 2, "misnamed": 2, "lost-checkpoints": 2}
 COUNTS |= {"damaged-rows": 5, "damaged-config": 2}
 COUNTS |= {"broken-output": 2, "disagree": 3, "interrupt-compiling": 2}
-"""How often to run the trials that have no flag of their own."""
+"""Number of the trials that have no flag."""
 TESTS = {
     "kill": "killed at a random moment",
     "flip": "one bit flipped in a checkpoint",
@@ -58,35 +58,35 @@ TESTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Do harm to runs of experiments/mnist_lstm.py, and see whether anything is lost.
+    """Disturb runs of experiments/mnist_lstm.py, and count how many lose data.
 
-    A run survives if it goes on and ends as one that nothing happened to: every array of its last
-    checkpoint the same, bit for bit, and every row of its metrics there once. Nobody may be left
-    with wrong numbers, without a word how to go on, or with a stack trace.
+    A run survives if it continues and ends like an undisturbed run: every array of its last
+    checkpoint is equal bit for bit, and every row of metrics is there once. Wrong numbers, a
+    missing message about how to continue, or a stack trace count as lost.
     """
 
     kills: int = 12
-    """Runs to kill at a random moment of training, of an LSTM, a GRU and a simple RNN in turn."""
+    """Runs to kill at a random time in training, of an LSTM, a GRU and a simple RNN in turn."""
     flips: int = 50
-    """Checkpoints to flip a random bit in, uniform over the files."""
+    """Checkpoints in which to flip a random bit, uniformly over the files."""
     truncations: int = 12
-    """Checkpoints to cut off or delete a file of."""
+    """Checkpoints in which to truncate or delete a file."""
     trials: tuple[Trial, ...] = get_args(Trial)
-    """What to do to them."""
+    """Kinds of trials to run."""
     seed: int = 0
-    """Seed of all that is random, but for when a process gets to do something."""
+    """Seed of the random choices; the scheduling of processes is not reproducible."""
     out_dir: Path = Path("runs/reliability")
-    """Folder for results; what was trained stays in its folder work if something is lost."""
+    """Folder for results; its folder work keeps the runs if something is lost."""
 
 
 def main(config: Config) -> None:
-    """Do all trials, write a row for each and a summary; RunError if anything is lost."""
+    """Run all trials, write rows and a summary; raise RunError if anything is lost."""
     check_at_least(config, kills=0, flips=0, truncations=0)
     from rnn_jax.training.runs.run_dir import exclusive
 
     with exclusive(config.out_dir) as out:
         if (out.path / ROWS).exists():
-            raise InputError(f"{out.path} holds results; give another --out-dir.")
+            raise InputError(f"{out.path} has results already; give another --out-dir.")
         _run(config, out)
 
 
@@ -105,11 +105,11 @@ def _run(config, out):
 
 
 def _try_all(config, path, found):
-    """A row for each trial, on disk as soon as it is done."""
+    """Run the trials; append a row to the file after each."""
     from reliability_runs import Lab, Lost
     from reliability_trials import TRIALS
 
-    # A shell ignores SIGINT in its background jobs, and what is ignored is inherited.
+    # A shell ignores SIGINT in background jobs, and child processes would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # Under nohup.
         signal.signal(signal.SIGHUP, lambda *_: None)  # Not inherited, unlike SIG_IGN.
@@ -133,7 +133,7 @@ def _try_all(config, path, found):
 
 
 def _table(rows):
-    """Name, tried, survived and lost, of each kind of trial."""
+    """Rows of the table, one for each kind of trial; see `COLUMNS`."""
     counts = Counter((row["trial"], row["outcome"]) for row in rows)
     table = []
     for name in dict.fromkeys(row["trial"] for row in rows):
@@ -151,12 +151,12 @@ def _show(rows):
 
 
 def summary(rows: list[dict]) -> list[str]:
-    """The table in Markdown, a line each."""
+    """Lines of the Markdown table."""
     return tables.markdown(COLUMNS, _table(rows), right=True)
 
 
 def _page(rows):
-    """The table, what it was measured on, and what was lost."""
+    """Lines of the report: the table, the machine, and the lost trials."""
     lines = summary(rows)
     if rows:
         minutes = sum(row["seconds"] for row in rows) / 60

@@ -13,14 +13,14 @@ CONFIG = "config.json"
 
 
 def together(lab: Lab, number: int, rng: Random) -> str:
-    """Start two runs at once with one name: one trains, the other ends in one sentence."""
+    """Start two runs at once in one folder: one trains, the other ends with an error."""
     del rng
     out = lab.work / f"together_{number}"
     return _one_of_two(lab, out, [lab.launch(out, "lstm")[0] for _ in range(2)], "started")
 
 
 def resumed_twice(lab: Lab, number: int, rng: Random) -> str:
-    """Resume one run twice at once: one goes on, the other ends in one sentence."""
+    """Resume one run twice at once: one continues, the other ends with an error."""
     del rng
     out = _copied(lab, f"resumed_twice_{number}")
     started = [lab.launch(out, "lstm", "--resume")[0] for _ in range(2)]
@@ -28,25 +28,25 @@ def resumed_twice(lab: Lab, number: int, rng: Random) -> str:
 
 
 def misnamed(lab: Lab, number: int, rng: Random) -> str:
-    """Resume a folder that does not exist, and train into one that holds a run."""
+    """Resume a folder that does not exist, and start a run in one that has a run."""
     del rng
     out = _copied(lab, f"misnamed_{number}")
     typo = out.with_name(out.name + "_typo")
     said = _refused(lab, typo, "no run to resume", "--resume")
-    check(not typo.exists(), f"{typo} was made")
+    check(not typo.exists(), f"{typo} was created")
     _unchanged(lab, out, "has a run already")
     lab.go_on(out, "lstm")
     return said
 
 
 def lost_checkpoints(lab: Lab, number: int, rng: Random) -> str:
-    """Take the checkpoints of a run away, resume, put them back, and resume again."""
+    """Move the checkpoints of a run away, resume, move them back, and resume again."""
     del rng
     out = _copied(lab, f"lost_checkpoints_{number}")
     away = out.with_name(out.name + "_away")
     (out / CHECKPOINTS).rename(away)
     if number % 2:
-        (out / CHECKPOINTS).mkdir()  # As a disk that is not mounted.
+        (out / CHECKPOINTS).mkdir()  # Like the mount point of a disk that is not mounted.
     said = _unchanged(lab, out, "has no checkpoint", "--resume")
     if number % 2:
         (out / CHECKPOINTS).rmdir()
@@ -56,7 +56,7 @@ def lost_checkpoints(lab: Lab, number: int, rng: Random) -> str:
 
 
 def damaged_rows(lab: Lab, number: int, rng: Random) -> str:
-    """Damage the rows of a run, resume, put them back, and resume again."""
+    """Damage the rows of a run, resume, restore the rows, and resume again."""
     out = _copied(lab, f"damaged_rows_{number}")
     path = out / METRICS
     content = path.read_bytes()
@@ -85,7 +85,7 @@ def damaged_rows(lab: Lab, number: int, rng: Random) -> str:
 
 
 def damaged_config(lab: Lab, number: int, rng: Random) -> str:
-    """Delete or damage config.json; the run goes on with the settings of its checkpoint."""
+    """Delete or damage config.json; the run continues with the settings of its checkpoint."""
     out = _copied(lab, f"damaged_config_{number}")
     path = out / CONFIG
     content = path.read_bytes()
@@ -93,7 +93,7 @@ def damaged_config(lab: Lab, number: int, rng: Random) -> str:
     if number % 2:
         path.write_bytes(content[: rng.randrange(len(content) - 2)])
     errors = lab.go_on(out, "lstm")
-    check("restored from the checkpoint" in errors, "nothing was said")
+    check("restored from the checkpoint" in errors, "no warning was printed")
     return "cut off and restored" if number % 2 else "deleted and restored"
 
 
@@ -102,7 +102,7 @@ def _copied(lab, name):
 
 
 def _one_of_two(lab, out, started, how):
-    """One of two processes has to be refused, the other one to end as the reference."""
+    """One of two processes must be refused, and the other must end like the reference."""
     errors = [lab.end(process) for process in started]
     codes = [process.returncode for process in started]
     check(sorted(codes) == [0, 2], f"two {how} at once ended with exit codes {codes}")
@@ -113,7 +113,7 @@ def _one_of_two(lab, out, started, how):
 
 
 def _refused(lab, out: Path, words: str, *options: str) -> str:
-    """The sentence with which a command on a folder is refused."""
+    """The error of a command that is refused."""
     errors = lab.end(*lab.launch(out, "lstm", *options), code=2)
     lines = [line for line in errors.splitlines() if line.strip()]
     check(len(lines) == 1 and words in lines[0], f"it says {brief(errors)}")
@@ -121,7 +121,7 @@ def _refused(lab, out: Path, words: str, *options: str) -> str:
 
 
 def _unchanged(lab, out, words, *options):
-    """The sentence with which a command is refused that changes nothing in its folder."""
+    """The error of a command that is refused and must not change its folder."""
     before = _content(out)
     said = _refused(lab, out, words, *options)
     if _content(out) != before:

@@ -16,7 +16,7 @@ CACHE = "JAX_COMPILATION_CACHE_DIR"
 MEETING_SECONDS = 60
 """The time limit for processes that disagree or do not meet."""
 UNCOMPILED_SECONDS = 2
-"""The longest delay of an interrupt; setting up the model and compiling each take about as long."""
+"""Maximum delay of an interrupt, about the time of setting up the model, or of compiling."""
 SAVE_EVERY = 37
 """Checkpoint interval of a run that loses its output, so that few other steps are saved."""
 

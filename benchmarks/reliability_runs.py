@@ -1,4 +1,4 @@
-"""Real runs of experiments/mnist_lstm.py, started, cut off, gone on with and compared."""
+"""Runs of experiments/mnist_lstm.py as processes: started, interrupted, resumed and compared."""
 
 import json
 import shutil
@@ -22,30 +22,30 @@ JOB = (
     *("--log-every", "10", "--checkpoint-every", "5"),
 )
 SECONDS = 300
-"""Longer than any of these runs takes: one that has not ended by then hangs."""
+"""Time limit of a run, much longer than any of these runs takes."""
 
 
 class Lost(Exception):
-    """Something was lost; the message says what."""
+    """A run lost data; the message names what."""
 
 
 def check(holds: bool, otherwise: str) -> None:
-    """Raise Lost, saying what is wrong, unless something holds."""
+    """Raise Lost with the message `otherwise` unless `holds`."""
     if not holds:
         raise Lost(otherwise)
 
 
 def brief(errors: str) -> str:
-    """The end of what a process said, in one line."""
-    return " ".join(errors.split())[-300:] or "it said nothing"
+    """The end of the error output of a process, in one line."""
+    return " ".join(errors.split())[-300:] or "it printed nothing"
 
 
 class Reference(NamedTuple):
-    """What comes out of a run that nothing happens to.
+    """Result of an undisturbed run.
 
     Attributes:
-      step: the last one.
-      seconds: how long it trained.
+      step: the last step.
+      seconds: training time.
       leaves: shape, dtype and SHA-256 of each array of its last checkpoint.
       rows: its metrics without examples_per_second.
     """
@@ -64,7 +64,7 @@ class HalfDone(NamedTuple):
 
 
 class Lab:
-    """A folder to train in, a context that ends every process it has started."""
+    """A folder to train in; as a context it ends every process that it has started."""
 
     def __init__(self, work: Path):
         self.work = work
@@ -101,10 +101,10 @@ class Lab:
         return started
 
     def end(self, process, *, code: int | None = None, seconds: float = SECONDS) -> str:
-        """What a process says on standard error until it ends, as it should.
+        """Wait for a process to end; return its error output.
 
         Raises:
-          Lost: it does not end, or not with this exit code, or with a stack trace.
+          Lost: it does not end, has another exit code, or prints a stack trace.
         """
         try:
             _, errors = process.communicate(timeout=seconds)
@@ -133,11 +133,11 @@ class Lab:
           too_late: if this path exists after the signal, repeat with half of the seconds; or None.
           options: further options of the command.
           target: index of the process that receives the signal.
-          begun: says whether to start waiting; by default, whether the first checkpoint has begun.
+          begun: returns whether to start waiting; by default, whether a checkpoint was started.
           launch: keyword arguments of `launch`.
 
         Returns:
-          the processes, of which the target has ended, and the seconds of the last attempt.
+          the processes, of which the target has ended, and the delay of the last attempt.
         """
         begun = begun or (out / CHECKPOINTS).exists
         while True:
@@ -147,7 +147,7 @@ class Lab:
                 for process in started:
                     ended = process.poll()
                     check(ended is None, f"it ended before it trained, with exit code {ended}")
-                check(time.perf_counter() < deadline, f"it does not begin within {SECONDS} s")
+                check(time.perf_counter() < deadline, f"it does not start within {SECONDS} s")
                 time.sleep(0.01)
             time.sleep(after)
             started[target].send_signal(number)
@@ -168,7 +168,7 @@ class Lab:
         """Resume the run in `out`, and return what it prints on standard error.
 
         Raises:
-          Lost: it cannot be resumed, or ends otherwise than one that nothing happened to.
+          Lost: it cannot be resumed, or its result differs from the reference.
         """
         started = self.launch(out, cell, "--resume", processes=processes)
         errors = "".join([self.end(process, code=0) for process in started])
@@ -189,7 +189,7 @@ class Lab:
         check(expected.rows == found.rows, "its rows hold other numbers")
 
     def reference(self, cell: str, processes: int = 1) -> Reference:
-        """What comes out when nothing happens."""
+        """Result of an undisturbed run."""
         if (cell, processes) not in self._references:
             out = self.work / f"reference_{cell}_{processes}"
             shutil.rmtree(out, ignore_errors=True)
@@ -199,7 +199,7 @@ class Lab:
         return self._references[cell, processes]
 
     def half_done(self) -> HalfDone:
-        """A run of an LSTM stopped half way; copy its folder before anything is done to it."""
+        """A run of an LSTM that was stopped half way; copy its folder before changing it."""
         if self._half is None:
             out, after = self.work / "half_done", self.reference("lstm").seconds / 2
             shutil.rmtree(out, ignore_errors=True)
@@ -226,7 +226,7 @@ def checkpoint_leaves(out: Path, step: int) -> dict:
 
 
 def _outcome(out):
-    """Of a finished run."""
+    """Result of a finished run."""
     step = Checkpoints(out / CHECKPOINTS).steps()[-1]
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     for row in rows:
@@ -236,7 +236,7 @@ def _outcome(out):
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback interface that is free now."""
+    """A free TCP port of the loopback interface."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]

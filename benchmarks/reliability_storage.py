@@ -12,7 +12,7 @@ from rnn_jax.training.runs.checkpoint_files import CONTENTS
 from rnn_jax.training.runs.saved_runs import CHECKPOINTS
 
 FOLDERS = ("lstm[lr=0.1]", "a*b?c", "{x,y} 50%25#", "ä漢\\", "deep/[0-9]/run")
-"""Names that a library may take for a pattern, an escape or a URL."""
+"""Names that a library may mistake for a pattern, an escape or a URL."""
 
 
 def odd_folder(lab: Lab, number: int, rng: Random) -> str:
@@ -29,13 +29,15 @@ def odd_folder(lab: Lab, number: int, rng: Random) -> str:
 
 
 def io_error(lab: Lab, number: int, rng: Random) -> str:
-    """Let a file of the newest checkpoint raise an I/O error when it is read, and resume."""
+    """Make reading a file of the newest checkpoint raise an I/O error, and resume."""
     out, folder = _copied(lab, f"io_error_{number}")
     path = rng.choice(sorted(path for path in folder.rglob("*") if path.is_file()))
     path.unlink()
-    path.symlink_to("/proc/self/mem")  # A regular file that opens, and whose first byte is EIO.
+    path.symlink_to(
+        "/proc/self/mem"
+    )  # A regular file that can be opened, but reading it raises EIO.
     errors = lab.go_on(out, "lstm")
-    check("is not used" in errors, f"{path.name} could not be read, and nothing was said")
+    check("is not used" in errors, f"{path.name} could not be read, and no warning was printed")
     return f"{path.relative_to(folder)} cannot be read: resumed from the older checkpoint"
 
 
@@ -53,7 +55,7 @@ def not_a_folder(lab: Lab, number: int, rng: Random) -> str:
     else:
         path.symlink_to("nowhere")
     errors = lab.go_on(out, "lstm")
-    check("is not used" in errors, f"{path.name} was no checkpoint, and nothing was said")
+    check("is not used" in errors, f"{path.name} was not a checkpoint, and no warning was printed")
     return f"{path.name} replaced by a {kind}: resumed from the older checkpoint"
 
 
@@ -73,7 +75,7 @@ def kill_saving(lab: Lab, number: int, rng: Random) -> str:
         elif unfinished:
             process.send_signal(signal.SIGKILL)
             process.wait(SECONDS)
-            # It may have finished that one before the signal came.
+            # The save may have finished before the signal arrived.
             killed = _unfinished(out) or unfinished
     steps = Checkpoints(out / CHECKPOINTS).steps()
     lab.go_on(out, "lstm")
@@ -83,13 +85,13 @@ def kill_saving(lab: Lab, number: int, rng: Random) -> str:
 
 
 def _copied(lab, name):
-    """A copy of the run stopped half way, and the folder of its newest checkpoint."""
+    """Copy the run that was stopped half way; return its folder and its newest checkpoint."""
     half, out = lab.half_done(), lab.work / name
     shutil.copytree(half.path, out)
     return out, out / CHECKPOINTS / f"step_{half.steps[-1]}"
 
 
 def _unfinished(out):
-    """The checkpoints that are being written."""
+    """Names of the checkpoints that are being written."""
     folders = (out / CHECKPOINTS).glob("step_*")
     return {path.name for path in folders if not (path / CONTENTS).exists()}

@@ -1,4 +1,4 @@
-"""The trials of `reliability`: what is done to a run, and what must come out all the same."""
+"""Trials of `reliability`: each disturbs a run and compares its result with the reference."""
 
 import contextlib
 import functools
@@ -32,15 +32,15 @@ from rnn_jax.training.runs.saved_runs import CHECKPOINTS
 
 CELLS = ("lstm", "gru", "rnn")
 RESUMED = 10
-"""One of so many damaged runs is gone on with too, and has to end as the reference does."""
+"""One of this many damaged runs is also continued to its end and compared."""
 BYTES_LEFT = (1_000, 10_000)
-"""How large a file may be on a full disk; each checkpoint has a larger one."""
+"""Range of the maximum file size on a full disk; each checkpoint has a larger file."""
 PEER_SECONDS = 10
-"""How soon a process has to end when another one of its run is gone."""
+"""Time in which a process must end after another process of its run has died."""
 
 
 def kill(lab: Lab, number: int, rng: Random) -> str:
-    """Kill a run at a random moment of training, and go on with it."""
+    """Kill a run at a random time in training, and resume it."""
     out, cell = lab.work / f"kill_{number}", CELLS[number % len(CELLS)]
     after = rng.uniform(0, lab.reference(cell).seconds)
     _, after = lab.cut(out, cell, signal.SIGKILL, after, out / "summary.json")
@@ -50,7 +50,7 @@ def kill(lab: Lab, number: int, rng: Random) -> str:
 
 
 def stop(number_sent: signal.Signals, lab: Lab, number: int, rng: Random) -> str:
-    """Ask a run to stop at a random moment of training, and go on with it as it says."""
+    """Stop a run at a random time in training, and resume it by the command that it prints."""
     cell = CELLS[number % len(CELLS)]
     out, reference = lab.work / f"{number_sent.name}_{number}", lab.reference(cell)
     after = rng.uniform(0, reference.seconds)
@@ -78,7 +78,7 @@ def flip(lab: Lab, number: int, rng: Random) -> str:
 
 
 def truncate(lab: Lab, number: int, rng: Random) -> str:
-    """Cut off a random file of the newest checkpoint: at 0, anywhere, or delete it."""
+    """Truncate a random file of the newest checkpoint, to 0 or a random size, or delete it."""
 
     def cut_off(path):
         if number % 4 == 3:
@@ -94,7 +94,7 @@ def truncate(lab: Lab, number: int, rng: Random) -> str:
 
 
 def _damage(lab, out, steps, spoil: Callable[[Path], str], rng, resumed):
-    """Spoil a file of the checkpoints `steps`; what is restored must be what was saved."""
+    """Damage a file in the checkpoints `steps`; the restored arrays must be the saved ones."""
     half = lab.half_done()
     shutil.copytree(half.path, out)
     done = []
@@ -120,7 +120,7 @@ def _damage(lab, out, steps, spoil: Callable[[Path], str], rng, resumed):
 
 
 def _restore(out, pristine):
-    """The step that is restored in `out`; every array has to be as it was in `pristine`."""
+    """Restore a step in `out`; every array must equal that in `pristine`."""
     saved = {s: checkpoint_leaves(pristine, s) for s in Checkpoints(pristine / CHECKPOINTS).steps()}
     newest = max(saved)
     like = {
@@ -140,19 +140,19 @@ def _restore(out, pristine):
     ]
     check(not wrong, f"step {restored.step} is restored with another {', '.join(wrong)}")
     told = any(issubclass(warning.category, DamageWarning) for warning in warned)
-    check(told or restored.step == newest, f"step {restored.step} is taken without a word")
+    check(told or restored.step == newest, f"step {restored.step} is used without a warning")
     return restored.step
 
 
 def disk_full(lab: Lab, number: int, rng: Random) -> str:
-    """Go on with a run where no checkpoint can be written; then make room, and go on again."""
+    """Resume a run where no checkpoint can be written; then free space and resume it again."""
     half, out, limit = lab.half_done(), lab.work / f"disk_full_{number}", rng.randrange(*BYTES_LEFT)
     shutil.copytree(half.path, out)
     (process,) = lab.launch(out, "lstm", "--resume")
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
     errors = lab.end(process, code=1)
     lines = [line for line in errors.splitlines() if line.strip()]
-    check(len(lines) == 1, f"it says not one line, but {len(lines)}: {brief(errors)}")
+    check(len(lines) == 1, f"it prints {len(lines)} lines instead of one: {brief(errors)}")
     step = _restore(out, half.path)
     check(step == half.steps[-1], f"step {step} is the newest left of {half.steps}")
     lab.go_on(out, "lstm")
@@ -160,7 +160,7 @@ def disk_full(lab: Lab, number: int, rng: Random) -> str:
 
 
 def dead_peer(lab: Lab, number: int, rng: Random) -> str:
-    """Kill one process of two; the other has to end soon, and both go on together."""
+    """Kill one process of two; the other must end soon, and both can be resumed."""
     out, gone = lab.work / f"dead_peer_{number}", (number + 1) % 2
     after = rng.uniform(0, lab.reference("lstm", processes=2).seconds)
     late = out / "summary.json"
@@ -199,4 +199,4 @@ TRIALS = {
     "disagree": disagree,
     "interrupt-compiling": interrupt_compiling,
 }
-"""Each does one trial and says what was done, or raises Lost."""
+"""Each runs one trial and returns a description of it, or raises Lost."""

@@ -1,4 +1,4 @@
-"""What a benchmark shows: tables on the screen, and the figure."""
+"""Tables and figure of the throughput benchmark."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,11 +21,11 @@ LINES = {
     TORCH: (style.VERMILLION, "-"),
     "jax.experimental.rnn": (style.MUTED, ":"),
 }
-"""Colour and dashes of a peer's line; those of rnn_jax are thick, and dotted on one device."""
+"""Color and dashes of the lines of peers; lines of rnn_jax are thick, dotted for one device."""
 
 
 def show_start(facts: Mapping, absent: Mapping[str, str], earlier: Path | None) -> None:
-    """Say what is measured on what, and which peers are absent."""
+    """Print the machine and the absent peers."""
     print(f"device   {machine(facts)}")
     if earlier:
         print(f"kept     the earlier run, now in {earlier}")
@@ -34,7 +34,7 @@ def show_start(facts: Mapping, absent: Mapping[str, str], earlier: Path | None) 
 
 
 def show_layer(rows: Sequence[Mapping], absent: Mapping[str, str]) -> None:
-    """The table of one point: all rows, and how many times faster each is than the best peer."""
+    """Print the table of one point: all rows, and the speedup of each over the best peer."""
     point = rows[0]
     title = "{cell}, {pass}, T={T} B={B} D={D} H={H}".format(**point)
     columns = ("ms", "± iqr", "tokens/s", "GFLOP/s", "of matmul", "compile s", "peak MB", "differs")
@@ -60,7 +60,7 @@ def show_layer(rows: Sequence[Mapping], absent: Mapping[str, str]) -> None:
 
 
 def summary(rows: Sequence[Mapping]) -> list[str]:
-    """A table in Markdown: what rnn_jax does by default, a plain scan, and the fastest peers."""
+    """Markdown table: rnn_jax with its default driver, a plain scan, and the fastest peers."""
     columns = (
         *("cell", "pass", "T, B, D, H", "rnn_jax", "best JAX peer", "PyTorch"),
         *("x plain scan", "x JAX peer", "x PyTorch", "of matmul"),
@@ -84,7 +84,7 @@ def summary(rows: Sequence[Mapping]) -> list[str]:
 
 
 def driver_summary(rows: Sequence[Mapping]) -> list[str]:
-    """A table in Markdown: the milliseconds of each driver of rnn_jax, the default in bold."""
+    """Markdown table: milliseconds of each driver of rnn_jax, the default in bold."""
     names = list(dict.fromkeys(row["implementation"] for row in rows))
     table = []
     for group in groups(rows):
@@ -96,7 +96,7 @@ def driver_summary(rows: Sequence[Mapping]) -> list[str]:
 
 
 def job_summary(rows: Sequence[Mapping]) -> list[str]:
-    """A table in Markdown: a job by each implementation, and how rnn_jax compares by default."""
+    """Markdown table: a job by each implementation, compared with the default driver."""
     default = [row for row in rows if row["default_driver"]][-1]
     table = []
     for row in rows:
@@ -120,7 +120,7 @@ def _milliseconds(row):
 
 
 def show_job(rows: Sequence[Mapping], absent: Mapping[str, str]) -> None:
-    """The table of a job."""
+    """Print the table of a job."""
     columns = ("s a job", "ms a step", "GFLOP/s", "of matmul", "start s", "final loss")
     cells = [
         (
@@ -156,14 +156,14 @@ def _show(title, rows, columns, cells, time, absent):
 
 
 def _text(value, form, most=None):
-    """A number as text; nothing for None; `most` and more without an exponent."""
+    """A number as text; "" for None; no exponent from `most` on."""
     if value is None:
         return ""
     return f"{value:,.0f}" if most and value >= most else form.format(value)
 
 
 def groups(rows: Sequence[Mapping]) -> list[list[Mapping]]:
-    """The rows of each point, in the order they were measured."""
+    """The rows of each point, in the order of measurement."""
     found = {}
     for row in rows:
         found.setdefault(tuple(row[name] for name in POINT), []).append(row)
@@ -171,7 +171,7 @@ def groups(rows: Sequence[Mapping]) -> list[list[Mapping]]:
 
 
 def draw(rows: Sequence[Mapping], path: Path) -> None:
-    """Tokens a second over T: a panel for each cell and pass, a line for each implementation."""
+    """Plot tokens per second over T: a panel per cell and pass, a line per implementation."""
     panels = list(dict.fromkeys((row["cell"], row["pass"]) for row in rows))
     passes = list(dict.fromkeys(name for _, name in panels))
     cells = list(dict.fromkeys(name for name, _ in panels))

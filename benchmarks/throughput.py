@@ -1,4 +1,4 @@
-"""How fast recurrent layers run, and train: rnn_jax beside other libraries, in one run."""
+"""Speed of recurrent layers, forward and in training: rnn_jax and other libraries in one run."""
 
 import dataclasses
 import tempfile
@@ -26,9 +26,9 @@ class Config:
     """Measure recurrent layers of rnn_jax and of other libraries side by side."""
 
     cells: tuple[Literal["lstm", "gru", "rnn"], ...] = ("lstm", "gru", "rnn")
-    """Cells to measure; none after the flag leaves them all out."""
+    """Cells to measure; an empty list measures none of them."""
     cell: str | None = None
-    """Another cell besides: a name of rnn_jax.CELLS, or my_module:MyCell of the current folder."""
+    """One more cell: a name in rnn_jax.CELLS, or my_module:MyCell in the current folder."""
     lengths: tuple[int, ...] = (28, 128, 784)
     """Sequence lengths T."""
     batch_size: int = 64
@@ -38,38 +38,37 @@ class Config:
     hidden_size: int = 128
     """Hidden units, H."""
     points: tuple[str, ...] = ()
-    """Sizes T,B,D,H to measure instead of those, e.g. 784,64,1,128 512,32,128,256."""
+    """Sizes T,B,D,H that replace the four flags above, e.g. 784,64,1,128 512,32,128,256."""
     passes: tuple[Literal["forward", "train", "lyapunov"], ...] = ("forward", "train")
-    """All outputs; the gradient of all parameters; or all Lyapunov exponents."""
+    """Passes to measure: all outputs; the gradient by all parameters; all Lyapunov exponents."""
     drivers: tuple[Literal["scan", "chunked", "remat", "associative"], ...] = ("scan", "chunked")
-    """The ways of rnn_jax to run a cell; remat is chunked with less memory; associative is for
-    linear cells."""
+    """Drivers of rnn_jax; remat is chunked with less memory; associative is for linear cells."""
     devices: int = 0
-    """Devices rnn_jax splits a batch over, besides one; 0 takes the most that divide the batch."""
+    """Number of devices to measure besides one; 0 takes the most that divide the batch."""
     peers: tuple[str, ...] = ("auto",)
-    """Libraries to measure besides: auto (all there are), none, or their names."""
+    """Other libraries to measure: auto (all that are installed), none, or their names."""
     peer_python: tuple[str, ...] = ()
-    """Interpreters of libraries installed elsewhere, as torch=/path/to/python."""
+    """Python interpreters of libraries in other environments, as torch=/path/to/python."""
     repeats: int = 15
-    """Turns that each implementation takes."""
+    """Number of timed repeats of each implementation."""
     device: Literal["cpu", "gpu", "tpu"] = "cpu"
-    """Where everything runs."""
+    """Device to measure on."""
     job: Literal["mnist"] | None = None
-    """Measure a whole training job instead of layers: an LSTM that reads MNIST row by row."""
+    """Measure a training job instead of layers: an LSTM on the rows of MNIST images."""
     steps: int = 782
-    """Steps of the job, each of a batch of 128."""
+    """Training steps of the job, with a batch size of 128."""
     data_dir: Path | None = None
-    """Where TFDS keeps the job's data; by default TFDS's own folder."""
+    """Data folder of TFDS for the job; by default that of TFDS."""
     profile: Path | None = None
-    """A folder for JAX profiler traces of rnn_jax, one for each row."""
+    """Folder for JAX profiler traces of rnn_jax, one for each row."""
     replot: bool = False
-    """Draw figure and tables from the rows in --out-dir, and measure nothing."""
+    """Only plot the figure and print the tables of the rows in --out-dir."""
     out_dir: Path = Path("runs/throughput")
-    """Folder for results; an earlier run in it is moved aside."""
+    """Folder for results; an earlier run in it is renamed."""
 
 
 def main(config: Config) -> None:
-    """Measure, print a table for each point as it is done, write rows and figure."""
+    """Measure, print a table for each point, and write rows and figure."""
     config = dataclasses.replace(config, out_dir=local_path(config.out_dir))
     if config.replot:
         return _replot(config)

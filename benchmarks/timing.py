@@ -1,18 +1,18 @@
-"""Timing calls side by side, so that what slows the machine for a while slows all of them."""
+"""Interleaved timing, so that a temporary slowdown of the machine affects all calls alike."""
 
 import statistics
 import time
 from collections.abc import Callable, Mapping
 
 TURN_SECONDS = 0.05
-"""A turn repeats its call for this long, so that short calls are timed well too."""
+"""Seconds for which a turn repeats its call, so that short calls are timed precisely."""
 
 
 def turn(call: Callable[[], object]) -> float:
     """Seconds of one call: the median of those that fit in a turn, at least one.
 
-    `call` returns when its work is done. A first call is not timed: others have run since the turn
-    before, and what they left in the caches is not this call's to pay for.
+    `call` returns when its work is done. The first call is not timed: other calls have run since
+    the last turn and have filled the caches.
     """
     call()
     seconds, end = [], time.perf_counter() + TURN_SECONDS
@@ -24,7 +24,7 @@ def turn(call: Callable[[], object]) -> float:
 
 
 def interleave(turns: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
-    """Let all take their turns, one after the other, `repeats` times: the seconds of each."""
+    """Run all turns one after the other, `repeats` times; return the seconds of each."""
     seconds = {name: [] for name in turns}
     for _ in range(repeats):
         for name, take in turns.items():
@@ -33,7 +33,7 @@ def interleave(turns: Mapping[str, Callable[[], float]], repeats: int) -> dict[s
 
 
 def spread(seconds: list[float]) -> dict[str, float]:
-    """Median and interquartile range [ms] and the number of repeats, as columns of a row."""
+    """Median and interquartile range in ms, and number of repeats, as columns of a row."""
     quartiles = statistics.quantiles(seconds, method="inclusive") if len(seconds) > 1 else [0, 0, 0]
     return {
         "median_ms": 1e3 * statistics.median(seconds),

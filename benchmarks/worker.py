@@ -1,9 +1,9 @@
-"""One implementation in a process of its own, asked over a pipe; while others run it sleeps.
+"""One implementation in a separate process, controlled over a pipe; it sleeps while others run.
 
-So each library starts as its users start it: its own interpreter, devices, threads. `Worker` is
-the asking side. The process reads one JSON request a line and answers each with one JSON line:
-`start` (import the library), `build` (compile a layer), `turn` (time it), `matmul`, `job`, `steps`.
-It needs NumPy and its library only.
+Each library has its own interpreter, devices and threads, as in normal use. `Worker` is the client.
+The server process reads one JSON request per line and answers with one JSON line: `start` (import
+the library), `build` (compile a layer), `turn` (time it), `matmul`, `job`, `steps`. It needs only
+NumPy and its library.
 """
 
 import importlib
@@ -27,10 +27,10 @@ JAX_PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
 
 
 class Absent(Exception):
-    """An implementation that cannot do what was asked; the message is one phrase that says why.
+    """An implementation is not available; the message is a phrase with the reason.
 
     Attributes:
-      trace: where in its process it failed, if it did.
+      trace: stack trace of the process, if it failed.
     """
 
     def __init__(self, message: str, trace: str | None = None):
@@ -44,14 +44,14 @@ class Worker:
     Args:
       name: a name in PEERS, or "rnn_jax".
       device: cpu, gpu or tpu.
-      python: the interpreter to run it.
-      devices: for rnn_jax, how many CPU devices JAX is started with.
+      python: its Python interpreter.
+      devices: number of CPU devices of JAX, for rnn_jax.
     """
 
     def __init__(self, name: str, device: str, python: str = sys.executable, devices: int = 1):
         environment = os.environ | {"BENCHMARK_DEVICE": device}
         environment["JAX_PLATFORMS"] = JAX_PLATFORMS[device]
-        # Many processes share the GPU: none may take most of its memory as it starts.
+        # The processes share the GPU: none may preallocate most of its memory.
         environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
         self._errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115
         try:
@@ -68,20 +68,20 @@ class Worker:
         self.send(do="start", name=name, devices=devices)
 
     def send(self, **request) -> None:
-        """Ask for something; `receive` waits for the answer."""
+        """Send a request; `receive` waits for its answer."""
         if self._process:
             try:
                 self._process.stdin.write(json.dumps(request) + "\n")
                 self._process.stdin.flush()
             except BrokenPipeError:
-                pass  # `receive` finds out and says why.
+                pass  # `receive` raises the error.
 
     def receive(self) -> dict:
-        """The answer to the oldest request that has none yet.
+        """Wait for the answer to the oldest open request.
 
         Raises:
-          Absent: the library is not installed, lacks the cell, or failed; the message says which.
-          InputError: what the user gave cannot be used.
+          Absent: the library is not installed, does not have the cell, or failed.
+          InputError: an option is invalid.
         """
         if self._process is None:
             raise Absent(self._failed)
@@ -118,13 +118,13 @@ class Worker:
 
 
 class Server:
-    """The answering side: a method for each request."""
+    """The server: one method for each request."""
 
     def __init__(self):
         self.calls = {}
 
     def start(self, name, devices):
-        """Import the library; its version, and how many devices it has."""
+        """Import the library; return its version and number of devices."""
         if name == "rnn_jax":
             from rnn_jax.training.devices import sharding
             from rnn_jax.training.runs.provenance import provenance
@@ -147,14 +147,14 @@ class Server:
         }
 
     def build(self, key, problem, save, **options):
-        """Compile a layer, and write what it computes to the file `save`; `turn(key)` times it."""
+        """Compile a layer, and write its results to the file `save`; `turn(key)` times it."""
         prepared = self.module.layer(Problem(**problem), **options)
         np.savez(save, **prepared.values)
         self.calls[key] = prepared.call
         return prepared.facts
 
     def matmul(self, key, size):
-        """A product of two square matrices, to be timed in the same way."""
+        """Prepare a product of two square matrices; `turn(key)` times it."""
         self.calls[key], operations = self.module.matmul(size)
         return {"operations": operations}
 
@@ -163,7 +163,7 @@ class Server:
         return {"seconds": timing.turn(self.calls[key])}
 
     def clear(self):
-        """Forget what was built."""
+        """Delete the compiled functions."""
         self.calls.clear()
         return {}
 
@@ -178,7 +178,7 @@ class Server:
         return {}
 
     def job(self, key, data, sizes, indices, **options):
-        """Make a training loop, and train a few steps to compile it."""
+        """Create a training loop, and run a few steps to compile it."""
         with np.load(data) as arrays:
             self.images = np.divide(arrays["images"], 255, dtype=np.float32)
             self.labels = arrays["labels"]
@@ -188,7 +188,7 @@ class Server:
         return {"start_seconds": time.perf_counter() - start}
 
     def steps(self, key, indices):
-        """Train on some batches; the seconds it took and the loss of the last."""
+        """Train on some batches; return the seconds and the last loss."""
         indices = np.array(indices)
         start = time.perf_counter()
         loss = self.calls[key](self.images, self.labels, indices)
@@ -197,8 +197,8 @@ class Server:
 
 def serve() -> None:
     """Answer requests until there are no more."""
-    # An interrupt is for the asking side, which ends this process; and what a library prints
-    # must not end up among the answers.
+    # The client handles interrupts and ends this process. Output of the libraries must not mix
+    # with the answers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

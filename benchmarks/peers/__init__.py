@@ -1,4 +1,4 @@
-"""The libraries that rnn_jax is measured against: one row here and one file each.
+"""Libraries that rnn_jax is compared with: one entry here and one file for each.
 
 A file has `layer(problem)` and `job(sizes)`, and writes both as a user of its library would. It
 is imported in a process of its own (`worker.py`), where the library finds the devices and threads
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Peer(NamedTuple):
-    """How a library is called, where its code is, and where it runs.
+    """Name, module and devices of a library.
 
     Attributes:
       label: its name in rows, tables and figures.

@@ -1,4 +1,4 @@
-"""What every implementation is given: sizes, and inputs and weights drawn with NumPy.
+"""Inputs of every implementation: sizes, and inputs and weights sampled with NumPy.
 
 Every process draws the same arrays for itself. Weights are a dict with w_x [D, G*H], w_h [H, G*H],
 b [G*H] and, for the GRU, b_h [H]; the gates side by side in the order i f g o (LSTM), r z n (GRU).
@@ -39,7 +39,7 @@ class Problem:
         return np.random.RandomState(0).randn(self.T, self.B, self.D).astype(np.float32)
 
     def weights(self) -> dict[str, np.ndarray]:
-        """Weights of a named cell: such that gates are neither all open nor all closed."""
+        """Weights of a named cell, scaled so that gates do not saturate."""
         random, wide = np.random.RandomState(1), GATES[self.cell] * self.H
         weights = {
             "w_x": random.randn(self.D, wide) / self.D**0.5,
@@ -52,7 +52,7 @@ class Problem:
 
 
 class Prepared(NamedTuple):
-    """A compiled pass: call it, and what is known of it.
+    """A compiled pass and its properties.
 
     Attributes:
       call: runs it once and waits for its results.

@@ -39,7 +39,7 @@ class GuardedStream:
         self._attempt("flush")
 
     def isatty(self) -> bool:
-        """Whether the stream is a terminal and has not failed."""
+        """True if the stream is a terminal and has not failed."""
         try:
             return self._stream is not None and self.error is None and self._stream.isatty()
         except (OSError, ValueError):

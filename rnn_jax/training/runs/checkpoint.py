@@ -61,7 +61,7 @@ class Checkpoints:
 
     @property
     def busy(self) -> bool:
-        """Whether this process is still writing a checkpoint."""
+        """True while this process is writing a checkpoint."""
         return self._thread is not None and self._thread.is_alive()
 
     @property
@@ -70,7 +70,7 @@ class Checkpoints:
         return self._blocked + self._wrote / cores()
 
     def improves(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row of metrics has a better value of `metric` than all checkpoints."""
+        """True if a row of metrics has a better value of `metric` than all checkpoints."""
         if self.metric and self._best == math.inf:
             values = (value_of(each, self.metric) for each in self._rows()[0].values())
             self._best = min(values, default=math.inf)

@@ -42,12 +42,12 @@ class Restored:
 
 
 def is_complete(path: Path) -> bool:
-    """Whether the folder `path` is a checkpoint whose last file was written."""
+    """True if the folder `path` is a checkpoint whose last file was written."""
     return os.path.isfile(path / CONTENTS)
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether the folder `path` is a checkpoint that a killed process left incomplete."""
+    """True if the folder `path` is a checkpoint that a killed process left incomplete."""
     return path.is_dir() and not path.is_symlink() and not os.path.lexists(path / CONTENTS)
 
 

@@ -163,7 +163,7 @@ def exclusive(path: Path) -> Iterator[RunDir]:
 
 
 def holds_run(path: Path) -> bool:
-    """Whether a folder has a run, or a part of one."""
+    """True if a folder has a run, or a part of one."""
     return any(os.path.lexists(path / name) for name in TRACES)
 
 
