@@ -106,4 +106,4 @@ def test_an_earlier_step_of_another_program_is_let_be(run, make):
 def test_a_folder_with_steps_of_another_program_alone_holds_no_checkpoint(run, make):
     shutil.rmtree(run / CHECKPOINTS / "step_10")
     make(run / CHECKPOINTS / "step_20")
-    assert_told(["holds no", "checkpoint"], load_run, run)
+    assert_told(["has no", "checkpoint"], load_run, run)
