@@ -1,4 +1,4 @@
-"""How far back cells remember: the adding problem and the copy task, solved or not."""
+"""Compare the memory of cells on the adding problem and the copy task."""
 
 import dataclasses
 import functools
@@ -16,51 +16,52 @@ SETTINGS = (
     *("max_steps", "criterion", "check_every", "test_examples"),
     *("batch_size", "learning_rate", "clip_norm"),
 )
-"""How every cell is trained."""
+"""Options of training that all rows share."""
 KEYS = ("task", "cell", "T", "seed", "solved", "steps", "errors", "criterion", "max_steps")
-"""What tables and figure need of each row."""
+"""Entries of each row that the tables and the figure use."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """Train each cell on each task and length, from several seeds, until it has solved the task.
+    """Train each cell on each task and length, with several seeds, until it solves the task.
 
-    Adding: the sum of the two numbers that are marked among T; who always says 1 has a mean square
-    error of 1/6. Copy: the first 10 of T symbols again at the end; a guess is wrong 7 times in 8.
+    Adding: the sum of the two marked numbers among T; the constant answer 1 has a mean squared
+    error of 1/6. Copy: repeat the first 10 of T symbols at the end; a guess is wrong 7 times out of
+    8.
 
-    Rows already in --out-dir are kept: a grid that was cut off goes on where it stopped, and a
-    larger one adds to a smaller one. A grid of other settings in that folder is moved aside.
+    Rows in --out-dir are kept: an interrupted grid continues where it stopped, and a larger grid
+    adds to a smaller one. A grid with other settings in that folder is moved aside.
     """
 
     cells: tuple[str, ...] = ("rnn", "gru", "lstm", "lstm:chrono", "mingru", "mingru:chrono")
-    """Names of rnn_jax.CELLS, name:init, or my_module:MyCell; with lstm:chrono, gates begin with
-    memories of 1 to T steps."""
+    """Names in rnn_jax.CELLS, name:init, or my_module:MyCell; lstm:chrono initializes the gates for
+    time constants of 1 to T steps."""
     adding: tuple[int, ...] = (50, 200, 400)
-    """Lengths T of the adding problem; none after the flag leaves it out."""
+    """Lengths T of the adding problem; the flag without values omits the task."""
     copy: tuple[int, ...] = (30, 100)
-    """Lengths T of the copy task, of which 20 are the symbols to read and to say."""
+    """Lengths T of the copy task, including 20 steps for reading and writing the symbols."""
     seeds: int = 1
-    """How many times to draw parameters and examples."""
+    """Number of random seeds, of parameters and examples."""
     hidden_size: int = 128
     """Hidden units of each cell."""
     max_steps: int = 2000
-    """Training steps after which a task counts as not solved."""
+    """Number of training steps after which a task counts as not solved."""
     criterion: float = 0.01
-    """The task is solved by a mean square error, or a fraction of wrong symbols, below this."""
+    """A task is solved when the mean squared error, or the fraction of wrong symbols, is below."""
     check_every: int = 100
-    """Training steps between two tests."""
+    """Number of training steps between two tests."""
     test_examples: int = 500
-    """Examples of a test, never seen before."""
+    """Number of new examples per test."""
     batch_size: int = 32
-    """Examples of a training step, never seen before."""
+    """Number of new examples per training step."""
     learning_rate: float = 5e-3
     """Adam's learning rate."""
     clip_norm: float = 1.0
-    """Scale gradients of a larger global norm down to this one."""
+    """Largest global norm of the gradient, which is scaled down to it."""
     devices: int = 0
-    """CPU cores, GPUs or TPUs to train on; 0 takes the most that divide the batch."""
+    """Number of CPU cores, GPUs or TPUs; 0 for the largest number that divides the batch."""
     replot: bool = False
-    """Draw figure and table from the rows in --out-dir, and train nothing."""
+    """Only plot the figure and print the table of the rows in --out-dir."""
     out_dir: Path = Path("runs/memory_tasks")
     """Folder for results."""
 
@@ -74,7 +75,7 @@ class Config:
 
 
 def main(config: Config) -> list[dict]:
-    """Train what has no row yet, write rows and figure, print the tables; all rows."""
+    """Train all points without a row, write rows and figure, print the tables; return all rows."""
     folder = local_path(config.out_dir)
     if config.replot:
         return _show(folder)
@@ -88,7 +89,7 @@ def main(config: Config) -> list[dict]:
 
 
 def _show(folder):
-    """Print the tables and draw the figure of the rows in a folder; the rows."""
+    """Print the tables and plot the figure of the rows in a folder; return the rows."""
     import memory_report
     from train_until_solved import Point
 

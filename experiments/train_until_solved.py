@@ -1,4 +1,4 @@
-"""Training from scratch until a task is solved, again and again: compiled once for all seeds."""
+"""Training from scratch until a task is solved, compiled once for all seeds."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -30,12 +30,12 @@ from rnn_jax.training.step import make_train_step
 from rnn_jax.typing import Array, Key
 
 FIRST_TEST, PARAMETERS = 2**31, 2**32 - 1
-"""The number of the first test example, those below it being for training; and one of no example,
-for the parameters."""
+"""Number of the first test example, with training examples below it, and a number that is not an
+example, for the parameters."""
 
 
 class Point(NamedTuple):
-    """One training of the grid."""
+    """A point of the grid."""
 
     task: str
     T: int
@@ -44,12 +44,12 @@ class Point(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """How one training went.
+    """The result of one training.
 
     Attributes:
       solved: whether the last error was below the criterion.
-      steps: training steps taken.
-      errors: those of the tests, one after each `check_every` steps, see `last_steps_error`.
+      steps: number of training steps.
+      errors: test errors, one after each `check_every` steps, see `last_steps_error`.
       skipped_steps: steps whose loss, gradient or update was not finite.
     """
 
@@ -77,10 +77,10 @@ def cell_and_init(variant: str, hidden_size: int, length: int) -> tuple[Cell, In
 def grid(
     cells: Sequence[str], lengths: Mapping[str, Sequence[int]], seeds: int, hidden_size: int
 ) -> list[Point]:
-    """Every task of `TASKS` at its lengths, by every cell, in the order that compiles least.
+    """All combinations of tasks, lengths, cells and seeds, in the order that compiles least.
 
     Raises:
-      InputError: a cell or an init that there is not, a length that is too short for its task.
+      InputError: an unknown cell or init, or a length that is too short for its task.
     """
     places = [(task, T, cell) for task in lengths for T in lengths[task] for cell in cells]
     for task, T, name in places:
@@ -90,7 +90,7 @@ def grid(
 
 
 def task_model(cell: Cell, task: Task, init: Initializer, key: Key[Array, ""]) -> SequenceModel:
-    """A network newly drawn: a cell, and a linear layer on each of its outputs.
+    """A newly initialized network: a cell, and a linear layer on each of its outputs.
 
     Raises:
       InputError: an `init` that does not suit the cell.
@@ -123,22 +123,23 @@ def make_attempt(
     clip_norm: float,
     devices: Mesh,
 ) -> Callable[[int, Initializer], Attempt]:
-    """The function `attempt(seed, init)` that trains a network until it has solved a task.
+    """Make a function `attempt(seed, init)` that trains a network until it solves a task.
 
-    Example n of a seed is always the same; each step and each test takes examples that no other
-    has seen. What is compiled in a first attempt serves those of other seeds.
+    Example n of a seed is always the same. Each step and each test uses new examples. All seeds
+    share the compiled functions.
 
     Args:
-      cell, task: what is to learn, and what.
-      length: T, the time steps of an example.
-      criterion: the error of a test below which the task is solved, see `last_steps_error`.
-      max_steps: training steps after which an attempt is given up.
-      check_every: steps between two tests.
-      batch_size: examples of a step.
-      test_examples: examples of a test.
-      learning_rate: Adam's.
-      clip_norm: the global norm that no gradient exceeds.
-      devices: the mesh to train on.
+      cell: the cell.
+      task: the task.
+      length: T, the number of time steps.
+      criterion: test error below which the task is solved, see `last_steps_error`.
+      max_steps: largest number of training steps.
+      check_every: number of steps between two tests.
+      batch_size: number of examples per step.
+      test_examples: number of examples per test.
+      learning_rate: learning rate of Adam.
+      clip_norm: largest global norm of the gradient.
+      devices: the mesh.
     """
     optimizer = optax.chain(clip_by_global_norm(clip_norm), optax.adam(learning_rate))
     graphdef = nnx.graphdef(_blank(cell, task))

@@ -161,7 +161,7 @@ def test_the_best_checkpoint_is_kept_over_a_resume(lstm, examples, tmp_path, mon
 
 
 def test_an_unknown_metric_is_refused_before_training(lstm, examples, tmp_path):
-    with pytest.raises(InputError, match=r"--keep-best must be one of loss, .*grad_norm, got 'f1'"):
+    with pytest.raises(InputError, match=r"`keep_best` must be one of loss, .*grad_norm, got 'f1'"):
         lstm(tmp_path, examples, keep_best="f1")
     assert not list(tmp_path.iterdir())
 

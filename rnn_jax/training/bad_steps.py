@@ -41,6 +41,6 @@ def why_bad(
         primitive = first_bad_primitive(gradient, *args) or "none of the model's own operations"
         return f"{text}; the first bad number: {primitive}."
     return (
-        f"{text}; the parameters are those before. Take a lower --learning-rate or "
-        "--clip-norm 1, or let --debug-nans name the operation."
+        f"{text}; the parameters are those before. Use a lower `learning_rate` or "
+        "`clip_norm=1`, or let `debug_nans=True` name the operation."
     )

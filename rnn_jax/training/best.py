@@ -47,4 +47,4 @@ def check_metric(metric: str, gradient: Callable, state: TrainState, data: Data,
 
     known = ["loss", *jax.eval_shape(metrics_of, state, data), "grad_norm"]
     if metric not in known:
-        raise InputError(f"--keep-best must be one of {', '.join(known)}, got {metric!r}.")
+        raise InputError(f"`keep_best` must be one of {', '.join(known)}, got {metric!r}.")

@@ -90,15 +90,18 @@ def _ending(main, config_type, request, streams):
 def with_flags(message: str, config_type: type) -> str:
     """Replace arguments in an error message of the library by flags of the command line.
 
-    The library writes an argument as `name`, or `name=True`; a field of `config_type` becomes
-    --name.
+    The library writes an argument as `name` or `name=value`; a field of `config_type` becomes
+    --name or --name value, and `name=True` becomes --name.
     """
     names = {field.name for field in dataclasses.fields(config_type)}
 
     def flag(match):
-        return _flag(match[1]) if match[1] in names else match[0]
+        name, value = match[1], match[2]
+        if name not in names:
+            return match[0]
+        return _flag(name) if value in (None, "True") else f"{_flag(name)} {value}"
 
-    return re.sub(r"`(\w+)(?:=True)?`", flag, message)
+    return re.sub(r"`(\w+)(?:=(\w+))?`", flag, message)
 
 
 def _flag(name):
