@@ -1,4 +1,4 @@
-"""Pictures of digits: a slanted stroke, files of it, and the test images of MNIST."""
+"""Test images: a slanted stroke, image files, and the path of the MNIST test images."""
 
 import numpy as np
 from image_sets import BUNDLED
@@ -8,7 +8,7 @@ TEST_IMAGES = BUNDLED / "t10k-images-idx3-ubyte.gz"
 
 
 def stroke(size=28):
-    """A slanted white stroke on black, off the centre, in the proportions of a digit."""
+    """A slanted white stroke on black, off center, in the proportions of a digit."""
     picture = np.zeros((size, size), np.uint8)
     for row in range(size // 5, 4 * size // 5):
         start = size // 4 + (size - row) // 5

@@ -88,15 +88,13 @@ def test_chinese_is_romanized_and_other_text_unchanged():
         ({"cell": "lstn", "test_dates": 36_000}, "cell must be one of .* got 'lstn'."),
     ],
 )
-def test_a_setting_that_cannot_be_is_one_sentence(flags, words, tmp_path):
+def test_an_invalid_option_gives_one_clear_error(flags, words, tmp_path):
     with pytest.raises(InputError) as caught:
         date_translation.main(date_translation.Config(**flags, out_dir=tmp_path))
     assert re.fullmatch(words, str(caught.value))
 
 
-def test_it_learns_and_goes_on_as_if_uncut_and_answers_lines(
-    few_dates, tmp_path, monkeypatch, capsys
-):
+def test_it_learns_resumes_and_translates_lines(few_dates, tmp_path, monkeypatch, capsys):
     settings = SMALL | {"attention": True, "steps": 120, "checkpoint_every": 100, "test_dates": 50}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     summary = date_translation.main(date_translation.Config(**settings, out_dir=whole))
@@ -150,7 +148,7 @@ def test_figures_show_chinese_characters_where_there_is_a_font(font, monkeypatch
     )
 
 
-def test_a_font_without_the_characters_is_not_taken():
+def test_a_font_without_the_characters_is_not_used():
     assert style.font_with("\U0010fffd") is None
 
 

@@ -54,7 +54,7 @@ def test_saving_replaces_the_file_and_leaves_nothing_else(tmp_path):
 
 
 @pytest.mark.parametrize("broken", ["savefig", "replace"])
-def test_a_save_that_fails_leaves_the_old_file_as_it_was(tmp_path, monkeypatch, broken):
+def test_a_failed_save_keeps_the_old_file(tmp_path, monkeypatch, broken):
     def fail(*args, **kwargs):
         raise OSError("no space")
 

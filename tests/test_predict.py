@@ -1,4 +1,4 @@
-"""predict.py reads each picture that can be read, and says of the others why not."""
+"""predict.py classifies every readable image and reports the others."""
 
 import dataclasses
 
@@ -63,7 +63,7 @@ def test_numbers_of_images_share_one_compilation(run, compilations):
     assert len(compilations) == before
 
 
-def test_one_bad_picture_among_many_leaves_the_others_read(run, picture, tmp_path, capsys):
+def test_an_unreadable_file_does_not_stop_the_others(run, picture, tmp_path, capsys):
     bad, gone = tmp_path / "bad\x1b[31m.png", tmp_path / "gone.png"
     bad.write_bytes(b"not an image")
     with pytest.raises(InputError, match="2 of 4 files could not be read"):
@@ -74,17 +74,17 @@ def test_one_bad_picture_among_many_leaves_the_others_read(run, picture, tmp_pat
     assert "\x1b" not in out + err
 
 
-def test_the_only_picture_that_cannot_be_read_is_one_sentence(run, tmp_path, capsys):
+def test_a_single_unreadable_file_gives_one_error(run, tmp_path, capsys):
     with pytest.raises(InputError, match="there is no file"):
         main(Config(run, (tmp_path / "gone.png",)))
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_warning_names_a_digit_that_is_read_with_little_confidence(run, picture, capsys):
+def test_a_low_probability_gives_a_warning(run, picture, capsys):
     config = Config(run, (picture,), confidence=1.0)
-    ((digit, chance),) = main(config)
+    ((digit, probability),) = main(config)
     out, err = capsys.readouterr()
-    assert out == f"{picture}  {digit}  {chance:.1%}\n"
+    assert out == f"{picture}  {digit}  {probability:.1%}\n"
     assert err == f"predict.py: warning: {picture}: predicted with less than 100%.\n"
     main(dataclasses.replace(config, confidence=0.0))
     assert capsys.readouterr().err == ""

@@ -59,7 +59,7 @@ LINES = "one\r\ntwo, na\u00efve\n"
         (LINES.encode("utf-32")[:-1], "byte order mark of UTF-32 but is not valid"),
     ],
 )
-def test_a_file_that_is_no_text_is_one_sentence(tmp_path, content, sentence):
+def test_a_file_that_is_not_text_gives_one_clear_error(tmp_path, content, sentence):
     path = tmp_path / "some.txt"
     path.write_bytes(content)
     with pytest.raises(InputError, match=sentence):
@@ -68,7 +68,7 @@ def test_a_file_that_is_no_text_is_one_sentence(tmp_path, content, sentence):
         read_text(tmp_path)
 
 
-def test_what_is_not_a_regular_file_is_one_sentence(tmp_path):
+def test_a_path_that_is_not_a_file_gives_one_clear_error(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "locked").write_text("text")
     (tmp_path / "locked").chmod(0)
@@ -81,7 +81,7 @@ def test_what_is_not_a_regular_file_is_one_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
-def test_byte_order_marks_and_carriage_returns_are_no_characters(tmp_path, encoding):
+def test_byte_order_marks_and_carriage_returns_are_removed(tmp_path, encoding):
     path = tmp_path / "some.txt"
     path.write_bytes(LINES.encode(encoding))
     assert read_text(path) == LINES.replace("\r", "")
@@ -101,7 +101,7 @@ def test_a_file_is_encoded_in_the_smallest_type(tmp_path, count, dtype):
     assert digest == hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_reading_a_text_holds_less_than_twice_its_size(tmp_path):
+def test_reading_a_text_takes_less_memory_than_twice_its_size(tmp_path):
     path, size = tmp_path / "some.txt", 40_000_000
     path.write_bytes(b"some text " * (size // 10))
     tracemalloc.start()
@@ -112,7 +112,7 @@ def test_reading_a_text_holds_less_than_twice_its_size(tmp_path):
     assert peak < 2 * size
 
 
-def test_the_last_of_256_ids_is_not_taken_for_nothing():
+def test_id_255_is_not_confused_with_the_start_id():
     model = build_sequence_model(SETTINGS | {"input_size": 256, "output_size": 256})
     ids = np.array([[255, 0, 255, 7]])
     _, logits = next_logits(model, jnp.asarray(shift_right(ids)).T)
@@ -138,7 +138,7 @@ def test_the_default_text_is_long_and_code():
     assert text.count("def ") > 900
 
 
-def test_a_text_comes_back_from_its_codes():
+def test_encoding_is_invertible_and_refuses_unknown_characters():
     text = "naïve 文字 🙂\n"
     vocabulary = "".join(sorted(set(text)))
     ids = encode(text, vocabulary)
@@ -150,7 +150,7 @@ def test_a_text_comes_back_from_its_codes():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
-def test_streams_tell_every_character_once_from_the_one_in_front_of_it(dtype):
+def test_windows_cover_every_character_once_after_its_predecessor(dtype):
     ids = np.arange(50, dtype=dtype)
     before, targets, begins = windows(ids, batch_size=3, length=5)
     assert targets.shape == (9, 5) and targets.dtype == dtype
@@ -163,7 +163,7 @@ def test_streams_tell_every_character_once_from_the_one_in_front_of_it(dtype):
     assert begins[steps].tolist() == [[True] * 3, [False] * 3, [False] * 3]
 
 
-def test_entropies_are_those_of_sources_known_to_the_bit():
+def test_entropies_match_sources_of_known_entropy():
     fair = np.random.default_rng(0).integers(8, size=100_000).astype(np.int32)
     assert unigram_bits(fair) == pytest.approx(3, abs=1e-3)
     assert bigram_bits(fair) == pytest.approx(3, abs=1e-3)
@@ -214,12 +214,12 @@ def test_sample_frequencies_match_the_temperature():
         ),
     ],
 )
-def test_the_page_of_any_text_is_drawn(text, tmp_path):
+def test_any_text_can_be_plotted(text, tmp_path):
     figure = character_bits_figure(text, np.ones(len(text)), r"of a file called $\frac$")
     save(figure, tmp_path / "surprise.png")
 
 
-def test_figures_refuse_what_does_not_fit():
+def test_figures_refuse_invalid_arguments():
     with pytest.raises(InputError, match="the same length of at least 1"):
         character_bits_figure("four", np.ones(3), "too few")
     with pytest.raises(InputError, match="at least one row"):
