@@ -51,7 +51,7 @@ def test_character_bits_are_the_nll_of_the_predictions(cell):
 def test_the_first_window_of_training_ignores_the_carry_given(cell):
     model, carry = model_of(cell), jax.tree.map(lambda c: c + 7, cell.initial_carry((B,)))
     batch = BEFORE[:, 0], IDS, jnp.ones(B, bool)
-    loss, _ = next_character_loss(model, batch, jax.random.split(jax.random.key(0), B), carry)
+    loss, _, _ = next_character_loss(model, batch, jax.random.split(jax.random.key(0), B), carry)
     bits = character_bits(model, (BEFORE, IDS))
     np.testing.assert_allclose(loss, bits.mean() * np.log(2), rtol=1e-5)
 

@@ -69,6 +69,6 @@ class IRNNCell(RNNCell):
     recurrent_init: ArrayInit = dataclasses.field(default=identity, repr=False)
 
     def init(self, key, input_size):
-        """As an `RNNCell`, with w_x a tenth of what `kernel_init` returns."""
+        """As an `RNNCell`, with w_x multiplied by 0.1."""
         params = super().init(key, input_size)
         return params._replace(w_x=0.1 * params.w_x)
