@@ -148,7 +148,7 @@ def figures(summary, rows, model, texts, truths, made):
         names = {} if font else PINYIN
         labels = [[names.get(character, character) for character in text] for text in few]
         panels = [(labels[i], made[i], weights[:, :, i]) for i in ATTENDED]
-        title = f"{name}: what is read for each character written, seed {summary['seed']}"
+        title = f"{name}: attention weights, seed {summary['seed']}"
         figures["attention.png"] = attention_figure(*zip(*panels, strict=True), title + note, font)
     return figures
 
