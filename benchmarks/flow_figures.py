@@ -18,8 +18,8 @@ SMALL_PANELS = 3
 
 def draw(rows: Sequence[Mapping], folder: Path) -> list[Path]:
     """Write the figures to `folder`, except those without data."""
-    drawn = lines(rows)
-    looks, written = Looks(drawn), []
+    shown = lines(rows)
+    looks, written = Looks(shown), []
     for name, figure in (
         ("gradient_norms.png", gradient_norms),
         ("norm_vs_length.png", norm_vs_length),
@@ -27,44 +27,44 @@ def draw(rows: Sequence[Mapping], folder: Path) -> list[Path]:
         ("gates.png", gates),
     ):
         with style.house_style():
-            found = figure(drawn, looks, title(rows))
+            found = figure(shown, looks, title(rows))
             if found is not None:
                 style.save(found, folder / name)
                 written.append(folder / name)
     return written
 
 
-def gradient_norms(drawn: Sequence[Line], looks: Looks, what: str) -> Figure:
-    """Plot log10 ‖∂L/∂h_t‖ over T - t, the longest T in the large panel."""
-    lengths = sorted({T for line in drawn for T in line.lengths})
+def gradient_norms(shown: Sequence[Line], looks: Looks, what: str) -> Figure:
+    """Plot log10 ‖∂L/∂h_t‖ over T - t, with the longest T in the large panel."""
+    lengths = sorted({T for line in shown for T in line.lengths})
     shorter = lengths[:-1]
     if len(shorter) > SMALL_PANELS:
         chosen = np.linspace(0, len(shorter) - 1, SMALL_PANELS).round().astype(int)
         shorter = [shorter[i] for i in chosen]
-    figure = style.new_figure(6.3 if shorter else 3.8, f"Gradients on their way back: {what}")
-    longest = max(len(line.name) for line in drawn)
+    figure = style.new_figure(6.3 if shorter else 3.8, f"Gradient norm over time: {what}")
+    longest = max(len(line.name) for line in shown)
     figure.subplots_adjust(right=min(0.8, 0.96 - 0.009 * longest))
     if shorter:
         grid = figure.add_gridspec(2, 1, height_ratios=[1, 1.7], hspace=0.36)
         above = grid[0].subgridspec(1, len(shorter), wspace=0.28)
         for i, T in enumerate(shorter):
             axes = figure.add_subplot(above[i])
-            _flow(axes, drawn, looks, T)
+            _flow(axes, shown, looks, T)
             axes.set_title(f"T = {T}", loc="right", size=9, color=style.MUTED)
             if not i:
                 style.name_axes(axes, "", "log₁₀ ‖∂L/∂hₜ‖")
     main = figure.add_subplot(grid[1]) if shorter else figure.subplots()
-    ends = _flow(main, drawn, looks, lengths[-1])
+    ends = _flow(main, shown, looks, lengths[-1])
     main.set_title(f"T = {lengths[-1]}", loc="right", size=9, color=style.MUTED)
-    style.name_axes(main, "steps before the end, T - t", "log₁₀ ‖∂L/∂hₜ‖")
+    style.name_axes(main, "distance from the last step, T - t", "log₁₀ ‖∂L/∂hₜ‖")
     label_ends(main, ends)
     return figure
 
 
-def _flow(axes, drawn, looks, T):
+def _flow(axes, shown, looks, T):
     """Plot one panel; return (name, color, height) of the end of each line."""
     ends, starts, every = [], [], []
-    for line in (line for line in drawn if T in line.lengths):
+    for line in (line for line in shown if T in line.lengths):
         series, n = line.adjoints(T), np.arange(T)
         mean = series.mean(0)
         band(axes, n, series.T, looks.color(line))
@@ -79,12 +79,12 @@ def _flow(axes, drawn, looks, T):
     axes.grid(axis="y")
     if not starts:
         look = {"color": style.MUTED, "ha": "center", "transform": axes.transAxes}
-        axes.text(0.5, 0.5, "nothing finite", **look)
+        axes.text(0.5, 0.5, "no finite values", **look)
         axes.set_yticks([])
         return ends
     low, high = min(every), max(every)
-    room = max(high - low, 1)
-    axes.set_ylim(low - 0.05 * room, high + 0.15 * room)
+    margin = max(high - low, 1)
+    axes.set_ylim(low - 0.05 * margin, high + 0.15 * margin)
     for rate in (0.9, 1.1):
         _reference(axes, rate, float(np.median(starts)), T, ends)
     return ends
@@ -106,13 +106,13 @@ def _reference(axes, rate, start, T, ends):
     axes.annotate(name, (last, end), place, textcoords="offset points", **look)
 
 
-def norm_vs_length(drawn: Sequence[Line], looks: Looks, what: str) -> Figure:
+def norm_vs_length(shown: Sequence[Line], looks: Looks, what: str) -> Figure:
     """Plot the norm of the gradient by the parameters of the cell, and throughput, over T."""
-    figure = style.new_figure(3.4, f"Parameter gradients and speed: {what}")
+    figure = style.new_figure(3.4, f"Parameter gradients and throughput: {what}")
     figure.subplots_adjust(right=0.87, wspace=0.85)
     left, right = figure.subplots(1, 2)
     ends = []
-    for line in drawn:
+    for line in shown:
         norms = [[row["parameter_norms"]["all"] for row in line.at(T)] for T in line.lengths]
         norms = [np.array(values, float) for values in norms]
         mean = np.array([values.mean() for values in norms])
@@ -122,8 +122,8 @@ def norm_vs_length(drawn: Sequence[Line], looks: Looks, what: str) -> Figure:
         ends += [(line.name, looks.color(line), last) for last in finite[-1:]]
     style.name_axes(left, "time steps T", "log₁₀ ‖∂L/∂θ‖, parameters θ of the cell")
     speeds = []
-    for cell in dict.fromkeys(line.cell for line in drawn):
-        own = [line for line in drawn if line.cell == cell]
+    for cell in dict.fromkeys(line.cell for line in shown):
+        own = [line for line in shown if line.cell == cell]
         timing = {row["T"]: row["timing"] for line in own for row in line.rows}
         lengths, color = sorted(timing), looks.color(own[0])
         plain, probed = (
@@ -135,7 +135,7 @@ def norm_vs_length(drawn: Sequence[Line], looks: Looks, what: str) -> Figure:
     style.name_axes(right, "time steps T", "tokens/s in training; dotted: with probe")
     right.set_ylim(0, 1.05 * right.get_ylim()[1])
     right.yaxis.set_major_formatter(EngFormatter(sep=""))
-    every = sorted({T for line in drawn for T in line.lengths})
+    every = sorted({T for line in shown for T in line.lengths})
     for axes, labels in ((left, ends), (right, speeds)):
         axes.set_xscale("log", base=2)
         axes.set_xticks(every, every)
@@ -148,17 +148,17 @@ def norm_vs_length(drawn: Sequence[Line], looks: Looks, what: str) -> Figure:
     return figure
 
 
-def lyapunov(drawn: Sequence[Line], looks: Looks, what: str) -> Figure | None:
+def lyapunov(shown: Sequence[Line], looks: Looks, what: str) -> Figure | None:
     """Plot the leading exponents at the longest T, and the largest over the gradient's rate."""
-    drawn = [line for line in drawn if line.rows[0]["lyapunov"]]
-    if not drawn:
+    shown = [line for line in shown if line.rows[0]["lyapunov"]]
+    if not shown:
         return None
     figure = style.new_figure(3.6, f"Lyapunov exponents: {what}")
     figure.subplots_adjust(wspace=0.85)
     left, right = figure.subplots(1, 2)
-    T = max(T for line in drawn for T in line.lengths)
+    T = max(T for line in shown for T in line.lengths)
     ends, rates = [], []
-    for line in (line for line in drawn if T in line.lengths):
+    for line in (line for line in shown if T in line.lengths):
         values = np.array([row["lyapunov"] for row in line.at(T)], float)
         index = np.arange(1, values.shape[1] + 1)
         band(left, index, values.T, looks.color(line))
@@ -171,19 +171,19 @@ def lyapunov(drawn: Sequence[Line], looks: Looks, what: str) -> Figure | None:
         rates.append(points)
     left.axhline(0, color=style.MUTED, lw=0.8)
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
-    style.name_axes(left, "index i", f"exponents λᵢ [nats a step], T = {T}")
+    style.name_axes(left, "index i", f"exponents λᵢ [nats per step], T = {T}")
     left.grid(axis="y")
     label_ends(left, ends)
     rates = np.concatenate(rates)
     rates = rates[np.isfinite(rates).all(1)]
     if len(rates):
         low, high = min(rates.min(), 0), max(rates.max(), 0)
-        room = 0.06 * max(high - low, 0.01)
+        margin = 0.06 * max(high - low, 0.01)
         right.plot([low, high], [low, high], ":", color=style.MUTED, zorder=0)
-        right.set(xlim=(low - room, high + room), ylim=(low - room, high + room))
+        right.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
     look = {"color": style.MUTED, "size": 9, "ha": "right", "transform": right.transAxes}
-    right.text(0.97, 0.04, "dotted: both the same", **look)
-    style.name_axes(right, "λ₁ [nats a step]", "rate of ‖∂L/∂hₜ‖ [nats a step]")
+    right.text(0.97, 0.04, "dotted: equal rates", **look)
+    style.name_axes(right, "λ₁ [nats per step]", "rate of ‖∂L/∂hₜ‖ [nats per step]")
     right.xaxis.set_major_locator(MaxNLocator(4))
     right.grid()
     return figure

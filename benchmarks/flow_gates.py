@@ -13,19 +13,19 @@ from matplotlib.ticker import LogLocator, NullLocator
 from rnn_jax.plotting import style
 
 
-def gates(drawn: Sequence[Line], looks: Looks, what: str) -> Figure | None:
+def gates(shown: Sequence[Line], looks: Looks, what: str) -> Figure | None:
     """Plot gate values and time constants at the longest T."""
-    every, drawn = drawn, [line for line in drawn if line.gates]
-    if not drawn:
+    every, shown = shown, [line for line in shown if line.gates]
+    if not shown:
         return None
-    count = sum(len(line.gates) + 1 for line in drawn)
+    count = sum(len(line.gates) + 1 for line in shown)
     height = 1.4 + 0.2 * count
     figure = style.new_figure(height, f"Gates: {what}")
     whole = figure.get_figheight()
     figure.subplots_adjust(0.21, 1.0 / whole, top=(height - 0.1) / whole, wspace=0.12)
     left, right = figure.subplots(1, 2, sharey=True)
-    row, T = 0, max(T for line in drawn for T in line.lengths)
-    for line in (line for line in drawn if T in line.lengths):
+    row, T = 0, max(T for line in shown for T in line.lengths)
+    for line in (line for line in shown if T in line.lengths):
         color = looks.color(line)
         left.annotate(
             line.name, (0, row), (-6, 0), textcoords="offset points", ha="right", color=color,
@@ -49,11 +49,9 @@ def gates(drawn: Sequence[Line], looks: Looks, what: str) -> Figure | None:
         major_formatter="{x:g}",
     )
     left.set_xlabel(
-        f"share of values below 0.1 (dark), above 0.9\n(pale), between (gray); ● mean; T = {T}"
+        f"fraction of values below 0.1 (dark), above 0.9\n(pale), between (gray); ● mean; T = {T}"
     )
-    right.set_xlabel(
-        "steps to 1/e: ◆ a gradient that vanishes\n● what a unit keeps, 10 to 90 % of units"
-    )
+    right.set_xlabel("steps to 1/e: ◆ vanishing gradient\n● units, 10th to 90th percentile")
     look = {"color": style.MUTED, "size": 9, "ha": "left"}
     figure.text(0.015, 0.09 / whole, _not_shown(every, T), **look)
     return figure
@@ -61,14 +59,14 @@ def gates(drawn: Sequence[Line], looks: Looks, what: str) -> Figure | None:
 
 def _not_shown(every, T):
     """A sentence about the gates and networks that are not in the figure."""
-    said = "Not shown: gates with values outside 0 to 1"
+    text = "Not shown: gates with values outside 0 to 1"
     without = dict.fromkeys(line.name.partition(",")[0] for line in every if not line.gates)
     shorter = [line.name for line in every if line.gates and T not in line.lengths]
     if without:
-        said += f"; cells without such gates: {', '.join(without)}"
+        text += f"; cells without such gates: {', '.join(without)}"
     if shorter:
-        said += f"; not measured at T = {T}: {', '.join(shorter)}"
-    return textwrap.fill(f"{said}.", 110)
+        text += f"; not measured at T = {T}: {', '.join(shorter)}"
+    return textwrap.fill(f"{text}.", 110)
 
 
 def _gate(axes, line, T, gate, row, color):
@@ -76,11 +74,11 @@ def _gate(axes, line, T, gate, row, color):
         line.mean(T, lambda r, part=part: r["gates"][gate][part])
         for part in ("mean", "low", "high")
     )
-    axes.barh(row, 1, 0.7, color=style.LINE, alpha=0.5)  # Values between the two shares.
+    axes.barh(row, 1, 0.7, color=style.LINE, alpha=0.5)  # Values between 0.1 and 0.9.
     axes.barh(row, low, 0.7, color=color)
     axes.barh(row, high, 0.7, left=1 - high, color=color, alpha=0.45)
     axes.plot(mean, row, "o", color=style.INK, mec="white", ms=6)
-    name = f"{gate}, keeps" if gate == line.rows[0]["keep_gate"] else gate
+    name = f"{gate} (keep gate)" if gate == line.rows[0]["keep_gate"] else gate
     look = {"ha": "right", "color": style.MUTED}
     axes.annotate(name, (0, row), (-6, 0), textcoords="offset points", **look, **LABEL)
 

@@ -24,10 +24,10 @@ from rnn_jax.drivers.unroll import unroll
 from rnn_jax.typing import Array, Float, Shaped
 
 OPTIMIZER = optax.adam(1e-3)
-WATCHED = 4
+PROBED_EXAMPLES = 4
 """Number of examples for exponents and gates."""
 BURN_IN = 4
-"""The first T/4 steps are left out of the exponents."""
+"""The first T / BURN_IN steps are excluded from the exponents."""
 
 
 def loss_of(net: Net, ys: Float[Array, "T B H"], targets: Shaped[Array, "R B ..."]):
@@ -37,7 +37,7 @@ def loss_of(net: Net, ys: Float[Array, "T B H"], targets: Shaped[Array, "R B ...
 
 @functools.cache
 def train_steps(cell: Cell) -> tuple[Callable, Callable]:
-    """Jitted steps of training with Adam, `step(net, opt_state, batch)`: without and with probe.
+    """Jitted training steps with Adam, `step(net, opt_state, batch)`: without and with probe.
 
     Both return net, opt_state, loss and gradients; the second one also log10 ‖∂L/∂carry_t‖ of each
     example, [T, B] for each field of the carry, t = 1 to T. For a cell that the probe does not
@@ -80,7 +80,7 @@ def train_steps(cell: Cell) -> tuple[Callable, Callable]:
 def compile_all(subject: Subject, exponents: int) -> None:
     """Compile all functions in parallel, since a compilation uses one core."""
     cell, net, batch = subject
-    few = batch.xs[:, :WATCHED]
+    few = batch.xs[:, :PROBED_EXAMPLES]
     with ThreadPoolExecutor() as pool:
         calls = [pool.submit(step, net, OPTIMIZER.init(net), batch) for step in train_steps(cell)]
         calls.append(pool.submit(_exponents, cell, net.cell, few, exponents))
@@ -124,7 +124,7 @@ def measure(subject: Subject, exponents: int) -> dict:
         for field, values in zip(norms._fields, norms, strict=True)
     }
     by_name = _parameter_norms(cell, net, grads.cell, batch)
-    few = batch.xs[:, :WATCHED]
+    few = batch.xs[:, :PROBED_EXAMPLES]
     return _plain_numbers(
         {
             "loss": float(loss),
@@ -172,7 +172,7 @@ def _exponents(cell, params, xs, count):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _watch(cell, params, xs):
+def _gate_values(cell, params, xs):
     values = gate_activations(cell, params, xs)
     shown = {name: (gate >= 0).all() for name, gate in values.items()}
     units = {name: time_constant(gate, (0, 1)) for name, gate in values.items()}
@@ -183,15 +183,15 @@ def _gates(cell, params, xs):
     """Mean and saturation of gates with values in 0 to 1, and time constants of the units."""
     if not has_activations(cell):
         return {"gates": {}, "keep_gate": None, "time_constant": None}
-    statistics, shown, units = _watch(cell, params, xs)
-    watched = {
+    statistics, shown, units = _gate_values(cell, params, xs)
+    columns = {
         name: {part: np.mean(getattr(statistics[name], part)) for part in ("mean", "low", "high")}
         for name in cell.gates
         if shown[name]
     }
     keep = cell.keep_gate
     constants = None if keep is None else np.quantile(units[keep], (0.1, 0.5, 0.9))
-    return {"gates": watched, "keep_gate": keep, "time_constant": constants}
+    return {"gates": columns, "keep_gate": keep, "time_constant": constants}
 
 
 def _plain_numbers(value):

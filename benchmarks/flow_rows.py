@@ -31,9 +31,9 @@ def set_aside_damaged(path: Path) -> None:
     aside = path.with_name(f"{path.name}.damaged")
     with open(aside, "ab") as file:
         file.writelines(line.rstrip(b"\n") + b"\n" for *_, line in bad)
-    whole = path.with_name(f"{path.name}.whole")
-    whole.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    whole.replace(path)
+    valid = path.with_name(f"{path.name}.whole")
+    valid.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    valid.replace(path)
     for number, reason, _ in bad:
         print(f"skipped  {path}, line {number}, now in {aside.name}: {reason}")
 
@@ -82,7 +82,7 @@ def _fault(row, earlier: Mapping):
 
 
 def _show_alone(row):
-    """Evaluate all that the table and the figures need; raise an exception for invalid values."""
+    """Evaluate all values that the table and figures need; raise an exception if one is invalid."""
     (line,) = flow_report.lines([row])
     T, numbers = row["T"], [row["seed"], row["H"], row["B"], row["D"]]
     if not all(isinstance(n, int) for n in (T, *numbers)) or T < 1:

@@ -15,15 +15,15 @@ MARKERS = ("o", "s", "^", "D", "v")
 class Looks:
     """Line styles: a color for each cell, dashes for each initialization."""
 
-    def __init__(self, drawn: Sequence[Line]):
-        cells = list(dict.fromkeys(line.cell for line in drawn))
-        own = {cell: [line.name for line in drawn if line.cell == cell] for cell in cells}
+    def __init__(self, shown: Sequence[Line]):
+        cells = list(dict.fromkeys(line.cell for line in shown))
+        own = {cell: [line.name for line in shown if line.cell == cell] for cell in cells}
         palette = {"rnn": style.VERMILLION, "lstm": style.BLUE, "gru": style.GREEN}
         spare = [style.PURPLE, style.INK, style.MUTED]
         others = [cell for cell in cells if cell not in palette]
         palette |= {cell: spare[i % len(spare)] for i, cell in enumerate(others)}
         self._palette = palette
-        places = {line.name: own[line.cell].index(line.name) % len(DASHES) for line in drawn}
+        places = {line.name: own[line.cell].index(line.name) % len(DASHES) for line in shown}
         self._dashes = {name: DASHES[place] for name, place in places.items()}
         self._markers = {name: MARKERS[place] for name, place in places.items()}
 

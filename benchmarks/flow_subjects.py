@@ -49,7 +49,7 @@ class Subject(NamedTuple):
     batch: Batch
 
 
-class Drawn:
+class Initialized:
     """Newly initialized networks: each cell, initialization, length and seed.
 
     Attributes:
@@ -93,7 +93,7 @@ class Drawn:
         """Network and batch of a point; points with the same seed share random numbers."""
         cell = self._cells[point.cell]
         key, key_data = jax.random.split(jax.random.key(point.seed))
-        net = _draw(key, cell, point.init, self._task, point.T)
+        net = _initialize(key, cell, point.init, self._task, point.T)
         keys = jax.random.split(key_data, self._batch_size)
         return Subject(cell, net, self._task.sample(keys, point.T))
 
@@ -127,7 +127,7 @@ class Trained:
         self.points = [Point(name, when, T, seed) for when in self._models for seed in range(seeds)]
 
     def load(self, point: Point) -> Subject:
-        """Network and batch; the outputs of its input projection are the inputs."""
+        """Network and batch, whose inputs are the outputs of the input projection."""
         model = self._models[point.init]
         random = np.random.default_rng(point.seed)
         chosen = random.choice(len(self._xs), self._batch_size, replace=False)
@@ -138,7 +138,7 @@ class Trained:
         return Subject(model.rnn.cell, net, Batch(xs, jnp.asarray(self._labels[chosen])[None]))
 
 
-def _draw(key, cell, init, task, T):
+def _initialize(key, cell, init, task, T):
     key_cell, key_w = jax.random.split(key)
     initializer = Chrono(T) if init == "chrono" else parse_init(init)
     params = initializer(cell, key_cell, task.input_size)
@@ -155,7 +155,7 @@ def _misfit(cell, init, task, T):
     if not hasattr(jax.eval_shape(cell.initial_carry), "_fields"):
         return f"the carry of {type(cell).__name__} must be a NamedTuple"
     try:
-        jax.eval_shape(lambda key: _draw(key, cell, init, task, T), jax.random.key(0))
+        jax.eval_shape(lambda key: _initialize(key, cell, init, task, T), jax.random.key(0))
     except InputError as error:
         return str(error)
     return None

@@ -43,7 +43,7 @@ TASKS = memory_tasks.TASKS | {
 
 
 def _mnist_task(order, data_dir):
-    """Images one after the other, T steps in all; the target is the class of the first one."""
+    """Concatenate images to T steps; the target is the class of the first image."""
     images = image_data.load_images("mnist", data_dir, bundled=BUNDLED)
     xs = image_data.to_sequences(images.train_images, order)
     count, steps, features = xs.shape
@@ -51,11 +51,11 @@ def _mnist_task(order, data_dir):
     def choose(key, T):
         return jax.random.randint(key, (-(-T // steps),), 0, count)
 
-    def draw(keys, T):
+    def sample(keys, T):
         chosen = np.asarray(jax.vmap(choose, (0, None))(keys, T))
         read = xs[chosen].reshape(len(keys), -1, features)[:, :T]
         return memory_tasks.Batch(
             jnp.asarray(np.moveaxis(read, 1, 0)), jnp.asarray(images.train_labels[chosen[:, :1]].T)
         )
 
-    return memory_tasks.Task(features, images.num_classes, steps, draw)
+    return memory_tasks.Task(features, images.num_classes, steps, sample)

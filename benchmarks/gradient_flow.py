@@ -15,7 +15,7 @@ from rnn_jax.training.runs.jsonl import append_rows, resume_rows
 from rnn_jax.training.runs.provenance import provenance
 
 ROWS = "gradient_flow.jsonl"
-DRAWN_ONLY = ("cells", "cell", "lengths", "hidden_size", "init", "task")
+GRID_ONLY = ("cells", "cell", "lengths", "hidden_size", "init", "task")
 SETTINGS = ("hidden_size", "batch_size", "task", "from_run", "lyapunov", "device")
 
 
@@ -92,7 +92,7 @@ def _show(folder):
 
 def _check(config):
     check_at_least(config, hidden_size=1, batch_size=1, seeds=1, lyapunov=0, repeats=1)
-    for name in DRAWN_ONLY:
+    for name in GRID_ONLY:
         if config.from_run and getattr(config, name) != getattr(Config, name):
             flag = name.replace("_", "-")
             raise InputError(f"--from-run measures the network of that run; leave out --{flag}.")
@@ -154,7 +154,7 @@ def _measure(config, networks, out):
 
 
 def _networks(config):
-    from flow_subjects import Drawn, Trained
+    from flow_subjects import Initialized, Trained
     from flow_tasks import load_task
 
     if config.from_run:
@@ -163,7 +163,7 @@ def _networks(config):
     task = load_task(config.task, config.data_dir)
     # Repeated values are measured once.
     grid = (tuple(dict.fromkeys(values)) for values in (names, config.init, config.lengths))
-    return Drawn(*grid, config.seeds, task, config.hidden_size, config.batch_size)
+    return Initialized(*grid, config.seeds, task, config.hidden_size, config.batch_size)
 
 
 if __name__ == "__main__":

@@ -89,8 +89,10 @@ def test_a_cell_of_ones_own_explodes_at_its_own_rate(tmp_path, monkeypatch, caps
 
 def test_the_probe_and_the_second_pass_see_the_same_gradients():
     cell = LSTMCell(5)
-    drawn = flow_subjects.Drawn(("lstm",), ("default",), (6,), 1, flow_tasks.TASKS["noise"], 5, 3)
-    subject = drawn.load(*drawn.points)
+    networks = flow_subjects.Initialized(
+        ("lstm",), ("default",), (6,), 1, flow_tasks.TASKS["noise"], 5, 3
+    )
+    subject = networks.load(*networks.points)
     subject = subject._replace(batch=subject.batch._replace(targets=jnp.ones((2, 3, 1))))
     loss = lambda _, ys: flow_measure.loss_of(subject.net, ys, subject.batch.targets)  # noqa: E731
     want = flow_measure.gradient_flow.loss_adjoint_norms(
@@ -113,7 +115,7 @@ def test_a_trained_run_is_measured_before_and_after(tmp_path, monkeypatch, capsy
     trained = nnx.state(build_classifier(settings | {"seed": 1}), nnx.Param)
     facts = {"settings": settings}
     Checkpoints(run.path / CHECKPOINTS).save(1, {"params": trained}, facts)
-    flags = {name: getattr(benchmark.Config, name) for name in benchmark.DRAWN_ONLY}
+    flags = {name: getattr(benchmark.Config, name) for name in benchmark.GRID_ONLY}
     benchmark.main(config(tmp_path, **flags, from_run=run.path, lyapunov=0))
     before, after = rows(tmp_path)
     assert (before["init"], after["init"]) == ("untrained", "trained")
@@ -156,10 +158,10 @@ def test_mnist_asks_for_the_first_of_the_images_that_fill_the_steps(order, steps
     ],
 )
 def test_an_init_changes_what_it_names_and_keeps_the_rest(init, check):
-    drawn = flow_subjects.Drawn(
+    networks = flow_subjects.Initialized(
         ("lstm",), ("default", init), (9,), 1, flow_tasks.TASKS["noise"], 4, 2
     )
-    plain, changed = (drawn.load(point).net for point in drawn.points)
+    plain, changed = (networks.load(point).net for point in networks.points)
     assert check(changed.cell, plain.cell)
     assert (changed.cell.w_x == plain.cell.w_x).all() and (changed.w == plain.w).all()
 

@@ -1,8 +1,8 @@
-"""Libraries that rnn_jax is compared with: one entry here and one file for each.
+"""Libraries that rnn_jax is compared with: an entry in `PEERS` and a module for each.
 
-A file has `layer(problem)` and `job(sizes)`, and writes both as a user of its library would. It
-is imported in a process of its own (`worker.py`), where the library finds the devices and threads
-it finds by default.
+A module defines `layer(problem)` and `job(sizes)`, written as a user of the library would write
+them. It is imported in a separate process (`worker.py`), so that each library has its default
+devices and threads.
 """
 
 from typing import NamedTuple
@@ -12,10 +12,10 @@ class Peer(NamedTuple):
     """Name, module and devices of a library.
 
     Attributes:
-      label: its name in rows, tables and figures.
-      module: its file in this folder.
-      package: what pip installs.
-      devices: where it runs at all.
+      label: the name in rows, tables and figures.
+      module: the module in this package.
+      package: the name of the distribution for pip.
+      devices: the supported devices.
     """
 
     label: str

@@ -1,4 +1,4 @@
-"""cuDNN's LSTM as JAX offers it, `jax.experimental.rnn`: on a GPU only."""
+"""The LSTM of cuDNN through `jax.experimental.rnn`, on GPUs only."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from peers.problem import Prepared, Problem, Sizes, Unsupported
 
 
 def run(weights, xs, hidden_size):
-    """A batch xs [B, T, D]: outputs [B, T, H] and the last hidden state [B, H]."""
+    """Run the LSTM on xs [B, T, D]; return outputs [B, T, H] and the last hidden state [B, H]."""
     batch, steps, features = xs.shape
     zeros, lengths = jnp.zeros((1, batch, hidden_size)), jnp.full(batch, steps, jnp.int32)
     ys, h, _ = rnn.lstm(xs, zeros, zeros, weights, lengths, features, hidden_size, 1, 0.0, False)
@@ -17,7 +17,7 @@ def run(weights, xs, hidden_size):
 
 
 def layer(problem: Problem) -> Prepared:
-    """The layer; it knows batch-first sequences only."""
+    """Prepare the layer, which supports batch-major sequences only."""
     if problem.cell != "lstm":
         raise Unsupported("it has an LSTM only")
 
@@ -34,7 +34,7 @@ def layer(problem: Problem) -> Prepared:
 
 
 def job(sizes: Sizes):
-    """The training loop of the job."""
+    """Build the training loop of the job."""
     keys, wide = jax.random.split(jax.random.key(0), 3), sizes.hidden_size
     draw = jax.nn.initializers.lecun_normal()
     params = {

@@ -1,4 +1,4 @@
-"""Equinox: its cells in a `jax.lax.scan`, mapped over the batch, as its examples have it."""
+"""Equinox: its cells in `jax.lax.scan`, with `jax.vmap` over the batch, as in its examples."""
 
 import equinox as eqx
 import jax
@@ -11,7 +11,7 @@ CELLS = {"lstm": eqx.nn.LSTMCell, "gru": eqx.nn.GRUCell}
 
 
 def run(cell, xs):
-    """One sequence xs [T, D]: outputs [T, H] and the last hidden state [H]."""
+    """Run a cell on a sequence xs [T, D]; return outputs [T, H] and the last hidden state [H]."""
     lstm = isinstance(cell, eqx.nn.LSTMCell)
 
     def step(state, x):
@@ -24,7 +24,7 @@ def run(cell, xs):
 
 
 def layer(problem: Problem) -> Prepared:
-    """The layer; every sequence on its own, and the batch by `jax.vmap`."""
+    """Prepare the layer, with `jax.vmap` over the batch."""
     if problem.cell not in CELLS:
         raise Unsupported("it has no simple recurrent cell")
     start = CELLS[problem.cell](problem.D, problem.H, key=jax.random.key(0))
@@ -59,12 +59,12 @@ class Classifier(eqx.Module):
         self.output = eqx.nn.Linear(sizes.hidden_size, sizes.classes, key=keys[2])
 
     def __call__(self, image):
-        """One image [T, D] to logits [C]."""
+        """Compute logits [C] of an image [T, D]."""
         return self.output(run(self.cell, jax.vmap(self.project)(image))[1])
 
 
 def job(sizes: Sizes):
-    """The training loop of the job."""
+    """Build the training loop of the job."""
     params, static = eqx.partition(Classifier(sizes, jax.random.key(0)), eqx.is_array)
 
     def logits_of(params, images):

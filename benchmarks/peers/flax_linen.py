@@ -1,4 +1,4 @@
-"""Flax linen: `nn.RNN` over its own cells."""
+"""Flax linen: `nn.RNN` with its cells."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ CELLS = {"lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell, "rnn": nn.SimpleCell}
 
 
 def layer(problem: Problem) -> Prepared:
-    """The layer, time first."""
+    """Prepare the layer, time-major."""
     rnn = nn.RNN(CELLS[problem.cell](problem.H), time_major=True, return_carry=True)
 
     def params_of(weights):
@@ -40,14 +40,14 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, images):
-        """Images [B, T, D] to logits [B, C]."""
+        """Compute logits [B, C] of images [B, T, D]."""
         xs = nn.Dense(self.sizes.hidden_size)(images)
         ys = nn.RNN(nn.OptimizedLSTMCell(self.sizes.hidden_size))(xs)
         return nn.Dense(self.sizes.classes)(ys[:, -1])
 
 
 def job(sizes: Sizes):
-    """The training loop of the job."""
+    """Build the training loop of the job."""
     model = Classifier(sizes)
     params = model.init(jax.random.key(0), jnp.zeros((1, 28, sizes.input_size)))
     return jax_layer.job(params, model.apply, sizes)

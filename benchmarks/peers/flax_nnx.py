@@ -1,4 +1,4 @@
-"""Flax NNX: `nnx.RNN` over its own cells."""
+"""Flax NNX: `nnx.RNN` with its cells."""
 
 import optax
 from flax import nnx
@@ -10,7 +10,7 @@ CELLS = {"lstm": nnx.OptimizedLSTMCell, "gru": nnx.GRUCell, "rnn": nnx.SimpleCel
 
 
 def layer(problem: Problem) -> Prepared:
-    """The layer, time first."""
+    """Prepare the layer, time-major."""
     cell = CELLS[problem.cell](problem.D, problem.H, rngs=nnx.Rngs(0))
     rnn = nnx.RNN(cell, time_major=True, return_carry=True)
     graphdef, start, rest = nnx.split(rnn, nnx.Param, ...)
@@ -40,12 +40,12 @@ class Classifier(nnx.Module):
         self.output = nnx.Linear(sizes.hidden_size, sizes.classes, rngs=rngs)
 
     def __call__(self, images):
-        """Images [B, T, D] to logits [B, C]."""
+        """Compute logits [B, C] of images [B, T, D]."""
         return self.output(self.rnn(self.project(images))[:, -1])
 
 
 def job(sizes: Sizes):
-    """The training loop of the job: `nnx.Optimizer` and `nnx.jit`, as Flax's guides have it."""
+    """Build the training loop of the job with `nnx.Optimizer` and `nnx.jit`, as in Flax guides."""
     model = Classifier(sizes, nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, optax.adam(sizes.learning_rate), wrt=nnx.Param)
 

@@ -1,4 +1,4 @@
-"""Haiku: `hk.dynamic_unroll` over its own cores."""
+"""Haiku: `hk.dynamic_unroll` with its cores."""
 
 import haiku as hk
 import jax
@@ -12,7 +12,7 @@ DIFFERS = {"gru": "its GRU resets before the product", "rnn": "its VanillaRNN is
 
 
 def layer(problem: Problem) -> Prepared:
-    """The layer, time first."""
+    """Prepare the layer, time-major."""
 
     def network(xs):
         core = CORES[problem.cell](problem.H)
@@ -21,7 +21,7 @@ def layer(problem: Problem) -> Prepared:
     def params_of(weights):
         w_x, w_h, b = weights["w_x"], weights["w_h"], weights["b"]
         if problem.cell == "lstm":
-            # Its gates come in the order i, g, f, o, and it adds 1 to the forget gate.
+            # Haiku's gate order is i, g, f, o, and it adds 1 to the logit of the forget gate.
             w, b = _swap(jnp.concatenate([w_x, w_h])), _swap(b)
             return {"lstm/linear": {"w": w, "b": b.at[2 * problem.H : 3 * problem.H].add(-1)}}
         if problem.cell == "gru":
@@ -45,7 +45,7 @@ def _swap(w):
 
 
 def job(sizes: Sizes):
-    """The training loop of the job."""
+    """Build the training loop of the job."""
 
     def network(images):
         xs = hk.Linear(sizes.hidden_size)(jnp.swapaxes(images, 0, 1))

@@ -1,4 +1,4 @@
-"""Running a layer or a job of any JAX library: what differs between them is in their files."""
+"""Layers and training jobs of JAX libraries: the code that all of them share."""
 
 import time
 from collections.abc import Callable
@@ -16,9 +16,9 @@ class Layer(NamedTuple):
     """A recurrent layer of one library.
 
     Attributes:
-      params_of: weights of `problem.py` in, the layer's parameters out; affine.
-      apply: params and xs [T, B, D] in, outputs [T, B, H] and the last hidden state [B, H] out.
-      differs: how its equations differ from the others', if they do.
+      params_of: an affine map from the weights of `problem.py` to the parameters of the layer.
+      apply: maps params and xs [T, B, D] to outputs [T, B, H] and the last hidden state [B, H].
+      differs: a difference from the equations of the other libraries, if any.
     """
 
     params_of: Callable[[dict], Any]
@@ -27,7 +27,7 @@ class Layer(NamedTuple):
 
 
 def function(layer: Layer, work: str) -> Callable:
-    """The function of params and xs to be timed: ys, or the loss and the gradient of params."""
+    """The function of params and xs to time: ys, or the loss and its gradient by params."""
 
     def loss(params, xs):
         return jnp.mean(layer.apply(params, xs)[1] ** 2)
@@ -49,13 +49,13 @@ def prepare(layer: Layer, problem: Problem) -> Prepared:
 
 
 def named(results: tuple, pull: Callable) -> dict[str, np.ndarray]:
-    """Loss and gradients by name; `pull` takes a gradient of params back to one of the weights."""
+    """Loss and gradients by name; `pull` maps a gradient by params to one by the weights."""
     loss, grads = results
     return {"loss": np.asarray(loss)} | {f"d_{k}": np.asarray(v) for k, v in pull(grads)[0].items()}
 
 
 def compiled(function: Callable, params, xs) -> tuple[Any, Callable[[], Any], dict]:
-    """Results of `function(params, xs)`, a call that waits for them, and what compiling took."""
+    """Results of `function(params, xs)`, a blocking call of it, and compile time and memory."""
     start = time.perf_counter()
     lowered = jax.jit(function).lower(params, xs)
     middle = time.perf_counter()
@@ -70,7 +70,7 @@ def compiled(function: Callable, params, xs) -> tuple[Any, Callable[[], Any], di
 
 
 def _peak_memory(run) -> float | None:
-    """MB that a compiled function holds, on all of its devices, as far as XLA says."""
+    """Peak memory of a compiled function on all of its devices, in MB; None if unknown to XLA."""
     sizes, devices = run.memory_analysis(), len(jax.tree.leaves(run.input_shardings)[0].device_set)
     if sizes is None:
         return None
@@ -79,16 +79,16 @@ def _peak_memory(run) -> float | None:
 
 
 def job(params, logits_of: Callable, sizes: Sizes) -> Callable[..., float]:
-    """A training loop as most write it: a jitted step a batch, fed from NumPy arrays.
+    """Build a common training loop: a jitted step for each batch, fed from NumPy arrays.
 
     Args:
-      params: the parameters to start from.
+      params: the initial parameters.
       logits_of: (params, images [B, T, D]) -> logits [B, C].
-      sizes: of the job.
+      sizes: the sizes of the job.
 
     Returns:
-      `train(images, labels, indices) -> loss`: a step on each batch of `indices` [S, B], and the
-      loss of the last.
+      `train(images, labels, indices) -> loss`: takes a step on each batch of `indices` [S, B] and
+      returns the loss of the last one.
     """
     optimizer = optax.adam(sizes.learning_rate)
 

@@ -1,4 +1,4 @@
-"""Keras on JAX: its layers called without state under `jax.jit`, its models by `fit`."""
+"""Keras on JAX: layers by `stateless_call` under `jax.jit`, models by `fit`."""
 
 import os
 
@@ -14,7 +14,7 @@ LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "rnn": keras.layer
 
 
 def layer(problem: Problem) -> Prepared:
-    """The layer; Keras knows batch-first sequences only."""
+    """Prepare the layer; Keras supports batch-major sequences only."""
     rnn = LAYERS[problem.cell](problem.H, return_sequences=True, return_state=True)
     rnn.build((problem.B, problem.T, problem.D))
     fixed = [variable.value for variable in rnn.non_trainable_variables]
@@ -40,7 +40,7 @@ def _swap(w):
 
 
 def job(sizes: Sizes):
-    """The training loop of the job: `fit`, in the order it is given."""
+    """Build the training loop of the job with `fit`, without shuffling."""
     model = keras.Sequential(
         [
             keras.layers.Dense(sizes.hidden_size),

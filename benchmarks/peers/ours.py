@@ -1,4 +1,4 @@
-"""rnn_jax itself: each driver, on one device and on all of them."""
+"""rnn_jax: each driver, on one device and on several."""
 
 import functools
 
@@ -32,7 +32,7 @@ DRIVERS = {
 
 
 def layer(problem: Problem, driver: str, devices: int) -> Prepared:
-    """The layer by a driver on so many devices, the batch split over them."""
+    """Prepare the layer with a driver, the batch split over the devices."""
     if problem.cell in GATES:
         cell = CELLS[problem.cell](problem.H)
         weights = jax.tree.map(jnp.asarray, problem.weights())
@@ -61,7 +61,7 @@ def layer(problem: Problem, driver: str, devices: int) -> Prepared:
     if problem.work == "forward":
         values = {"ys": np.asarray(results)}
     elif problem.work == "lyapunov":
-        # Each exponent by itself depends on where its direction started, after few steps.
+        # After few steps, single exponents still depend on the initial directions.
         values = {"sum": np.asarray(results).sum(-1)}
     elif pull:
         values = jax_layer.named(jax.device_put(results, jax.devices()[0]), pull)
@@ -81,7 +81,7 @@ def _params_of(cell, weights):
 
 
 def _over_devices(run, work, split):
-    """Each device on its part of the batch; the gradients meet in one all-reduce."""
+    """Run on each device's part of the batch; average the gradients in one all-reduce."""
 
     def local(params, xs):
         results = run(params, xs)
@@ -96,14 +96,14 @@ def _over_devices(run, work, split):
 
 
 def matmul(size: int) -> tuple:
-    """A call of a product of two square matrices, and its floating-point operations."""
+    """A call of a product of two square matrices, and its number of floating-point operations."""
     a = jax.random.normal(jax.random.key(0), (size, size))
     _, call, _ = jax_layer.compiled(jnp.matmul, a, a)
     return call, 2 * size**3
 
 
 def job(sizes: Sizes, driver: str, devices: int):
-    """The training loop of the job, as experiments/mnist_lstm.py has it."""
+    """Build the training loop of the job, as in experiments/mnist_lstm.py."""
     settings = {"cell": "lstm", "hidden_size": sizes.hidden_size, "forget_bias": 1.0}
     settings |= {"input_size": sizes.input_size, "num_classes": sizes.classes, "seed": 0}
     settings |= {"projection_size": sizes.hidden_size, "readout": "carry"}
@@ -118,7 +118,7 @@ def job(sizes: Sizes, driver: str, devices: int):
         if not held:
             arrays = jax.device_put((images, labels), sharding.replicated(split))
             held.update(data=arrays, state=state, steps=len(indices))
-        # Fewer steps than at first are padded: the number of steps to take is no constant.
+        # Pad to the first number of steps, so that fewer steps do not compile again.
         padded = np.resize(indices, (held["steps"], sizes.batch))
         held["state"], metrics = step.many(held["state"], held["data"], padded, len(indices))
         return float(metrics["loss"])

@@ -1,7 +1,7 @@
 """Inputs of every implementation: sizes, and inputs and weights sampled with NumPy.
 
-Every process draws the same arrays for itself. Weights are a dict with w_x [D, G*H], w_h [H, G*H],
-b [G*H] and, for the GRU, b_h [H]; the gates side by side in the order i f g o (LSTM), r z n (GRU).
+Every process samples the same arrays. Weights are a dict with w_x [D, G*H], w_h [H, G*H], b [G*H]
+and, for the GRU, b_h [H]; the gates are concatenated in the order i f g o (LSTM), r z n (GRU).
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
 class Unsupported(Exception):
-    """A library that has no such cell, or does not run on such a device; the message says which."""
+    """A library does not support the cell, the pass or the device that the message names."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Problem:
 
     def inputs(self) -> np.ndarray:
         """Inputs xs [T, B, D], standard normal."""
-        # RandomState, because NumPy promises its stream for ever, and default_rng's it does not.
+        # NumPy guarantees the stream of RandomState over versions, but not that of default_rng.
         return np.random.RandomState(0).randn(self.T, self.B, self.D).astype(np.float32)
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -55,8 +55,8 @@ class Prepared(NamedTuple):
     """A compiled pass and its properties.
 
     Attributes:
-      call: runs it once and waits for its results.
-      values: what it computed, by name, to be compared; gradients are those of the weights.
+      call: runs the pass once and waits for the results.
+      values: results by name, for comparison; gradients are by the weights of `Problem`.
       facts: lower_ms, compile_ms, peak_memory_mb and `differs`.
     """
 
@@ -67,7 +67,7 @@ class Prepared(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """The classic MNIST job: rows into a projection, an LSTM and ten classes; Adam."""
+    """Sizes of the MNIST job: image rows, a projection, an LSTM, ten classes; trained with Adam."""
 
     batch: int = 128
     input_size: int = 28
@@ -77,7 +77,7 @@ class Sizes:
 
 
 def difference(values: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> float:
-    """The largest difference of any array from its reference, in parts of that array's maximum."""
+    """The largest difference of any array from its reference, relative to the array's maximum."""
     return max(
         float(np.abs(values[name] - want).max() / max(np.abs(want).max(), 1e-30))
         for name, want in reference.items()

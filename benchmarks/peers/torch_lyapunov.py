@@ -1,4 +1,4 @@
-"""The Lyapunov spectrum of a GRU as most write it in PyTorch: dense Jacobians, a QR every step."""
+"""Lyapunov spectrum of a GRU in PyTorch, with dense Jacobians and a QR at every step."""
 
 import torch
 
@@ -6,7 +6,7 @@ from peers.problem import Prepared, Problem, Unsupported
 
 
 def spectrum(problem: Problem) -> Prepared:
-    """All exponents of each example; the Jacobian of a step is written out, not differentiated."""
+    """Prepare all exponents of each example, with a hand-written Jacobian of a step."""
     if problem.cell != "gru":
         raise Unsupported("its Jacobian is written out for the GRU only")
     weights = {name: torch.from_numpy(value) for name, value in problem.weights().items()}
@@ -14,7 +14,7 @@ def spectrum(problem: Problem) -> Prepared:
     of_r, of_z, of_n = (w.T for w in weights["w_h"].chunk(3, -1))
 
     def step(h, x):
-        """The next h [B, H], and ∂h'[i]/∂h[j] as [B, i, j]."""
+        """Compute the next h [B, H] and its Jacobian ∂h'[i]/∂h[j] [B, i, j]."""
         x_r, x_z, x_n = (x @ weights["w_x"] + weights["b"]).chunk(3, -1)
         h_r, h_z, h_n = (h @ weights["w_h"]).chunk(3, -1)
         h_n = h_n + weights["b_h"]

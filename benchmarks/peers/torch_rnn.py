@@ -1,4 +1,4 @@
-"""PyTorch: `nn.LSTM`, `nn.GRU`, `nn.RNN`, on as many threads as there are cores, or by cuDNN."""
+"""PyTorch: `nn.LSTM`, `nn.GRU` and `nn.RNN`, with a thread for each core, or with cuDNN."""
 
 import os
 
@@ -11,7 +11,7 @@ from peers.problem import Prepared, Problem, Sizes
 
 LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 DEVICE = torch.device("cuda" if os.environ.get("BENCHMARK_DEVICE") == "gpu" else "cpu")
-# As XLA does. Gradients that vanish end as denormal numbers, which are many times slower.
+# As in XLA. Vanishing gradients become denormal numbers, which are many times slower.
 torch.set_flush_denormal(True)
 if hasattr(os, "sched_getaffinity"):
     torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -23,7 +23,7 @@ def _wait():
 
 
 def layer(problem: Problem) -> Prepared:
-    """The layer, time first, which is PyTorch's default."""
+    """Prepare the layer, time-major, which is the default of PyTorch."""
     if problem.work == "lyapunov":
         return torch_lyapunov.spectrum(problem)
     rnn = LAYERS[problem.cell](problem.D, problem.H).to(DEVICE)
@@ -78,12 +78,12 @@ class Classifier(nn.Module):
         self.output = nn.Linear(sizes.hidden_size, sizes.classes)
 
     def forward(self, images):
-        """Images [B, T, D] to logits [B, C]."""
+        """Compute logits [B, C] of images [B, T, D]."""
         return self.output(self.rnn(self.project(images))[0][:, -1])
 
 
 def job(sizes: Sizes):
-    """The training loop of the job: fused Adam, which is PyTorch's fastest."""
+    """Build the training loop of the job with fused Adam, the fastest one of PyTorch."""
     model = Classifier(sizes).to(DEVICE)
     optimizer = torch.optim.Adam(model.parameters(), sizes.learning_rate, fused=True)
 
