@@ -15,8 +15,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 import jax
 import jaxtyping
 import pytest
-import slow
 from hypothesis import HealthCheck, settings
+from slow import mark_slow
 
 pytest_plugins = ["image_sets"]
 
@@ -44,8 +44,8 @@ settings.load_profile("rnn_jax")
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config, items):
-    slow.mark(items, whole=not any("::" in argument for argument in config.args))
+def pytest_collection_modifyitems(items):
+    mark_slow(items)
 
 
 MAPS = Path("/proc/self/maps")

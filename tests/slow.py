@@ -1,20 +1,65 @@
-"""Tests that take long for what they add to the others: marked `slow`, and left to CI."""
+"""The tests that are marked slow: they take long, and other tests check nearly the same."""
 
 import pytest
 
-SLOW = {}
-"""By module, how the names of these tests start: `test_x` with all its parameters, `test_x[gru`."""
+FLOWING = ("rnn_tanh", "lstm")
+
+SLOW = {
+    "test_analysis_flags": {
+        "test_the_settings_of_a_user_change_no_value": ("unroll_carries",),
+        "test_a_batch_on_explicit_axes_of_a_mesh_gives_the_same": ("unroll_carries",),
+    },
+    "test_command": {"test_an_experiment_runs_under_the_environment_variables_of_jax": ()},
+    "test_compilations": {
+        "test_a_second_unroll_and_its_gradient_compile_nothing": ("lstm-chunked", "mingru-assoc"),
+        "test_a_second_init_with_another_key_compiles_nothing": ("leaky",),
+    },
+    "test_gradient_flow": {
+        "test_norms_are_those_of_the_gradient_by_a_change_of_each_carry": FLOWING,
+    },
+    "test_jacobians": {
+        "test_the_largest_singular_value_is_that_of_the_product_of_jacobians": FLOWING,
+        "test_the_smallest_singular_value_is_that_of_the_product_of_inverses": FLOWING,
+    },
+    "test_jax_settings": {
+        "test_a_batch_may_be_sharded_over_explicit_axes": ("lstm-chunked", "mingru-associative"),
+        "test_a_batch_may_be_split_by_shard_map_with_checks": ("lstm-chunked", "mingru-assoc"),
+        "test_runs_and_gradients_are_the_same_under_strict_promotion": ("lstm",),
+    },
+    "test_linen_cell": {
+        "test_nn_rnn_equals_unroll": FLOWING,
+        "test_init_uses_the_parameters_and_start_of_the_cell": FLOWING,
+    },
+    "test_lyapunov": {
+        "test_the_spectrum_is_that_of_a_qr_of_every_jacobian": FLOWING,
+        "test_exponents_sum_to_the_mean_log_determinant": FLOWING,
+    },
+    "test_mnist_command": {
+        "test_a_mistake_is_one_sentence_and_exit_code_2": ("arguments0",),
+        "test_a_reader_that_goes_away_causes_no_stack_trace": (),
+        "test_a_run_stopped_by_ctrl_c_goes_on_as_if_it_had_not_been": (),
+        "test_two_processes_train_as_one": (),
+        "test_without_data_and_network_the_error_is_one_line": (),
+    },
+    "test_modules": {
+        "test_a_fused_projection_changes_neither_values_nor_gradients": ("lstm", "reset_before"),
+    },
+    "test_processes": {"test_a_process_without_the_folder_of_the_run_says_so": ()},
+    "test_readme": {"test_the_cell_of_the_readme_trains_on_mnist": ()},
+    "test_trainer": {"test_a_run_cut_in_two_equals_one_that_was_not": ("lstm",)},
+    "test_unroll_properties": {
+        "test_the_chunked_driver_gives_the_values_and_gradients_of_scan": ("leaky", "mingru"),
+    },
+    "test_wrapped_cells": {
+        "test_a_wrapped_cell_is_the_same_under_every_driver_it_can_take": ("LSTMCell-chunked",),
+    },
+}
+"""By module and test, parts of the names of the parameters that stay among the fast tests."""
 
 
-def mark(items, whole):
-    """Mark the tests that `SLOW` names; where `whole` modules are collected, each name must fit."""
-    modules = {}
+def mark_slow(items):
+    """Mark the collected tests that `SLOW` lists."""
     for item in items:
-        modules.setdefault(item.path.stem, []).append(item)
-    for module in SLOW.keys() & modules.keys():
-        for start in SLOW[module]:
-            found = [item for item in modules[module] if item.name.startswith(start)]
-            for item in found:
-                item.add_marker(pytest.mark.slow)
-            if whole and not found:
-                raise pytest.UsageError(f"tests/slow.py: no test of {module} starts with {start}")
+        fast = SLOW.get(item.path.stem, {}).get(item.originalname)
+        if fast is not None and not any(part in item.name for part in fast):
+            item.add_marker(pytest.mark.slow)
