@@ -225,7 +225,7 @@ def check_initializer(init: object) -> None:
 
 def _check_finite(name, value):
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not -LARGEST < value < LARGEST:
+    if not number or not -LARGEST < float(value) < LARGEST:
         raise InputError(f"{name} must be a number that is finite in float32, got {value!r}.")
 
 

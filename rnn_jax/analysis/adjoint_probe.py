@@ -7,6 +7,7 @@ or overflows. `gradient_flow.adjoint_norms` is the reference.
 
 import math
 from functools import partial, reduce
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +66,7 @@ def unroll_probed(
             "use gradient_flow.adjoint_norms."
         )
     run = prepare(cell, params, xs, carry)
-    cell, params, xs, carry = run.cell, run.params, run.xs, run.carry
+    cell, params, xs, carry = cast(GatedCell, run.cell), run.params, run.xs, run.carry
     steps, batch = len(xs), xs.shape[1:-1]
     wanted = jax.tree.map(lambda _: (steps, *batch), carry)
     if _shapes(probe) != wanted:
@@ -135,7 +136,7 @@ def _shift(tree, exponent):
     return jax.tree.map(lambda x: x * power_of_two(exponent, x.dtype)[..., None], tree)
 
 
-def _rebase(tree, exponent=0):
+def _rebase(tree, exponent: Any = 0):
     """The same vectors, scaled so that the largest absolute entry of all leaves is in 1/2 to 1."""
     largest = reduce(jnp.maximum, (jnp.abs(x).max(-1) for x in jax.tree.leaves(tree)))
     _, shift = jnp.frexp(largest)

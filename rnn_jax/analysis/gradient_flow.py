@@ -222,7 +222,7 @@ def _backward(cell, weigh, params, start, final, xs, d_ys):
         fresh = [] if d_y is None else [rebased(d_y)]
         if read and fresh:
             after = jax.tree.unflatten(structure, after)
-            _, pull_reading = jax.vjp(lambda p, c: [read(p, c)], params, after)
+            _, pull_reading = jax.vjp(lambda p, c, read=read: [read(p, c)], params, after)
             shares, total = _pulled(pull_reading, fresh, total)
             adjoints = [add(a, share) for a, share in zip(adjoints, shares, strict=True)]
             fresh = []

@@ -36,7 +36,7 @@ def orthonormal(
     rows: Float[Array, "N K n"],
 ) -> tuple[Float[Array, "N K n"], Float[Array, "N K"]]:
     """Factor rows = R basis with R triangular: an orthonormal basis, and log diag R."""
-    total = 0
+    total = jnp.zeros((), rows.dtype)
     for _ in range(3):
         rows, logs = _gram_schmidt(rows)
         total = total + logs

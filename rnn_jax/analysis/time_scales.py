@@ -84,7 +84,8 @@ def gate_statistics(gates: dict[str, Float[Array, "T ... H"]]) -> dict[str, Gate
         gate = jnp.asarray(gate)
         rest = tuple(range(1, gate.ndim))
         shares = (gate, gate < 0.1, gate > 0.9)
-        return GateStatistics(*(s.mean(rest) for s in shares), time_constant(gate, rest))
+        mean, low, high = (share.mean(rest) for share in shares)
+        return GateStatistics(mean, low, high, time_constant(gate, rest))
 
     return {name: statistics(gate) for name, gate in gates.items()}
 

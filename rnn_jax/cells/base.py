@@ -6,7 +6,7 @@ hashable and static under `jax.jit`; its parameters and its carry are pytrees wi
 
 import dataclasses
 import inspect
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -154,7 +154,8 @@ class GatedCell(Cell):
         """Zeros [*batch_shape, H] in every field of `carry_type`."""
         shape = *batch_shape, self.hidden_size
         # An array for each field: a buffer that appears twice cannot be donated.
-        return self.carry_type(*(jnp.zeros(shape, dtype) for _ in self.carry_type._fields))
+        carry_type: Any = self.carry_type
+        return carry_type(*(jnp.zeros(shape, dtype) for _ in carry_type._fields))
 
     def input_size(self, params: Params) -> int:
         """The number of rows of w_x."""

@@ -85,7 +85,7 @@ def check_params(cell: Cell, params: Params, input_size: int) -> None:
         if shapes[0] == shapes[1] or cell.input_size(params) not in (None, input_size):
             return
     if type(cell).__name__.startswith("_"):  # A private wrapper.
-        cell = cell.inner
+        cell = getattr(cell, "inner")  # noqa: B009
     raise InputError(
         f"params do not fit {cell}: expected {_described(expected, params)}, got "
         f"{_described(params, expected)}; make them with cell.init(key, input_size={input_size})."

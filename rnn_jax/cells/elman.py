@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +48,8 @@ class RNNCell(GatedCell):
 
     def update(self, params, carry, x_gates, h_gates):
         """The equation above."""
-        activation = ACTIVATIONS.get(self.activation, self.activation)
+        activation: Any = self.activation
+        activation = ACTIVATIONS.get(activation, activation)
         return HiddenCarry(h=activation(x_gates + h_gates))
 
 

@@ -1,6 +1,7 @@
 """Parameters gate by gate, as cells and initializers make them."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,10 +26,11 @@ def identity(key: Key[Array, ""], shape: tuple[int, ...], dtype=jnp.float32) -> 
     return jnp.eye(*shape, dtype=dtype)
 
 
-def check_key(key: object) -> None:
+def check_key(key: Any) -> None:
     """Raise InputError unless `key` is one random key, of the new or the old kind."""
-    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
-    new = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
+    dtype: Any = getattr(key, "dtype", None)
+    shape: Any = getattr(key, "shape", None)
+    new = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
     old = dtype == "uint32" and shape in ((2,), (4,))  # 4 words of the rbg generators.
     if not ((new and shape == ()) or old):
         got = f"{dtype}{list(shape)}" if dtype is not None else repr(key)

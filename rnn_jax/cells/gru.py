@@ -1,7 +1,7 @@
 """Gated recurrent unit."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax.nn import sigmoid
@@ -105,7 +105,8 @@ class ResetBeforeGRUCell(Cell):
     def step(self, params, carry, x):
         """The equations above."""
         w_r, w_z, w_n = jnp.split(params.w_h, 3, axis=-1)
-        x_r, x_z, x_n = jnp.split(GatedCell.project(self, params, x), 3, axis=-1)
+        project: Any = GatedCell.project
+        x_r, x_z, x_n = jnp.split(project(self, params, x), 3, axis=-1)
         r, z_logit = sigmoid(x_r + dot(carry.h, w_r)), x_z + dot(carry.h, w_z)
         n = tanh(x_n + dot(r * carry.h, w_n))
         h = sigmoid(-z_logit) * n + sigmoid(z_logit) * carry.h

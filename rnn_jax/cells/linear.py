@@ -1,7 +1,7 @@
 """Cells that are linear in their state, so they can run in parallel over time."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +67,7 @@ class MinLSTMCell(LinearCell):
 
     def coefficients(self, params, x_gates):
         """f / (f + i) and i n / (f + i)."""
-        i, f, n = self.activations(params, None, x_gates, None)
+        i, f, n = self.activations(params, None, x_gates, NO_GATES)
         return f, i * n
 
 
@@ -109,7 +109,7 @@ class RGLRUCell(LinearCell):
 
     def coefficients(self, params, x_gates):
         """a and sqrt(1 - a^2) i n."""
-        r, i, n = self.activations(params, None, x_gates, None)
+        r, i, n = self.activations(params, None, x_gates, NO_GATES)
         log_a = -8 * expand(softplus(-params.decay), r) * r
         return exp(log_a), sqrt(jnp.maximum(-jnp.expm1(2 * log_a), SMALLEST)) * i * n
 
@@ -193,3 +193,7 @@ class LRUCell(LinearCell):
     def readout(self, params, carry):
         """y."""
         return dot(jnp.concatenate(carry, axis=-1), params.w_y)
+
+
+NO_GATES: Any = None
+"""In place of h_gates, which a linear cell does not read."""

@@ -1,7 +1,7 @@
 """LSTM with peepholes."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax.nn import sigmoid
@@ -41,7 +41,8 @@ class PeepholeLSTMCell(LSTMCell):
     def init(self, key, input_size):
         """As an LSTM, with p = 0."""
         p = jnp.zeros((3, self.hidden_size), jnp.float32)
-        return PeepholeParams(*super().init(key, input_size), p=p)
+        params: Any = super().init(key, input_size)
+        return PeepholeParams(*params, p=p)
 
     def activations(self, params, carry, x_gates, h_gates):
         """The values of i, f, g, o."""

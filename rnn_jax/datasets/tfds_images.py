@@ -205,7 +205,8 @@ def _without_tensorflow(builder_class: Any) -> type:
     Name, version, features, URLs and checksums are those of TFDS.
     """
 
-    class Builder(builder_class, skip_registration=True):
+    # pyright takes the base, which is known at run time only, for a plain object.
+    class Builder(builder_class, skip_registration=True):  # pyright: ignore
         # TFDS finds the registered checksums by these two attributes.
         __module__ = builder_class.__module__
         name = builder_class.name

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from numpy.typing import ArrayLike
 
 from rnn_jax.cells.array_ops import explicitly_sharded, widest
@@ -91,7 +92,7 @@ def prepare(
     around = ((masked, keep), (episodic, ends))
     for wrap, values in reversed(around) if reverse else around:
         if values is not None:
-            cell, xs = wrap(cell), (xs, values)
+            cell, xs = wrap(cell), cast(Any, (xs, values))
     if reverse:
         xs = _flip(xs)
     masks = None
@@ -205,6 +206,7 @@ def cleared(xs: Float[Array, "T ..."], lengths, mask) -> Float[Array, "T ..."]:
     if counts is None:
         return xs
     keep = _keep(lengths, mask, xs.shape[: np.ndim(counts) + (mask is None)])
+    assert keep is not None
     return select(keep.reshape(*keep.shape, *(1,) * (xs.ndim - 1 - keep.ndim)), xs, 0)
 
 
@@ -219,7 +221,7 @@ def _as_mask(name, mask, shape):
 
 
 def _check_lengths(lengths, steps, batch_shape):
-    if not isinstance(lengths, jax.core.Tracer):
+    if not isinstance(lengths, Tracer):
         lengths = np.asarray(lengths)  # Concrete under jit too, where jnp.asarray would trace.
     if lengths.shape != batch_shape or not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise InputError(

@@ -2,7 +2,7 @@
 
 import dataclasses
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ class Associative(Driver):
                 f"the associative driver needs a linear cell, got {type(given).__name__}; "
                 "use driver='auto'."
             )
-        if not cell.linear:
+        if not getattr(cell, "linear", False):
             raise InputError("the associative driver does not support resets; use driver='auto'.")
         super().check(cell, steps)
 
@@ -47,12 +47,13 @@ def associative(
     cell: GatedCell, params: Params, carry: Carry, xs: Inputs
 ) -> tuple[Carry, Float[Array, "T ... O"]]:
     """`scan_steps` for a linear cell and T > 0."""
-    a, b = cell.coefficients(params, cell.project(params, xs))
-    start = cell.state(carry)
+    linear: Any = cell  # With masks, a GatedCell that has the methods of a LinearCell.
+    a, b = linear.coefficients(params, cell.project(params, xs))
+    start = linear.state(carry)
     b = b.astype(widest(b.dtype, start.dtype))
     # A selection, not a broadcast, so that `a` varies over a mesh as `b` does.
     a = jnp.where(True, expand(a, b).astype(b.dtype), b)
-    carries = cell.carry(linear_scan(a, b, start))
+    carries = linear.carry(linear_scan(a, b, start))
     return at(carries, -1), cell.readout(params, carries)
 
 

@@ -37,7 +37,8 @@ def compiled(static: int) -> Callable[[Callable], Callable]:
 
 def scan(body: Callable, carry: Any, xs: Any, *, reverse: bool = False) -> tuple[Any, Any]:
     """`jax.lax.scan`, also for no steps under `jax.disable_jit`, which JAX does not support."""
-    if jax.config.jax_disable_jit and not len(jax.tree.leaves(xs)[0]):
+    disabled = jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
+    if disabled and not len(jax.tree.leaves(xs)[0]):
         with jax.disable_jit(False):
             return jax.lax.scan(body, carry, xs, reverse=reverse)
     return jax.lax.scan(body, carry, xs, reverse=reverse)

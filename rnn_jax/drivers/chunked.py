@@ -8,7 +8,7 @@ with `jax.vjp(update)` as its pointwise part. `scan_steps` is the reference.
 import dataclasses
 import math
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +74,7 @@ class Chunked(Driver):
         steps = jax.tree.leaves(xs)[0].shape[0]
         batch = math.prod(jax.tree.leaves(carry)[0].shape[:-1])
         batch = batch if isinstance(batch, int) else 1  # A symbolic size, in an exported program.
-        length = self.length or chunk_length(cell, steps, batch)
+        length = self.length or chunk_length(cast(GatedCell, cell), steps, batch)
         return *chunked(cell, params, carry, xs, length, self.remat), None
 
 

@@ -7,10 +7,11 @@ of the whole carry: it suits small carries and long sequences on a parallel devi
 
 import dataclasses
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from rnn_jax.cells.array_ops import expand
 from rnn_jax.cells.base import Cell
@@ -45,7 +46,7 @@ class NewtonReport(NamedTuple):
 
     def check(self) -> None:
         """Raise RunError unless the iteration converged; under `jit` its values are NaN instead."""
-        if not isinstance(self.converged, jax.core.Tracer) and not self.converged:
+        if not isinstance(self.converged, Tracer) and not self.converged:
             raise RunError(
                 f"the newton driver did not converge: after {int(self.iterations)} iterations its "
                 f"residual is {float(self.residual):.2g} and the estimated error of the carries "
@@ -141,7 +142,8 @@ def newton(
     cell: Cell, params: Params, carry: Carry, xs: Inputs, max_iterations: int
 ) -> tuple[Carry, Float[Array, "T ... O"], NewtonReport]:
     """The final carry, the outputs and a report, for T > 0."""
-    states, report = _solve(cell, max_iterations, params, carry, xs)
+    solved: Any = _solve(cell, max_iterations, params, carry, xs)
+    states, report = solved
     past = jax.tree.map(lambda c, s: jnp.concatenate([c[None], s[:-1]]), carry, states)
     carries, ys = jax.vmap(partial(cell.step, params))(past, xs)
     return at(carries, -1), ys, report
@@ -223,7 +225,8 @@ def _largest(x):
 
 
 def _forward(cell, max_iterations, params, carry, xs):
-    states, report = _solve(cell, max_iterations, params, carry, xs)
+    solved: Any = _solve(cell, max_iterations, params, carry, xs)
+    states, report = solved
     return (states, report), (params, carry, xs, states)
 
 

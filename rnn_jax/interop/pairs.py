@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnn_jax.cells import GRUCell, GRUParams, LSTMCell, RNNCell
-from rnn_jax.cells.base import Cell, GatedCell, GatedParams
+from rnn_jax.cells.base import GatedCell, GatedParams
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float, Params
 
@@ -63,7 +63,7 @@ def check_compute_dtype(source: object, compute: Any, stored: Any) -> None:
         )
 
 
-def check_pair(cell: Cell, params: Params) -> None:
+def check_pair(cell: Any, params: Params) -> None:
     """Raise InputError unless the cell can be converted and `params` fit it, all of one dtype."""
     check_kind(cell, (RNNCell, GRUCell, LSTMCell))
     if not cell.use_bias:

@@ -30,8 +30,9 @@ def to_time_major(
         space = "*space, " if spatial_axes else ""
         raise InputError(f"xs must be [..., T, {space}D] with time_major=False, got {xs.shape}.")
     shape = xs.shape[: xs.ndim - 1 - spatial_axes]
-    masks = (_mask_to_time_major(*given, shape) for given in (("mask", mask), ("resets", resets)))
-    return jnp.moveaxis(xs, len(shape) - 1, 0), *masks
+    mask = _mask_to_time_major("mask", mask, shape)
+    resets = _mask_to_time_major("resets", resets, shape)
+    return jnp.moveaxis(xs, len(shape) - 1, 0), mask, resets
 
 
 def to_batch_major(

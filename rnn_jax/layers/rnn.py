@@ -1,13 +1,13 @@
 """Flax NNX layer that runs one cell over time."""
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from rnn_jax.analysis.recording import gate_activations
-from rnn_jax.cells.base import Cell
+from rnn_jax.cells.base import Cell, GatedCell
 from rnn_jax.cells.checks import check_memory, require_cell
 from rnn_jax.drivers.unroll import DriverLike, check_driver, unroll
 from rnn_jax.errors import check_size
@@ -63,7 +63,7 @@ class RNN(nnx.Module):
         check_memory(cell, input_size)
         self.cell = cell
         self.dtype = floating_dtype(dtype)
-        self.driver = driver
+        self.driver: DriverLike = driver
         self.time_major = time_major
         self.input_size, self.output_size = input_size, cell.output_size
         params = init(cell, rngs.params(), input_size)
@@ -154,7 +154,7 @@ class RNN(nnx.Module):
         if not self.time_major:
             xs, mask, resets = to_time_major(xs, mask, resets, spatial_axes=axes)
         gates = gate_activations(
-            self.cell,
+            cast(GatedCell, self.cell),
             self.weights(),
             xs,
             carry,

@@ -91,7 +91,8 @@ class Stacked(nnx.Module):
         }
         if reverse:
             options["reverse"] = True
-        carries, keys = [], [(None, None)] * len(self.layers)
+        carries: list = []
+        keys: Any = [(None, None)] * len(self.layers)
         if key is not None:
             keys = jax.random.split(key, (len(self.layers), 2))
         for n, layer in enumerate(self.layers):

@@ -1,6 +1,6 @@
 """A recurrent layer with an output layer: one output per sequence, or one per step."""
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -109,7 +109,8 @@ class SequenceClassifier(nnx.Module):
         carry, ys = unroll(cell, params, xs, lengths=lengths, mask=mask, **options)
         if self.readout == "outputs":
             return self.output(last_outputs(ys, lengths=lengths, mask=mask))
-        return self.output(cell.readout(params, carry) if hasattr(cell, "readout") else carry.h)
+        readout = getattr(cell, "readout", None)
+        return self.output(readout(params, carry) if readout else carry.h)
 
     def gates(
         self,
@@ -123,8 +124,8 @@ class SequenceClassifier(nnx.Module):
         if not self.rnn.time_major:
             xs, mask, resets = to_time_major(xs, mask, resets)
         cell, params, xs = self._project(xs, self.fuse_projection)
-        options = {"lengths": lengths, "mask": mask, "resets": resets}
-        gates = gate_activations(cell, params, xs, **options)
+        options: dict[str, Any] = {"lengths": lengths, "mask": mask, "resets": resets}
+        gates = gate_activations(cast(GatedCell, cell), params, xs, **options)
         if self.rnn.time_major:
             return gates
         return {name: to_batch_major(gate) for name, gate in gates.items()}
@@ -135,7 +136,8 @@ class SequenceClassifier(nnx.Module):
         xs = as_sequence(xs, self.input_size)
         if self.projection is None:
             return cell, params, xs
-        kernel, bias = self.projection.kernel[...], self.projection.bias[...]
+        projection: Any = self.projection
+        kernel, bias = projection.kernel[...], projection.bias[...]
         if self.rnn.dtype is not None:
             kernel = kernel.astype(self.rnn.dtype)
         if fuse and isinstance(cell, GatedCell) and fusion_pays(cell, kernel):

@@ -51,10 +51,15 @@ def bits_figure(rows: Sequence[Mapping[str, Any]], summary: Mapping, title: str)
             offset = {"xytext": (0, 2), "textcoords": "offset points"}
             small = {"color": MUTED, "size": 9, "ha": "right", "va": "bottom"}
             axes.annotate(note, (0.99 * end, value), **offset, **small)
-        look = {"color": VERMILLION, "weight": "bold", "ha": "right", "va": "bottom"}
-        look["bbox"] = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}
+        look: dict[str, Any] = {
+            "color": VERMILLION,
+            "weight": "bold",
+            "ha": "right",
+            "va": "bottom",
+            "bbox": {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1},
+        }
         axes.plot(end, test, "D", color=VERMILLION, mec="white", ms=9, clip_on=False, zorder=5)
-        place = {"xytext": (0, 9), "textcoords": "offset points"}
+        place: dict[str, Any] = {"xytext": (0, 9), "textcoords": "offset points"}
         axes.annotate(f"held-out {test:.2f}", (end, test), **place, **look)
         axes.set_ylim(0, 1.05 * np.nanmax([*bits, test, summary["unigram_bits"], 0.1]))
         if len(bits) > 1:
@@ -115,7 +120,7 @@ def _lines(text):
 
 def _shown(character):
     """Return a character that the font can show: the same one where possible."""
-    character = VISIBLE.get(character, character)
+    character = VISIBLE.get(character) or character
     known = character.isprintable() and get_font(findfont(FONT)).get_char_index(ord(character))
     return character if known else "□"
 

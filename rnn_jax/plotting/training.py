@@ -68,7 +68,7 @@ def training_figure(
             left.legend(loc="best")
         if has_accuracy:
             accuracy = np.array([row["batch_accuracy"] for row in rows], float)
-            _draw_accuracy(*right, examples, accuracy, test_accuracy, end)
+            _draw_accuracy(right[0], examples, accuracy, test_accuracy, end)
     return figure
 
 
@@ -92,8 +92,13 @@ def _draw_accuracy(axes, examples, accuracy, test_accuracy, end):
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     if test_accuracy is not None:
         end, place = (end, test), (5, -22 if test > 0.5 else 16)
-        look = {"color": VERMILLION, "weight": "bold", "ha": "right", "va": "center"}
-        look["bbox"] = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}
+        look: dict[str, Any] = {
+            "color": VERMILLION,
+            "weight": "bold",
+            "ha": "right",
+            "va": "center",
+            "bbox": {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1},
+        }
         axes.plot(*end, "D", color=VERMILLION, mec="white", ms=9, clip_on=False, zorder=5)
         axes.annotate(f"test {test:.2%}", end, place, textcoords="offset points", **look)
 

@@ -75,7 +75,8 @@ def translations_figure(
             page.hlines(y - 0.08, MARGIN, WIDTH - MARGIN, color=LINE)
             for i, note in rows:
                 y -= LINE_HEIGHT
-                page.text(MARGIN, y - 0.06, sources[i], parse_math=False, family=_families(font))
+                source: str = str(sources[i])
+                page.text(MARGIN, y - 0.06, source, parse_math=False, family=_families(font))
                 _draw_marked(page, y - 0.06, translations[i], truths[i])
                 page.text(NOTE, y - 0.06, note, color=MUTED)
             y -= 1.8 * LINE_HEIGHT

@@ -32,7 +32,7 @@ def compile_timed(function: Callable, *args) -> tuple[Callable, float]:
     Raises:
       InputError: compilation is disabled.
     """
-    if jax.config.jax_disable_jit:
+    if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
         raise InputError("training is compiled, and JAX_DISABLE_JIT forbids that; unset it.")
     start = time.perf_counter()
     compiled = signals.interruptible(function.lower(*args).compile)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from tqdm import tqdm
 
@@ -24,7 +25,8 @@ class RowLog:
     def __init__(self, out: RunDir, config: TrainConfig, steps: int):
         self._out, self._config, self._steps = out, config, steps
         self._rate = learning_rate(config, steps)
-        self._bar = self._events = None
+        self._bar: Any = None
+        self._events: Any = None
         self.rows: list[dict] = []
         self._tally, self._regular = Tally(), Tally()
 
@@ -52,8 +54,11 @@ class RowLog:
     def add(self, row: dict) -> None:
         """Complete a row, write it and show it."""
         clip, norm = self._config.clip_norm, row["grad_norm"]
-        rate = self._rate
-        row["learning_rate"] = float(rate(row["step"] - 1)) if callable(rate) else rate
+        rate: Any = self._rate
+        if callable(rate):
+            value: Any = rate(row["step"] - 1)
+            rate = float(value)
+        row["learning_rate"] = rate
         row["clip_factor"] = min(1.0, clip / norm) if clip and norm else 1.0
         self.rows.append(row)
         self._out.append(METRICS, row)

@@ -6,7 +6,7 @@ split over the mesh axis `data`, and each step ends in one all-reduce of the gra
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -109,7 +109,8 @@ def make_train_step(
         return jax.lax.while_loop(goes_on, body, (state, zeros))
 
     # Outside of the call every device holds the whole carry, so that any process can save it alone.
-    split = TrainState(*[P()] * len(TrainState._fields))._replace(carry=P("data"))
+    specs: Any = [P()] * len(TrainState._fields)
+    split = TrainState(*specs)._replace(carry=P("data"))
 
     def jitted(function, *in_specs):
         sharded = jax.shard_map(

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from rnn_jax.errors import InputError, Stopped
 from rnn_jax.files import printable
@@ -127,9 +127,9 @@ def resume_command(folder: Path) -> str:
 
 def _leave(code, at_once) -> NoReturn:
     """Exit; without cleanup if that would wait for other processes or compiler threads."""
-    jax = sys.modules.get("jax")
-    distributed = "jax" in sys.modules and jax.distributed.is_initialized()
-    if code and distributed and jax.process_index() == 0:
+    jax: Any = sys.modules.get("jax")
+    distributed = jax is not None and jax.distributed.is_initialized()
+    if jax is not None and code and distributed and jax.process_index() == 0:
         time.sleep(1)  # The others end with process 0; let them print their messages first.
     if "jax" in sys.modules and (at_once or (code and distributed)):
         os._exit(code)

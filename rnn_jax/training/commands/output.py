@@ -5,6 +5,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 
 class GuardedStream:
@@ -16,7 +17,7 @@ class GuardedStream:
       error: the error that ended the output, or None.
     """
 
-    def __init__(self, stream: object, raises: bool = False):
+    def __init__(self, stream: Any, raises: bool = False):
         self._stream, self._raises = stream, raises
         self.error: Exception | None = None
 

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from rnn_jax.errors import Stopped
 
@@ -86,7 +87,7 @@ def described(number: int) -> str:
     return f"stopped by {signal.Signals(number).name}."
 
 
-def interruptible(function: Callable, *args: object) -> object:
+def interruptible(function: Callable, *args: object) -> Any:
     """Call `function(*args)` in another thread, so that this thread can receive signals.
 
     An exception raised by a signal does not wait for the function.

@@ -6,6 +6,7 @@ JAX aborts a process whose peers are missing; here that is an exception with a c
 import json
 import socket
 import time
+from typing import Any
 
 from rnn_jax.errors import InputError, RunError
 
@@ -139,7 +140,7 @@ def _listener(port, coordinator):
 
 def _read(connection, deadline):
     """Number and count that a process sent, or None."""
-    found = _answer(connection, deadline)
+    found: Any = _answer(connection, deadline)
     try:
         return int(found["number"]), int(found["count"])
     except (TypeError, KeyError, ValueError):

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -44,7 +45,8 @@ def start_devices(
     """
     _check_processes(coordinator, num_processes, process_id)
     count = max(-(-devices // num_processes), cores())
-    if jax.config.jax_num_cpu_devices < 1 and FORCED not in os.environ.get("XLA_FLAGS", ""):
+    chosen: int = jax.config.jax_num_cpu_devices  # pyright: ignore[reportAttributeAccessIssue]
+    if chosen < 1 and FORCED not in os.environ.get("XLA_FLAGS", ""):
         try:
             jax.config.update("jax_num_cpu_devices", count)
         except RuntimeError:
@@ -52,7 +54,7 @@ def start_devices(
     if not coordinator or jax.distributed.is_initialized():
         return
     seconds = max(1, round(start_timeout))
-    address = ()
+    address: Any = ()
     if coordinator != "auto":
         rendezvous.meet(coordinator, num_processes, process_id, start_timeout)
         address = coordinator, num_processes, process_id

@@ -119,7 +119,7 @@ def delete_checkpoint(path: Path) -> None:
 def described(array: ArrayLike) -> dict[str, Any]:
     """Shape, dtype and SHA-256 of an array, as in the list of contents."""
     array = np.asarray(array)
-    digest = hashlib.sha256(as_bytes(array)).hexdigest()
+    digest = hashlib.sha256(as_bytes(array).data).hexdigest()
     return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rnn_jax.errors import InputError
 
@@ -29,7 +30,7 @@ class EventFile:
     def __exit__(self, *_) -> None:
         self._writer.close()
 
-    def write(self, row: Mapping[str, float | None]) -> None:
+    def write(self, row: Mapping[str, Any]) -> None:
         """Write all finite values of a row as scalars of its step."""
         for name, value in row.items():
             if name != "step" and value is not None:

@@ -33,7 +33,7 @@ def versions() -> dict[str, str]:
     return {
         "device": jax.devices()[0].device_kind,
         "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
+        "jaxlib": jaxlib.version.__version__,
         "python": platform.python_version(),
     }
 

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -134,7 +135,8 @@ def claim(out_dir: Path, default: Path, resume: bool) -> Iterator[RunDir]:
         except InputError as error:
             failure = error
     # The other processes may see folders that were created later, so they take this number.
-    number, failed = largest(number, failure is not None)
+    shared: Any = largest(number, failure is not None)
+    number, failed = shared
     if failure is not None:
         raise failure
     if failed:
@@ -155,11 +157,11 @@ def exclusive(path: Path) -> Iterator[RunDir]:
       InputError: another process uses it, or it cannot be written.
     """
     path = local_path(path)
-    out = RunDir(path, FolderLock(path))
+    lock = FolderLock(path)
     try:
-        yield out
+        yield RunDir(path, lock)
     finally:
-        out.lock.release()
+        lock.release()
 
 
 def holds_run(path: Path) -> bool:
@@ -190,7 +192,7 @@ def _lock_given(path, resume):
     return lock
 
 
-def _lock_numbered(default, resume):
+def _lock_numbered(default, resume) -> Any:
     """Number and lock of the chosen folder."""
     last = max(_numbers_of_runs(default), default=0)
     if resume:

@@ -109,8 +109,7 @@ def load_run(
     if not trust_modules:
         for kind in ("cell", "model"):
             _check_module(path, kind, settings.get(kind))
-    if build is None:
-        build = _model_builder(path, settings.get("model"))
+    build = build or _model_builder(path, settings.get("model"))
     model = _abstract(build, settings)
     params = nnx.state(model, nnx.Param)
     restored = _restore(path, {"params": params}, settings.get("keep_best", ""), best)
@@ -197,7 +196,7 @@ def _check_experiment(path, settings, expected):
         raise InputError(f"{path} is a run of {found}.py; expected one of {expected}.py.")
 
 
-def _model_builder(path, name):
+def _model_builder(path, name) -> Any:
     """The function that returns a new model, from the name `module:function` in config.json."""
     module, colon, function = str(name).partition(":")
     if not colon:
