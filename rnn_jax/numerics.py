@@ -25,7 +25,7 @@ def named(tree: Params) -> dict[str, Any]:
 
 
 def all_finite(tree: Params) -> Bool[Array, ""]:
-    """Whether all floating-point numbers of a pytree, real or complex, are finite."""
+    """Return whether all floating-point numbers of a pytree, real or complex, are finite."""
     finite = [jnp.isfinite(x).all() for x in _numbers(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
     return jnp.all(jnp.array(finite, bool))
 

@@ -45,5 +45,5 @@ def expand(vector: Shaped[Array, "*N"], like: Shaped[Array, "..."]) -> Shaped[Ar
 
 
 def explicitly_sharded(x: Shaped[Array, "..."]) -> bool:
-    """Whether `x` is sharded over an explicit mesh axis."""
+    """Return whether `x` is sharded over an explicit mesh axis."""
     return any(axis is not None for axis in jax.typeof(x).sharding.spec)

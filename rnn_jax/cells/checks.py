@@ -107,7 +107,7 @@ def _described(params, other):
 
 
 def has_param(cell: Cell, field: str) -> bool:
-    """Whether the parameters of `cell` have `field`; True if `init` cannot be traced."""
+    """Return whether the parameters of `cell` have `field`; True if `init` cannot be traced."""
     params = abstract_params(cell)
     return params is None or getattr(params, field, None) is not None
 

@@ -39,7 +39,7 @@ def find_cell(name: str, hidden_size: int, **options) -> Cell:
 
 
 def takes(cell: Cell, option: str) -> bool:
-    """Whether the cell has a field called `option`, such as forget_bias."""
+    """Return whether the cell has a field called `option`, such as forget_bias."""
     return option in {field.name for field in dataclasses.fields(cell)}
 
 

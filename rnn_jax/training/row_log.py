@@ -70,7 +70,7 @@ class RowLog:
         self._show(row)
 
     def is_regular(self, row: dict) -> bool:
-        """Whether the step of a row is a multiple of `log_every`."""
+        """Return whether the step of a row is a multiple of `log_every`."""
         return row["step"] % self._config.log_every == 0
 
     def seals(self) -> dict[str, dict]:

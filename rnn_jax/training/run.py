@@ -73,7 +73,7 @@ class Run:
 
     @property
     def writes(self) -> bool:
-        """Whether this process writes the results: the first of a run does."""
+        """True if this process writes the results, as the first of a run does."""
         return self.out.writes
 
     def save_figures(self, figures: Mapping[str, Figure]) -> None:

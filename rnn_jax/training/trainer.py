@@ -238,7 +238,7 @@ class Trainer:
             self.out.remove(metrics.PENDING)
 
     def _is_due(self, step, saved, row):
-        """Whether to save now; the first of several processes decides for all."""
+        """Decide whether to save now; the first of several processes decides for all."""
         if not self.out.writes:
             return False
         passed = time.perf_counter() - saved

@@ -140,7 +140,7 @@ class GatedWrapper(Wrapper, GatedCell):
 
     @property
     def linear(self):
-        """Whether the inner cell is linear."""
+        """True if the inner cell is linear."""
         return self.inner.linear
 
 
@@ -155,14 +155,14 @@ def innermost(cell: Cell) -> Cell:
 
 
 def has_own_start(cell: Cell) -> bool:
-    """Whether `cell.start` may differ from `cell.initial_carry`."""
+    """Return whether `cell.start` may differ from `cell.initial_carry`."""
     if isinstance(cell, Wrapper) and type(cell).start is Wrapper.start:
         return has_own_start(cell.inner)
     return type(cell).start is not Cell.start
 
 
 def draws_noise(cell: Cell) -> bool:
-    """Whether the cell or one of its inner cells adds noise in a run with a key."""
+    """Return whether the cell or one of its inner cells adds noise in a run with a key."""
     if isinstance(cell, Wrapper):
         return cell.noisy or draws_noise(cell.inner)
     return type(cell).sampled is not Cell.sampled

@@ -65,7 +65,7 @@ def fuse_projection(
 
 
 def fusion_pays(cell: GatedCell, kernel: Float[Array, "D P"]) -> bool:
-    """Whether a step of the fused cell takes fewer multiplications than the two layers."""
+    """Return whether a step of the fused cell takes fewer multiplications than the two layers."""
     inputs, width = kernel.shape
     gates = len(cell.gates) * cell.hidden_size
     return inputs * gates < width * (inputs + gates)

@@ -7,6 +7,7 @@ import textwrap
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import jax
 from flax import nnx
@@ -109,7 +110,7 @@ def load_run(
     if not trust_modules:
         for kind in ("cell", "model"):
             _check_module(path, kind, settings.get(kind))
-    build = build or _model_builder(path, settings.get("model"))
+    build = cast(Callable, build or _model_builder(path, settings.get("model")))
     model = _abstract(build, settings)
     params = nnx.state(model, nnx.Param)
     restored = _restore(path, {"params": params}, settings.get("keep_best", ""), best)
