@@ -157,10 +157,11 @@ def exclusive(path: Path) -> Iterator[RunDir]:
       InputError: another process uses it, or it cannot be written.
     """
     path = local_path(path)
-    lock = FolderLock(path)
+    out = RunDir(path, FolderLock(path))
     try:
-        yield RunDir(path, lock)
+        yield out
     finally:
+        lock: Any = out.lock  # Another one, if an earlier run was moved aside.
         lock.release()
 
 
