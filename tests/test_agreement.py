@@ -16,14 +16,14 @@ def two_processes(monkeypatch):
     return said
 
 
-def test_processes_that_restore_other_checkpoints_do_not_go_on(two_processes):
+def test_processes_that_restore_different_checkpoints_stop(two_processes):
     agreement.check_restored(20)
     two_processes["step of the checkpoint restored"] = "10"
     with pytest.raises(RunError, match="step of the checkpoint restored 10, not 20"):
         agreement.check_restored(20)
 
 
-def test_processes_with_other_data_do_not_start(two_processes):
+def test_processes_with_different_data_do_not_start(two_processes):
     agreement.check_data([jax.numpy.ones(3)])
     two_processes["data"] = "0123456789ab"
     with pytest.raises(InputError, match="data 0123456789ab, not"):

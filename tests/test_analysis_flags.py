@@ -83,7 +83,7 @@ def test_an_equal_cell_and_new_values_compile_nothing(name, compilations):
     assert len(compilations) == before
 
 
-def test_a_new_loss_compiles_nothing_but_itself(compilations):
+def test_a_new_loss_compiles_only_itself(compilations):
     def run(scale):
         loss_adjoint_norms(lambda carry, ys: scale * ys.sum(), LSTMCell(H), PARAMS, XS)
 
@@ -131,7 +131,7 @@ def test_the_settings_of_a_user_change_no_value(name, setting):
 
 @every_function
 @pytest.mark.parametrize("context", [contextlib.nullcontext, jax.disable_jit])
-def test_no_steps_are_a_sequence_like_any_other(name, context):
+def test_zero_steps_are_a_valid_sequence(name, context):
     with context():
         if "expo" in name or "lyapunov" in name:
             with pytest.raises(InputError, match="T, the length of xs"):
@@ -154,7 +154,7 @@ def test_a_batch_on_explicit_axes_of_a_mesh_gives_the_same(name, set_mesh):
 
 @every_function
 @pytest.mark.parametrize("cell", [LSTMCell, "lstm", None, 64])
-def test_what_is_no_cell_is_named(name, cell):
+def test_an_argument_that_is_not_a_cell_is_named(name, cell):
     with pytest.raises(InputError, match=r"needs a cell.* got"):
         FUNCTIONS[name](cell, PARAMS, XS)
 
@@ -190,7 +190,7 @@ def test_time_scales_take_lists():
 
 
 @pytest.mark.parametrize("name", ["adjoint_norms", "lyapunov_spectrum", "gate_activations"])
-def test_nan_in_one_example_shows_there_and_nowhere_else(name):
+def test_nan_in_one_example_does_not_reach_others(name):
     xs = XS.copy()
     xs[2, 1] = np.nan
     got, want = call(name, xs), call(name)

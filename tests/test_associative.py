@@ -79,7 +79,7 @@ def test_the_linear_scan_of_complex_numbers_has_the_gradient_of_a_loop():
     assert_close(height(linear_scan)(*given), height(looped)(*given))
 
 
-def test_a_carry_wider_than_the_inputs_keeps_its_dtype():
+def test_a_64_bit_carry_with_32_bit_inputs_keeps_its_dtype():
     cell = MinGRUCell(H)
     params, xs, *_ = problem(cell, dtype=jnp.float32)
     carry = problem(cell).carry

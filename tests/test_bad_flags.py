@@ -92,7 +92,7 @@ TABLE = [
         for n, row in enumerate(TABLE)
     ],
 )
-def test_a_flag_that_cannot_be_used_is_one_sentence(script, sentence, flags, tmp_path):
+def test_an_invalid_flag_is_one_sentence(script, sentence, flags, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(InputError, match=sentence) as error:
         script.main(script.Config(**{"out_dir": out} | flags))

@@ -20,12 +20,12 @@ def test_a_batch_depends_on_seed_and_step_alone():
     assert (order.indices(0, 2) != BatchOrder(4, 20, 8).indices(0, 2)).any()
 
 
-def test_a_batch_larger_than_the_data_set_is_refused():
+def test_a_batch_larger_than_the_data_set_is_an_error():
     with pytest.raises(InputError, match="a batch of 9 is larger than the data set of 8"):
         BatchOrder(seed=0, num_examples=8, batch_size=9)
 
 
-def test_each_place_in_a_batch_reads_its_own_stream_window_after_window():
+def test_each_batch_element_reads_consecutive_windows_of_a_stream():
     streams = np.arange(2 * 12).reshape(2, 12)
     order = StreamOrder(num_windows=3, batch_size=2)
     read = streams.reshape(-1, 4)[order.indices(0, 3)]

@@ -73,7 +73,7 @@ def test_cells_of_different_rows_differ():
     hidden_size=st.integers(1, 4),
     data=st.data(),
 )
-def test_any_sizes_run_whole_or_in_parts(row, steps, batch, features, hidden_size, data):
+def test_runs_of_random_sizes_equal_runs_in_parts(row, steps, batch, features, hidden_size, data):
     driver, split = data.draw(st.sampled_from(row.drivers)), data.draw(st.integers(0, steps))
     with jax.enable_x64(True):
         cell = dataclasses.replace(row.cell, hidden_size=hidden_size)

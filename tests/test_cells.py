@@ -43,7 +43,7 @@ def with_bias(cell, params, **values):
     return params._replace(b=b.ravel())
 
 
-def test_an_lstm_that_keeps_all_and_writes_nothing_holds_c_exactly(float64):
+def test_an_lstm_with_f_1_and_i_0_keeps_c_exactly(float64):
     cell = LSTMCell(H)
     params, xs, carry, cotangents = problem(cell)
     params = with_bias(cell, params, f=ALWAYS, i=NEVER)
@@ -51,7 +51,7 @@ def test_an_lstm_that_keeps_all_and_writes_nothing_holds_c_exactly(float64):
     np.testing.assert_array_equal(last.c, carry.c)
 
 
-def test_the_gradient_by_a_c_that_is_held_arrives_exactly(float64):
+def test_the_gradient_by_a_kept_c_is_exact(float64):
     cell = LSTMCell(H)
     params, xs, carry, (d_last, d_ys) = problem(cell)
     params = with_bias(cell, params, f=ALWAYS, i=NEVER)
@@ -60,7 +60,7 @@ def test_the_gradient_by_a_c_that_is_held_arrives_exactly(float64):
     np.testing.assert_array_equal(d_carry.c, d_last.c)
 
 
-def test_a_gru_that_keeps_all_holds_h_exactly(float64):
+def test_a_gru_with_z_1_keeps_h_exactly(float64):
     cell = GRUCell(H)
     params, xs, carry, cotangents = problem(cell)
     (last, _), _ = back(cell, with_bias(cell, params, z=ALWAYS), xs, carry, cotangents)
@@ -101,7 +101,7 @@ def test_a_relu_rnn_with_identity_weights_adds_positive_inputs_up():
 
 
 @pytest.mark.parametrize("cell", [RNNCell(H), LSTMCell(H), GRUCell(H)], ids=["rnn", "lstm", "gru"])
-def test_outputs_stay_within_one_and_gradients_finite_however_large_the_inputs(cell, float64):
+def test_large_inputs_give_bounded_outputs_and_finite_gradients(cell, float64):
     params, xs, carry, cotangents = problem(cell)
     carry = jax.tree.map(jnp.zeros_like, carry)
     (_, ys), gradients = back(cell, params, 1e300 * xs, carry, cotangents)
@@ -109,7 +109,7 @@ def test_outputs_stay_within_one_and_gradients_finite_however_large_the_inputs(c
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradients))
 
 
-def test_a_convolution_over_lines_is_one_over_pictures_of_one_row():
+def test_a_1d_convolution_equals_a_2d_one_on_images_of_one_row():
     lines, pictures = ConvLSTMCell(2, spatial_axes=1), ConvLSTMCell(2)
     params = lines.init(jax.random.key(0), 3)
     middle = jax.tree.map(lambda w: jnp.stack([0 * w, w, 0 * w]) if w.ndim > 1 else w, params)
@@ -140,7 +140,7 @@ def test_a_cell_without_bias_equals_the_cell_with_zero_biases(kind, float64):
 
 
 @pytest.mark.parametrize("kind", [RNNCell, LSTMCell, GRUCell, ConvLSTMCell])
-def test_kernel_init_and_recurrent_init_make_the_matrices(kind):
+def test_kernel_init_and_recurrent_init_initialize_the_matrices(kind):
     def ones(key, shape, dtype):
         return jnp.ones(shape, dtype)
 
@@ -161,7 +161,7 @@ def test_the_activation_of_a_simple_cell_may_be_a_function(float64):
     jax.tree.map(np.testing.assert_array_equal, got, want)
 
 
-def test_a_convolution_sees_as_far_as_its_kernel_and_no_further(float64):
+def test_the_receptive_field_of_a_convolution_is_its_kernel(float64):
     cell = ConvLSTMCell(1, kernel_size=3)
     params = problem(cell, features=1).params
     xs = np.zeros((1, 1, 5, 5, 1))
@@ -172,7 +172,7 @@ def test_a_convolution_sees_as_far_as_its_kernel_and_no_further(float64):
     np.testing.assert_array_equal(ys[0, 0, :, :, 0] != 0, seen)
 
 
-def test_the_antisymmetric_matrix_of_an_undamped_cell_turns_h_and_no_more(float64):
+def test_an_undamped_antisymmetric_matrix_only_rotates_h(float64):
     cell = AntisymmetricRNNCell(H, damping=0.0)
     params, _, carry, _ = problem(cell)
     pushed = cell.mix(params, carry)
@@ -180,7 +180,7 @@ def test_the_antisymmetric_matrix_of_an_undamped_cell_turns_h_and_no_more(float6
 
 
 @pytest.mark.parametrize("cell", [MinGRUCell(H), MinLSTMCell(H), RGLRUCell(H)])
-def test_a_linear_cell_is_finite_however_large_its_inputs(cell, float64):
+def test_a_linear_cell_is_finite_for_large_inputs(cell, float64):
     params, xs, carry, _ = jax.device_get(problem(cell))
     assert np.all(np.isfinite(run(cell, params, 1e5 * xs, carry)[1]))
 

@@ -24,7 +24,7 @@ def text(tmp_path):
     return path
 
 
-def test_it_learns_the_words_and_writes_them(text, tmp_path):
+def test_the_model_learns_the_words_and_samples_them(text, tmp_path):
     """One of four words takes 2 bits and, with its space, 5 letters on average: 0.4 bits each."""
     more = {"steps": 250, "log_every": 125, "sample_length": 300, "temperature": 0.3}
     summary = main(Config(**SMALL | more, text=text, out_dir=tmp_path / "run"))
@@ -33,9 +33,7 @@ def test_it_learns_the_words_and_writes_them(text, tmp_path):
     assert sum(word in WORDS for word in words) > 0.9 * len(words)
 
 
-def test_a_run_keeps_what_it_promises_and_writes_anew_at_another_temperature(
-    text, tmp_path, capsys
-):
+def test_a_run_writes_its_files_and_samples_at_another_temperature(text, tmp_path, capsys):
     config = BRIEF | {"text": text, "out_dir": tmp_path / "run"}
     summary = main(Config(**config))
     out = tmp_path / "run"
@@ -58,7 +56,7 @@ def test_a_run_keeps_what_it_promises_and_writes_anew_at_another_temperature(
     assert "\n" not in str(error.value)
 
 
-def test_a_run_cut_in_two_reads_on_where_it_was(text, tmp_path):
+def test_a_resumed_run_continues_reading_at_its_position(text, tmp_path):
     brief = BRIEF | {"text": text}
     whole = main(Config(**brief, out_dir=tmp_path / "whole"))
     cut = cut_and_resumed(main, Config(**brief, out_dir=tmp_path / "cut"), 3)

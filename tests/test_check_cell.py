@@ -179,7 +179,7 @@ def test_a_correct_cell_passes_at_other_sizes_too():
     assert check_cell(MinimalGatedCell(5), drivers=["chunked"], features=1) == tuple(CHECKS)
 
 
-def test_a_cell_that_is_nothing_but_a_step_is_checked_with_scan():
+def test_a_cell_with_only_a_step_is_checked_with_scan():
     assert drivers_for(ResetBeforeGRUCell(2)) == ("scan",)
     assert drivers_for(LSTMCell(2)) == ("scan", "chunked", "remat")
 

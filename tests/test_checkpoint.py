@@ -77,18 +77,18 @@ DAMAGE = {
 }
 
 
-def test_what_was_saved_comes_back(saved):
+def test_a_restored_checkpoint_equals_the_saved_one(saved):
     restored = saved.restore(tree())
     assert (restored.step, restored.facts) == (2, FACTS)
     assert_same(restored.tree, tree(2))
 
 
-def test_a_part_of_what_was_saved_can_be_asked_for(saved):
+def test_a_subset_of_a_checkpoint_can_be_restored(saved):
     restored = saved.restore({"params": tree()["params"]}, subset=True)
     assert_same(restored.tree, {"params": tree(2)["params"]})
 
 
-def test_the_newest_are_kept_and_others_deleted(tmp_path):
+def test_the_newest_checkpoints_are_kept_and_others_deleted(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=2)
     for step in (5, 10, 15):
         checkpoints.save(step, tree(step), FACTS)
@@ -97,7 +97,7 @@ def test_the_newest_are_kept_and_others_deleted(tmp_path):
 
 
 @pytest.mark.parametrize("harm, words", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_checkpoint_is_named_and_the_next_older_taken(saved, harm, words):
+def test_a_damaged_checkpoint_is_named_and_an_older_one_restored(saved, harm, words):
     harm(saved.folder / "step_2")
     with pytest.warns(DamageWarning, match=f"step 2 is not used: .*({words}).*step 1 is"):
         restored = saved.restore(tree())
@@ -105,14 +105,14 @@ def test_a_damaged_checkpoint_is_named_and_the_next_older_taken(saved, harm, wor
     assert_same(restored.tree, tree(1))
 
 
-def test_nothing_but_damaged_checkpoints_is_an_error(saved):
+def test_damaged_checkpoints_only_are_an_error(saved):
     for step in (1, 2):
         truncate(saved.folder / f"step_{step}" / "contents.json")
     with pytest.raises(InputError, match=r"no valid checkpoint.*step 2: .*step 1: .*out_dir"):
         saved.restore(tree())
 
 
-def test_a_save_that_was_cut_off_counts_as_none(tmp_path):
+def test_an_incomplete_save_is_ignored(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     assert checkpoints.restore(tree()) is None
     (tmp_path / "step_3" / "arrays.orbax-checkpoint-tmp").mkdir(parents=True)
@@ -128,7 +128,7 @@ def test_a_damaged_checkpoint_can_be_saved_again(saved):
     assert_same(saved.restore(tree()).tree, tree(2))
 
 
-def test_checkpoints_later_than_the_one_taken_are_kept_under_another_name(saved):
+def test_checkpoints_later_than_the_restored_one_are_renamed(saved):
     saved.set_aside(1)
     assert saved.steps() == [1]
     assert (saved.folder / "damaged_2.1" / "contents.json").exists()
@@ -150,13 +150,13 @@ MISMATCH = {
 
 
 @pytest.mark.parametrize("change, words", MISMATCH.values(), ids=MISMATCH)
-def test_what_does_not_fit_is_named_with_what_was_expected_and_found(saved, change, words):
+def test_a_mismatch_names_expected_and_found_values(saved, change, words):
     with pytest.raises(InputError, match=words):
         saved.restore(change(tree()))
 
 
 @pytest.mark.parametrize("devices", [1, 2, 8])
-def test_arrays_split_over_two_devices_come_back_for_any_number(tmp_path, devices):
+def test_arrays_of_two_devices_are_restored_on_any_number(tmp_path, devices):
     split = NamedSharding(data_mesh(8, 2), P("data"))
     whole = {"w": np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)}
     checkpoints = Checkpoints(tmp_path)
@@ -172,7 +172,7 @@ def test_a_relative_folder_works(tmp_path, monkeypatch):
     assert Checkpoints(tmp_path / "run").steps() == [1]
 
 
-def test_a_save_that_fails_says_why_and_leaves_the_older_ones(saved, monkeypatch):
+def test_a_failed_save_gives_the_reason_and_keeps_older_checkpoints(saved, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 

@@ -35,7 +35,7 @@ def held(monkeypatch, gate):
         yield
 
 
-def test_a_save_in_the_background_holds_the_arrays_of_its_call(tmp_path, monkeypatch):
+def test_a_background_save_stores_the_arrays_of_its_call(tmp_path, monkeypatch):
     checkpoints, gate, array = Checkpoints(tmp_path), threading.Event(), np.zeros(3)
     with held(monkeypatch, gate):
         checkpoints.save(1, {"w": array}, FACTS, background=True)
@@ -48,7 +48,7 @@ def test_a_save_in_the_background_holds_the_arrays_of_its_call(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("then", ["wait", "save", "leave"])
-def test_a_save_that_failed_in_the_background_is_told_once(tmp_path, monkeypatch, then):
+def test_a_failed_background_save_is_raised_once(tmp_path, monkeypatch, then):
     checkpoints = Checkpoints(tmp_path)
 
     def full(*args):
@@ -70,7 +70,7 @@ def test_a_save_that_failed_in_the_background_is_told_once(tmp_path, monkeypatch
     assert checkpoints.steps() == [3]
 
 
-def test_an_error_within_is_raised_after_the_last_save(tmp_path):
+def test_an_error_in_the_with_block_is_raised_after_the_last_save(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     with pytest.raises(InputError, match="other"), checkpoints.settled():
         checkpoints.save(1, TREE, FACTS, background=True)
@@ -78,7 +78,7 @@ def test_an_error_within_is_raised_after_the_last_save(tmp_path):
     assert not checkpoints.busy and checkpoints.steps() == [1]
 
 
-def test_the_best_checkpoint_is_kept_beside_the_newest_and_survives_a_resume(tmp_path):
+def test_the_best_checkpoint_is_kept_and_survives_a_resume(tmp_path):
     losses = {1: 3.0, 2: 0.5, 3: None, 4: float("nan"), 5: 1.0, 6: 2.0}
     for step, loss in losses.items():
         # A new object each time, as a resumed run has.
@@ -102,7 +102,7 @@ def test_the_highest_accuracy_is_the_best(tmp_path):
     assert checkpoints.steps() == [2, 3]
 
 
-def test_left_overs_of_a_kill_are_swept_and_nothing_else(tmp_path):
+def test_only_temporary_files_of_a_killed_process_are_removed(tmp_path):
     names = {".training.png." + "0a" * 16, ".config.json." + "f" * 32}
     others = {".training.png", "training.png." + "0a" * 16, ".x.0a", "metrics.jsonl"}
     for name in names | others:
@@ -112,7 +112,7 @@ def test_left_overs_of_a_kill_are_swept_and_nothing_else(tmp_path):
     sweep(tmp_path / "nothing")
 
 
-def test_a_file_is_on_disk_before_it_replaces_another(tmp_path, monkeypatch):
+def test_a_file_is_flushed_to_disk_before_it_replaces_another(tmp_path, monkeypatch):
     calls, fsync, replace = [], os.fsync, os.replace
 
     def noted(descriptor):
@@ -147,7 +147,7 @@ except RunError as error:
 """
 
 
-def test_a_save_that_fails_in_one_process_ends_the_other_too(tmp_path):
+def test_a_save_that_fails_in_one_process_ends_the_other(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"

@@ -21,14 +21,14 @@ NAMES += ["a\\b", "'\"", "a:b", "$HOME", "~", "s3:x", "\udcff"]
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
-def test_a_checkpoint_comes_back_from_a_folder_of_any_name(tmp_path, name):
+def test_a_checkpoint_is_restored_from_a_folder_of_any_name(tmp_path, name):
     for folder in (tmp_path / name, tmp_path / name / "below"):
         Checkpoints(folder).save(1, TREE, FACTS)
         for leaf, array in Checkpoints(folder).restore(TREE).tree.items():
             np.testing.assert_array_equal(array, TREE[leaf], leaf)
 
 
-def test_a_checkpoint_comes_back_through_a_link_and_a_relative_path(tmp_path, monkeypatch):
+def test_a_checkpoint_is_restored_through_a_link_and_relative_path(tmp_path, monkeypatch):
     (tmp_path / "a[b]").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "a[b]")
     monkeypatch.chdir(tmp_path / "a[b]")
@@ -38,7 +38,7 @@ def test_a_checkpoint_comes_back_through_a_link_and_a_relative_path(tmp_path, mo
     assert Checkpoints(tmp_path / "c*").restore(TREE).step == 1
 
 
-def test_a_checkpoint_comes_back_without_proc(tmp_path, monkeypatch):
+def test_a_checkpoint_is_restored_without_proc(tmp_path, monkeypatch):
     exists = Path.exists
     monkeypatch.setattr(Path, "exists", lambda p: not str(p).startswith("/proc") and exists(p))
     Checkpoints(tmp_path / "a[b]").save(1, TREE, FACTS)
@@ -105,7 +105,7 @@ def two(tmp_path):
 
 
 @pytest.mark.parametrize("harm, words", HARM.values(), ids=HARM)
-def test_an_unusable_checkpoint_is_skipped_put_aside_and_replaced(two, harm, words):
+def test_an_unusable_checkpoint_is_skipped_renamed_and_replaced(two, harm, words):
     harm(two.folder / "step_2")
     with pytest.warns(DamageWarning, match=f"step 2 is not used: .*{words}.*step 1 is"):
         assert two.restore(TREE).step == 1
@@ -130,14 +130,14 @@ def test_files_that_cannot_be_read_are_skipped(two, monkeypatch, part, number):
         assert two.restore(TREE).step == 1
 
 
-def test_nothing_but_files_in_place_of_checkpoints_is_one_sentence(two):
+def test_files_in_place_of_all_checkpoints_give_one_sentence(two):
     for step in (1, 2):
         to_file(two.folder / f"step_{step}")
     with pytest.raises(InputError, match=r"no valid checkpoint.*step 2: step_2 is not a folder"):
         two.restore(TREE)
 
 
-def test_a_folder_that_cannot_be_read_is_not_a_run_without_checkpoints(two, monkeypatch):
+def test_an_unreadable_folder_is_an_error_and_not_an_empty_run(two, monkeypatch):
     to_file(two.folder)
     with pytest.raises(InputError, match="checkpoints cannot be read"):
         two.restore(TREE)

@@ -64,7 +64,7 @@ pathlib.Path("done").write_text("all")
         ("2>&1 >/dev/null | true", 141),
     ],
 )
-def test_a_command_goes_on_to_its_end_without_output(tmp_path, redirection, code):
+def test_a_command_without_output_runs_to_its_end(tmp_path, redirection, code):
     process = command(tmp_path, PRINTS, shell=f"set -o pipefail; {{}} {redirection}")
     _, errors = process.communicate()
     assert process.returncode == code
@@ -72,7 +72,7 @@ def test_a_command_goes_on_to_its_end_without_output(tmp_path, redirection, code
     assert (tmp_path / "done").read_text() == "all"
 
 
-def test_a_file_does_not_take_the_descriptor_of_a_closed_stream(tmp_path):
+def test_files_do_not_reuse_the_descriptor_of_a_closed_stream(tmp_path):
     body = """
     with open("data", "wb") as file:
         os.write(1, b"output of a C library")
@@ -86,7 +86,7 @@ def test_a_file_does_not_take_the_descriptor_of_a_closed_stream(tmp_path):
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
 @pytest.mark.parametrize("swallowed", [False, True])
-def test_a_signal_is_one_sentence_and_its_own_exit_code(tmp_path, name, swallowed):
+def test_each_signal_has_one_sentence_and_its_exit_code(tmp_path, name, swallowed):
     body = """
     print("ready", flush=True)
     try:
@@ -104,7 +104,7 @@ def test_a_signal_is_one_sentence_and_its_own_exit_code(tmp_path, name, swallowe
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
-def test_a_signal_that_is_ignored_from_the_start_stays_ignored(tmp_path, name):
+def test_a_signal_ignored_at_the_start_stays_ignored(tmp_path, name):
     body = f"""
     os.kill(os.getpid(), signal.{name})
     print("went on")
@@ -143,7 +143,7 @@ def test_an_interrupt_does_not_wait_for_the_compiler(tmp_path):
         ("raise ValueError('a fault')", 1, "Traceback"),
     ],
 )
-def test_an_error_from_outside_of_the_program_is_one_sentence(tmp_path, body, code, words):
+def test_an_external_error_is_one_sentence(tmp_path, body, code, words):
     process = command(tmp_path, body)
     _, errors = process.communicate()
     assert process.returncode == code
@@ -168,7 +168,7 @@ def test_a_variable_that_jax_cannot_use_is_one_sentence(tmp_path, variables, wor
     assert "Traceback" not in errors
 
 
-def test_a_character_that_the_terminal_does_not_have_is_escaped(tmp_path):
+def test_a_character_unsupported_by_the_terminal_is_escaped(tmp_path):
     process = command(tmp_path, "print('é 文')", env={"PYTHONIOENCODING": "ascii"})
     assert process.communicate() == ("\\xe9 \\u6587\n", "")
     assert process.returncode == 0
@@ -198,7 +198,7 @@ def test_the_backend_of_a_notebook_is_not_used_for_figures(tmp_path):
 
 
 @pytest.mark.parametrize("order", [BatchOrder(0, 1000, 100), StreamOrder(7, 100)])
-def test_the_memory_of_a_call_does_not_grow_with_log_every(order):
+def test_memory_use_does_not_grow_with_log_every(order):
     found = intervals.call_indices(order, 5, 3, 10**9)
     assert found.size <= intervals.MOST_INDICES
     assert (found[:3] == order.indices(5, 3)).all() and not found[3:].any()
@@ -244,7 +244,7 @@ def test_an_experiment_runs_under_the_environment_variables_of_jax(tmp_path, var
         assert "device   2 x cpu" in done.stdout or "XLA_FLAGS" not in variables
 
 
-def test_the_writer_draws_in_64_bits(float64):
+def test_sampling_works_with_64_bit_types(float64):
     nade = NADE(3, 5, 4, rngs=nnx.Rngs(0))
     row = nade.sample(jax.random.key(0), jnp.ones((2, 3), jnp.float32), jnp.ones(2, jnp.float32))
     assert row.shape == (5,)

@@ -26,7 +26,7 @@ def test_a_setting_out_of_range_names_its_flag(change, words):
         TrainConfig(out_dir=Path("run"), **change).check()
 
 
-def test_a_run_of_more_steps_than_can_be_counted_is_refused():
+def test_more_steps_than_fit_in_an_integer_are_an_error():
     class Long(TrainConfig):
         steps = 2**31
 
@@ -44,14 +44,14 @@ def test_a_run_of_more_steps_than_can_be_counted_is_refused():
         ["--no-resume", "--out_dir=my runs/x"],
     ],
 )
-def test_the_command_that_resumes_names_folder_and_resume_once(given, monkeypatch):
+def test_the_resume_command_names_folder_and_resume_once(given, monkeypatch):
     monkeypatch.setattr("sys.argv", ["train.py", "--seed", "1", *given])
     monkeypatch.setattr("sys.orig_argv", ["/bin/py", "-u", "train.py", "--seed", "1", *given])
     want = "/bin/py -u train.py --seed 1 --out-dir 'my runs/x' --resume"
     assert resume_command(Path("my runs/x")) == want
 
 
-def test_the_command_that_resumes_is_made_from_the_arguments_where_it_was_not_typed(monkeypatch):
+def test_the_resume_command_of_a_call_is_built_from_its_arguments(monkeypatch):
     monkeypatch.setattr("sys.argv", ["train.py", "--seed", "1"])
     monkeypatch.setattr("sys.orig_argv", ["python", "-m", "pytest"])
     assert resume_command(Path("x")) == "python train.py --seed 1 --out-dir x --resume"

@@ -132,7 +132,7 @@ def test_pinyin_converts_back_to_the_same_text():
 
 
 @pytest.mark.parametrize("font", [None, "DejaVu Sans"])
-def test_figures_show_chinese_characters_where_there_is_a_font(font, monkeypatch):
+def test_figures_show_chinese_characters_if_a_font_has_them(font, monkeypatch):
     """The font that is there lacks them, but is looked for in a stub."""
     monkeypatch.setattr(style, "font_with", lambda _: font)
     texts, truths = ["2025年3月3日"], ["2025-03-03"]
@@ -168,7 +168,7 @@ def test_the_table_marks_mistakes_and_counts_each_form():
         translation.translations_figure(shown, made[:2], truths, [0, 1, 0], "a title")
 
 
-def test_the_heat_maps_leave_padding_out():
+def test_the_heat_maps_exclude_padding():
     weights = np.random.default_rng(0).dirichlet(np.ones(6), 10)
     figure = translation.attention_figure(
         [list("3.3.25"), list("1.1.")], ["2025-03-03"] * 2, [weights, weights], "a title"

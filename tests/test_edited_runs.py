@@ -50,7 +50,7 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("change, words", CONFIGS.values(), ids=CONFIGS)
-def test_a_config_edited_by_hand_is_told_from_that_of_the_run(run, change, words):
+def test_a_config_edited_by_hand_is_detected(run, change, words):
     (run / "config.json").write_text(json.dumps(SETTINGS | change))
     assert_told(words, load_run, run)
 
@@ -65,7 +65,7 @@ def test_without_a_config_the_settings_in_the_checkpoint_are_used(run, text):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_setting_taken_out_of_a_config_is_named(run, name):
+def test_a_setting_removed_from_a_config_is_named(run, name):
     left = {key: value for key, value in SETTINGS.items() if key != name}
     (run / "config.json").write_text(json.dumps(left))
     assert_told([name], load_run, run)
@@ -96,14 +96,14 @@ def test_a_later_step_of_another_program_is_named_and_not_used(run, make):
 
 
 @foreign
-def test_an_earlier_step_of_another_program_is_let_be(run, make):
+def test_an_earlier_step_of_another_program_is_left_alone(run, make):
     make(run / CHECKPOINTS / "step_3")
     assert load_run(run)[1] == SETTINGS
 
 
 @foreign
 @pytest.mark.filterwarnings("ignore::rnn_jax.training.runs.checkpoint.DamageWarning")
-def test_a_folder_with_steps_of_another_program_alone_holds_no_checkpoint(run, make):
+def test_steps_of_another_program_are_not_checkpoints(run, make):
     shutil.rmtree(run / CHECKPOINTS / "step_10")
     make(run / CHECKPOINTS / "step_20")
     assert_told(["has no", "checkpoint"], load_run, run)

@@ -60,7 +60,7 @@ def test_nan_in_padding_does_not_reach_contexts_or_gradients():
     assert np.isfinite(value) and np.isfinite(gradient).all()
 
 
-def test_padding_changes_nothing(logits):
+def test_padding_does_not_change_the_logits(logits):
     sources, targets = sample_batch()
     other = np.where(np.arange(S)[:, None] < LENGTHS, sources, (sources + 1) % SYMBOLS)
     longer = np.concatenate([other, other[:2]])

@@ -35,20 +35,20 @@ def assert_apart(cell, driver, **options):
     [(LSTM, "scan"), (LSTM, "chunked"), (STEP, "scan"), (ConvLSTMCell(1), "chunked")],
     ids=["lstm-scan", "lstm-chunked", "step-plain", "conv-chunked"],
 )
-def test_each_episode_runs_apart_without_the_steps_that_do_not_count(cell, driver, reverse):
+def test_each_episode_equals_a_separate_run_without_masked_steps(cell, driver, reverse):
     assert_apart(cell, driver, **BOTH, reverse=reverse)
 
 
-def test_a_mask_alone_cuts_steps_out():
+def test_a_mask_without_resets_removes_steps():
     assert_apart(LSTM, "chunked", mask=MASK, reverse=True)
 
 
 @each_driver
-def test_resets_alone_part_episodes(driver):
+def test_resets_without_a_mask_separate_episodes(driver):
     assert_apart(LSTM, driver, resets=RESETS)
 
 
-def test_episodes_start_from_a_learned_carry_and_it_hears_of_all():
+def test_all_episodes_start_from_a_learned_carry_and_train_it():
     assert_apart(learned_carry(LSTM), "chunked", resets=RESETS)
 
 
@@ -58,7 +58,7 @@ def test_the_associative_driver_masks(reverse):
 
 
 @each_way
-def test_resets_past_the_end_of_a_sequence_reset_nothing(reverse):
+def test_resets_past_the_end_of_a_sequence_are_ignored(reverse):
     point, lengths = problem(LSTM, features=1), np.array([4, 0, 7, 3], np.int32)
     how = {"driver": "chunked", "reverse": reverse, "resets": RESETS}
     got = run_back(LSTM, *point, lengths=lengths, **how)
@@ -68,7 +68,7 @@ def test_resets_past_the_end_of_a_sequence_reset_nothing(reverse):
 
 
 @each_driver
-def test_a_nan_carry_that_is_reset_at_the_first_step_reaches_nothing(driver):
+def test_a_nan_carry_reset_at_the_first_step_has_no_effect(driver):
     params, xs, carry, cotangents = problem(LSTM, features=1)
     resets = RESETS.copy()
     resets[0] = True
@@ -84,7 +84,7 @@ def test_a_nan_carry_that_is_reset_at_the_first_step_reaches_nothing(driver):
 
 
 @each_driver
-def test_nan_in_one_episode_reaches_neither_values_nor_gradients_of_the_others(driver):
+def test_nan_in_one_episode_does_not_reach_the_others(driver):
     params, xs, carry, (d_last, d_ys) = jax.device_get(problem(LSTM, features=1))
     resets = np.zeros_like(RESETS)
     resets[[2, 4]] = True
@@ -103,7 +103,7 @@ def test_nan_in_one_episode_reaches_neither_values_nor_gradients_of_the_others(d
     )
 
 
-def test_nan_where_a_step_does_not_count_reaches_nothing():
+def test_nan_at_a_masked_step_has_no_effect():
     params, xs, carry, (d_last, d_ys) = jax.device_get(problem(LSTM, features=1))
     gaps = ~MASK[..., None]
 

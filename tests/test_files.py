@@ -15,7 +15,7 @@ def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["a/b", "/a~b", ".", "a:b/c", "odd\udcff", "C:/data"])
-def test_other_paths_stay_as_they_are(path):
+def test_other_paths_are_unchanged(path):
     assert local_path(path) == Path(path)
 
 
@@ -28,7 +28,7 @@ def test_other_paths_stay_as_they_are(path):
         ("a\0b", r"a\\x00b contains a NUL"),
     ],
 )
-def test_a_path_that_names_no_local_place_is_one_sentence(path, sentence):
+def test_a_path_that_is_not_local_is_one_sentence(path, sentence):
     with pytest.raises(InputError, match=sentence) as error:
         local_path(path)
     assert "\n" not in str(error.value)

@@ -14,7 +14,7 @@ def short_chunks(monkeypatch):
     shorten_chunks(monkeypatch)
 
 
-def test_a_damaged_row_never_takes_the_others_with_it(tmp_path, monkeypatch, capsys):
+def test_a_damaged_row_is_skipped_and_the_others_are_kept(tmp_path, monkeypatch, capsys):
     benchmark.main(config(tmp_path, init=("chrono=28", "uniform")))
     first = rows(tmp_path)
     assert "LSTM, chrono 28: over 4 steps" in capsys.readouterr().out
@@ -46,7 +46,7 @@ def test_a_damaged_row_never_takes_the_others_with_it(tmp_path, monkeypatch, cap
     assert len(aside) == len(bad)
 
 
-def test_gates_that_only_some_rows_tell_are_left_out_of_the_figure(tmp_path):
+def test_the_figure_omits_gates_missing_from_some_rows(tmp_path):
     def row(seed, *gates):
         return {
             "cell": "gru",

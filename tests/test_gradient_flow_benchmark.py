@@ -49,9 +49,7 @@ def short_chunks(monkeypatch):
     shorten_chunks(monkeypatch)
 
 
-def test_a_run_writes_rows_and_figures_and_goes_on_where_it_was_cut_off(
-    tmp_path, monkeypatch, capsys
-):
+def test_a_run_writes_rows_and_figures_and_can_be_resumed(tmp_path, monkeypatch, capsys):
     benchmark.main(config(tmp_path, init=("default", "forget=0")))
     first = rows(tmp_path)
     assert [row["init"] for row in first] == ["default", "forget=0"]
@@ -75,7 +73,7 @@ def test_a_run_writes_rows_and_figures_and_goes_on_where_it_was_cut_off(
     assert (tmp_path / "out" / FIGURES[0]).exists() and len(rows(tmp_path)) == 3
 
 
-def test_a_cell_of_ones_own_explodes_at_its_own_rate(tmp_path, monkeypatch, capsys):
+def test_a_user_cell_explodes_at_its_known_rate(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     cell = f"{__name__}:Doubling"
     benchmark.main(config(tmp_path, cells=(), cell=cell, lengths=(40,), task="noise"))
@@ -87,7 +85,7 @@ def test_a_cell_of_ones_own_explodes_at_its_own_rate(tmp_path, monkeypatch, caps
     assert "Doubling: over 40 steps the gradient explodes, doubling every 7.27 steps." in out
 
 
-def test_the_probe_and_the_second_pass_see_the_same_gradients():
+def test_the_probe_and_the_second_pass_give_the_same_norms():
     cell = LSTMCell(5)
     networks = flow_subjects.Initialized(
         ("lstm",), ("default",), (6,), 1, flow_tasks.TASKS["noise"], 5, 3
@@ -124,7 +122,7 @@ def test_a_trained_run_is_measured_before_and_after(tmp_path, monkeypatch, capsy
 
 
 @pytest.mark.parametrize("name", ["adding", "copy", "noise"])
-def test_a_task_asks_only_what_its_input_says(name):
+def test_targets_of_a_task_follow_from_its_inputs(name):
     task = flow_tasks.load_task(name)
     xs, targets = task.sample(jax.random.split(jax.random.key(0), 6), 40)
     assert xs.shape == (40, 6, task.input_size) and targets.shape[1] == 6
@@ -136,7 +134,7 @@ def test_a_task_asks_only_what_its_input_says(name):
 
 
 @pytest.mark.parametrize("order, steps", [("rows", 28), ("pixels", 784)])
-def test_mnist_asks_for_the_first_of_the_images_that_fill_the_steps(order, steps, monkeypatch):
+def test_the_mnist_target_is_the_class_of_the_first_image(order, steps, monkeypatch):
     images = digits()
     monkeypatch.setattr(rnn_jax.datasets.image_data, "load_images", lambda *args, **kwargs: images)
     keys = jax.random.split(jax.random.key(0), 3)
@@ -157,7 +155,7 @@ def test_mnist_asks_for_the_first_of_the_images_that_fill_the_steps(order, steps
         ("chrono", lambda net, plain: np.allclose(net.b[:4], -net.b[4:8])),
     ],
 )
-def test_an_init_changes_what_it_names_and_keeps_the_rest(init, check):
+def test_an_init_changes_only_the_parameters_it_names(init, check):
     networks = flow_subjects.Initialized(
         ("lstm",), ("default", init), (9,), 1, flow_tasks.TASKS["noise"], 4, 2
     )
@@ -181,7 +179,7 @@ def test_a_gradient_beyond_floats_still_has_a_norm():
     )
 
 
-def test_sentences_say_what_became_of_the_gradient():
+def test_sentences_describe_the_fate_of_the_gradient():
     def said(*lives):
         shared = {"cell": "gru", "init": "default", "T": 100}
         found = [shared | {"half_life": {"h": HalfLife(*life)._asdict()}} for life in lives]

@@ -55,12 +55,12 @@ def test_parameters_are_a_function_of_the_key(cell):
     assert not np.any(other.w_h == params.w_h)
 
 
-def test_each_gate_is_drawn_from_a_key_of_its_own():
+def test_each_gate_is_initialized_from_a_separate_key():
     w_h = np.array(orthogonal_per_gate(KEY, H, 4))
     assert len(np.unique(w_h)) == w_h.size
 
 
-def test_each_gate_is_drawn_as_a_matrix_of_its_own():
+def test_each_gate_is_initialized_as_a_separate_matrix():
     asked = []
 
     def init(key, shape, dtype):
@@ -91,7 +91,7 @@ def test_every_lstm_has_a_forget_bias(cell):
     np.testing.assert_array_equal(b, want)
 
 
-def test_an_irnn_starts_as_a_sum_of_small_inputs():
+def test_a_new_irnn_sums_small_inputs():
     params, plain = IRNNCell(H).init(KEY, D), RNNCell(H).init(KEY, D)
     np.testing.assert_array_equal(params.w_h, np.eye(H))
     np.testing.assert_allclose(params.w_x, 0.1 * plain.w_x, rtol=1e-6)
@@ -124,13 +124,13 @@ def test_white_noise_makes_states_and_outputs_of_norm_1_in_a_new_lru():
     np.testing.assert_allclose((ys[20:] ** 2).mean(), 1, atol=0.15)
 
 
-def test_an_rglru_starts_with_long_and_short_memories():
+def test_a_new_rglru_has_long_and_short_time_scales():
     a = 1 / (1 + np.exp(-RGLRUCell(500).init(KEY, D).decay)) ** 8
     assert np.all((a > 0.899) & (a < 0.9991))
     np.testing.assert_allclose(a.mean(), (0.9 + 0.999) / 2, atol=0.005)
 
 
-def test_oscillators_see_position_and_velocity():
+def test_oscillators_depend_on_position_and_velocity():
     assert CoRNNCell(H).init(KEY, D).w_h.shape == (2 * H, H)
 
 
@@ -164,7 +164,7 @@ def test_uniform_parameters_lie_within_the_bound_of_pytorch():
         assert np.abs(leaf).max() > 0.11
 
 
-def test_each_init_changes_what_it_names_and_nothing_else():
+def test_each_init_changes_only_the_parameters_it_names():
     cell = GRUCell(H)
     start = cell.init(KEY, D)
     np.testing.assert_array_equal(Identity()(cell, KEY, D).w_h, np.tile(np.eye(H), 3))

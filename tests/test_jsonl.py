@@ -20,7 +20,7 @@ def resumed(path, settings, found):
         return resume_rows(out, ROWS, settings, found, ("a",))
 
 
-def test_rows_of_the_same_settings_are_kept_but_for_half_a_line(tmp_path, capsys):
+def test_rows_of_the_same_settings_are_kept_except_half_a_line(tmp_path, capsys):
     out, found = tmp_path / "out", provenance()
     assert resumed(out, {"steps": 3}, found) == []
     append_rows(out / ROWS, [{"a": 1}, {"a": 2}])
@@ -32,7 +32,7 @@ def test_rows_of_the_same_settings_are_kept_but_for_half_a_line(tmp_path, capsys
 
 
 @pytest.mark.parametrize("change", [{"steps": 4}, {"jax": "0.0"}])
-def test_rows_of_other_settings_or_versions_are_moved_aside(change, tmp_path):
+def test_rows_of_other_settings_or_versions_are_renamed(change, tmp_path):
     out, found = tmp_path / "out", provenance()
     resumed(out, {"steps": 3}, found)
     append_rows(out / ROWS, [{"a": 1}])
@@ -67,7 +67,7 @@ def test_a_damaged_row_is_named_and_nothing_is_overwritten(content, tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, "{", "[1]"], ids=["deleted", "cut off", "a list"])
-def test_rows_without_their_settings_are_refused(content, tmp_path):
+def test_rows_without_settings_are_an_error(content, tmp_path):
     out, found = tmp_path / "out", provenance()
     resumed(out, {"steps": 3}, found)
     append_rows(out / ROWS, [{"a": 1}])
@@ -79,7 +79,7 @@ def test_rows_without_their_settings_are_refused(content, tmp_path):
     assert read_rows(out / ROWS) == [{"a": 1}]
 
 
-def test_what_are_no_rows_is_said_in_one_sentence(tmp_path):
+def test_a_file_without_valid_rows_is_one_sentence(tmp_path):
     for path in (tmp_path / "none.jsonl", tmp_path, tmp_path / "a\0b"):
         with pytest.raises(InputError, match="cannot be read as rows"):
             read_rows(path)

@@ -55,7 +55,7 @@ def test_a_grid_that_was_cut_off_goes_on_as_if_it_had_not_been(tmp_path, capsys)
     assert again == experiment.main(dataclasses.replace(config, replot=True))
 
 
-def test_the_table_counts_the_seeds_that_solved_and_shows_what_the_others_came_to():
+def test_the_table_counts_solved_seeds_and_shows_the_other_errors():
     def row(cell, T, solved, steps, error):
         shared = {"task": "adding", "criterion": 0.01, "max_steps": 900}
         return shared | {"cell": cell, "T": T, "solved": solved, "steps": steps, "errors": [error]}

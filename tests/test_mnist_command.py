@@ -90,7 +90,7 @@ def test_help_names_every_option_with_its_default_and_needs_no_jax(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": path})
 
 
-def test_help_that_nobody_reads_to_its_end_causes_no_stack_trace(tmp_path):
+def test_help_to_a_closed_pipe_causes_no_stack_trace(tmp_path):
     process = start(tmp_path, "--help")
     process.stdout.close()
     assert "Traceback" not in process.stderr.read()

@@ -54,7 +54,7 @@ def trained(few, tmp_path_factory):
     return config, main(config)
 
 
-def test_the_network_learns_to_write(few, trained):
+def test_the_network_learns_to_generate_digits(few, trained):
     """Better than to know for each digit how often each pixel is ink: rows tell of the next one."""
     config, summary = trained
     inked = binarize(few.train_images, "threshold")
@@ -67,7 +67,7 @@ def test_the_network_learns_to_write(few, trained):
     assert 0 < summary["read_as_asked"] <= 1 and summary["real_read"] > 0.6
 
 
-def test_a_run_writes_what_it_promises_and_can_be_read_back(few, trained):
+def test_a_run_writes_its_files_and_can_be_loaded(few, trained):
     config, summary = trained
     assert json.loads((config.out_dir / "summary.json").read_text()) == summary
     for name in ("training.png", "samples.png"):
@@ -78,7 +78,7 @@ def test_a_run_writes_what_it_promises_and_can_be_read_back(few, trained):
     np.testing.assert_allclose(nll.mean(), summary["test_nll"], rtol=1e-5)
 
 
-def test_a_run_cut_in_two_is_the_run_never_cut(trained, tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one(trained, tmp_path):
     config, whole = trained
     resumed = cut_and_resumed(main, dataclasses.replace(config, out_dir=tmp_path), 25)
     for name in ("test_nll", "read_as_asked", "real_read"):
@@ -86,7 +86,7 @@ def test_a_run_cut_in_two_is_the_run_never_cut(trained, tmp_path):
     assert rows(tmp_path) == rows(config.out_dir)
 
 
-def test_a_finished_run_draws_anew_if_asked_otherwise(trained, tmp_path, capsys):
+def test_a_finished_run_samples_again_with_other_options(trained, tmp_path, capsys):
     config, whole = trained
     shutil.copytree(config.out_dir, tmp_path / "copy")
     again = dataclasses.replace(config, out_dir=tmp_path / "copy", resume=True)
@@ -149,7 +149,7 @@ def test_sample_frequencies_match_the_likelihood(generator, guidance):
     np.testing.assert_allclose(same.mean(0), expected, atol=0.012)
 
 
-def test_a_share_of_the_conditions_is_replaced_by_zeros(generator):
+def test_a_fraction_of_the_conditions_is_replaced_by_zeros(generator):
     """The loss is a random mixture of the conditional and the unconditional one."""
     images = jnp.tile(jnp.asarray(IMAGES, jnp.uint8), (40, 1, 1))
     condition = jnp.tile(jnp.eye(2), (len(images) // 2, 1))
@@ -186,6 +186,6 @@ def test_a_mistake_is_one_sentence(few, tmp_path, flags, sentence):
         main(Config(**flags, out_dir=tmp_path))
 
 
-def test_without_a_classifier_the_command_that_makes_one_is_named(tmp_path):
+def test_without_a_classifier_the_error_names_the_command_for_it(tmp_path):
     with pytest.raises(InputError, match=r"make one with: python experiments/mnist_lstm\.py"):
         load_image_classifier(tmp_path / "nowhere")

@@ -27,7 +27,7 @@ def few_digits(monkeypatch):
     return data
 
 
-def test_a_run_writes_what_it_promises(few_digits, tmp_path, capsys):
+def test_a_run_writes_its_files(few_digits, tmp_path, capsys):
     summary = main(Config(**SMALL, out_dir=tmp_path / "run"))
     out = tmp_path / "run"
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -56,14 +56,14 @@ def test_a_second_run_in_one_process_gives_the_same_numbers(few_digits, tmp_path
         assert first[name] == second[name]
 
 
-def test_the_command_can_be_given_again_and_keeps_every_run(few_digits, tmp_path, monkeypatch):
+def test_a_repeated_command_keeps_every_run(few_digits, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
         main(Config(**SMALL))
     assert {path.name for path in Path("runs").iterdir()} == {"mnist_lstm", "mnist_lstm-2"}
 
 
-def test_a_finished_run_says_so_and_can_be_read_back(few_digits, tmp_path, capsys):
+def test_a_finished_run_reports_it_and_can_be_loaded(few_digits, tmp_path, capsys):
     summary = main(Config(**SMALL, out_dir=tmp_path))
     assert main(Config(**SMALL, out_dir=tmp_path, resume=True)) == summary
     assert "finished" in capsys.readouterr().out
@@ -131,6 +131,6 @@ def test_the_defaults_are_the_classic_job():
     assert (config.projection_size, config.learning_rate, config.forget_bias) == (128, 1e-3, 1.0)
 
 
-def test_a_batch_larger_than_the_data_set_is_refused(few_digits, tmp_path):
+def test_a_batch_larger_than_the_data_set_is_an_error(few_digits, tmp_path):
     with pytest.raises(InputError, match="a batch of 302 is larger than the data set"):
         main(Config(batch_size=302, out_dir=tmp_path / "run"))

@@ -118,7 +118,7 @@ def test_a_fused_projection_changes_neither_values_nor_gradients(cell, float64):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), *results)
 
 
-def test_fusion_pays_where_the_projection_widens_and_not_where_it_narrows():
+def test_fusion_applies_to_widening_projections_only():
     cell = LSTMCell(128)
     assert fusion_pays(cell, jnp.zeros((28, 128)))
     assert not fusion_pays(cell, jnp.zeros((784, 16)))

@@ -35,7 +35,7 @@ def test_values_and_gradients_are_those_of_the_scan_driver(cell, float64):
     assert_close(got, want, 1e-10)
 
 
-def test_a_large_carry_hides_no_error_in_another(float64):
+def test_a_large_carry_does_not_hide_an_error_in_a_small_one(float64):
     cell = SLSTMCell(2)
     params, xs, *_ = problem(cell, features=1)
     got, want = (run(cell, params, xs, driver=d, lengths=LENGTHS) for d in ("newton", "scan"))

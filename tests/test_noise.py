@@ -79,7 +79,7 @@ def test_without_a_key_zoneout_moves_by_the_mean():
 
 
 @every(NOISY)
-def test_one_key_gives_one_result_and_another_another(cell):
+def test_equal_keys_give_equal_results_and_other_keys_differ(cell):
     params, xs, carry, _ = problem(cell)
     first = run(cell, params, xs, carry, key=KEY)
     assert_same(run(cell, params, xs, carry, key=KEY), first)
@@ -93,7 +93,7 @@ def test_a_rate_of_0_is_exactly_the_cell(cell):
     assert_close(run(cell, params, xs, carry, key=KEY), run(cell.inner, params, xs, carry), 1e-15)
 
 
-def test_dropout_drops_the_same_at_every_step():
+def test_dropout_drops_the_same_units_at_every_step():
     cell = NOISY["dropout"]
     (params, xs, carry, _), (_, x_mask, h_mask), _ = drawn(cell)
     want = lstm(params, xs, carry, x_mask, h_mask)
@@ -111,7 +111,7 @@ def test_drop_connect_drops_the_same_connections_at_every_step():
     assert_same(thinned._replace(w_h=params.w_h), params)
 
 
-def test_zoneout_draws_who_moves_at_each_step_anew():
+def test_zoneout_samples_new_units_at_each_step():
     cell = NOISY["zoneout"]
     (params, xs, carry, _), _, (_, (h_moves, c_moves)) = drawn(cell)
     want = lstm(params, xs, carry, h_moves=h_moves, c_moves=c_moves)
@@ -120,7 +120,7 @@ def test_zoneout_draws_who_moves_at_each_step_anew():
     assert np.any(h_moves != c_moves)
 
 
-def test_what_is_drawn_is_1_on_average_and_of_the_rates_asked():
+def test_masks_have_mean_1_and_the_given_rates():
     wide, xs = LSTMCell(50), jnp.ones((2, 200, 50))
     params = wide.init(KEY, 50)
     _, drawn_params, _ = dropout(wide, 0.2, 0.4).sampled(params, xs, KEY)

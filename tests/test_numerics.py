@@ -24,11 +24,11 @@ def test_the_norm_neither_overflows_nor_vanishes(scale):
 
 
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
-def test_the_norm_of_what_is_not_finite_is_not_finite(bad):
+def test_the_norm_of_nonfinite_values_is_not_finite(bad):
     assert not np.isfinite(global_norm([jnp.array([1.0, bad])]))
 
 
-def test_the_norm_of_zeros_and_of_nothing_is_zero():
+def test_the_norm_of_zeros_and_of_an_empty_tree_is_zero():
     assert global_norm([jnp.zeros(3), jnp.zeros(0)]) == 0
 
 
@@ -38,7 +38,7 @@ LARGE = 5000
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, complex(0, np.nan), complex(np.inf, 1)])
 @pytest.mark.parametrize("fill", [False, True])
-def test_a_bad_number_shows_in_arrays_of_any_size(bad, fill):
+def test_a_nonfinite_number_is_found_in_arrays_of_any_size(bad, fill):
     leaf = np.full(LARGE, bad) if fill else np.append(np.ones(LARGE), bad)
     tree = {"a": jnp.ones(2), "b": jnp.asarray(leaf)}
     assert not np.isfinite(jax.jit(global_norm)(tree))
@@ -115,28 +115,28 @@ def test_clipping_an_empty_tree_returns_it(tree):
 
 
 @pytest.mark.parametrize("max_norm", [-1.0, np.nan])
-def test_a_limit_that_is_no_norm_is_refused(max_norm):
+def test_an_invalid_clip_norm_is_an_error(max_norm):
     with pytest.raises(InputError, match="max_norm must be"):
         clip_by_global_norm(max_norm)
 
 
-def test_an_infinite_gradient_stays_recognisable():
+def test_an_infinite_gradient_is_not_clipped_to_finite_values():
     assert not np.isfinite(clipped(1.0, np.inf, 1.0)).all()
 
 
-def test_finite_asks_every_float_and_no_other_number():
+def test_finite_checks_floats_only():
     assert all_finite({"a": jnp.ones(2), "n": jnp.arange(3)})
     assert not all_finite({"a": jnp.ones(2), "b": jnp.array([0.0, jnp.inf])})
 
 
-def test_the_first_bad_leaf_is_named_by_its_path():
+def test_the_first_nonfinite_leaf_is_named_by_its_path():
     tree = {"a": jnp.ones(2), "rnn": {"w_h": jnp.array([1.0, jnp.nan])}, "z": jnp.array(jnp.inf)}
     assert list(named(tree)) == ["a", "rnn.w_h", "z"]
     assert first_bad_leaf(tree) == "rnn.w_h"
     assert first_bad_leaf({"a": jnp.ones(2)}) is None
 
 
-def test_the_first_bad_primitive_is_found_within_loops_and_compiled_functions():
+def test_the_first_nonfinite_primitive_is_found_inside_loops_and_jit():
     @jax.jit
     def inner(x):
         return jax.lax.scan(lambda c, _: (jnp.log(c) - 1, c), x, length=3)[0]

@@ -20,12 +20,12 @@ assert "beartype" not in sys.modules, "beartype is imported"
 """
 
 
-def test_users_wait_for_jax_only_when_they_use_it_and_pay_for_no_checks():
+def test_import_is_lazy_and_without_shape_checks():
     subprocess.run([sys.executable, "-c", AS_A_USER], check=True)
 
 
 @pytest.mark.parametrize("name", rnn_jax.__all__)
-def test_each_public_name_is_there(name):
+def test_each_public_name_exists(name):
     assert getattr(rnn_jax, name) is not None
 
 

@@ -10,7 +10,7 @@ from figure_checks import fake_gates, fake_rows, flaws, png, predictions
 from rnn_jax.plotting import style, training
 
 
-def test_a_long_title_is_broken_and_pushes_the_panels_down():
+def test_a_long_title_is_wrapped_and_moves_the_panels_down():
     assert not flaws(training.training_figure(fake_rows(9), "a title that is long " * 8, 0.9))
 
 
@@ -30,7 +30,7 @@ def test_the_style_of_the_caller_is_neither_used_nor_changed(tmp_path):
         assert dict(matplotlib.rcParams) == before
 
 
-def test_threads_draw_what_one_thread_draws(tmp_path):
+def test_threads_plot_the_same_as_one_thread(tmp_path):
     before = dict(matplotlib.rcParams)
 
     def draw(k):
@@ -45,7 +45,7 @@ def test_threads_draw_what_one_thread_draws(tmp_path):
     assert dict(matplotlib.rcParams) == before
 
 
-def test_saving_replaces_the_file_and_leaves_nothing_else(tmp_path):
+def test_saving_replaces_the_file_and_leaves_no_other_files(tmp_path):
     path = tmp_path / "figure.png"
     path.write_bytes(b"old")
     style.save(predictions(), path)

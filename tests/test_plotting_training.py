@@ -67,7 +67,7 @@ def test_the_test_accuracy_is_marked_at_the_last_example():
     assert [text.get_text() for text in right.texts] == ["test 97.71%"]
 
 
-def test_without_a_test_accuracy_nothing_is_marked():
+def test_without_a_test_accuracy_there_is_no_marker():
     right = training.training_figure(fake_rows(39), "a title").axes[1]
     assert not right.texts
     assert "D" not in [line.get_marker() for line in right.lines]
@@ -94,7 +94,7 @@ def test_a_loss_that_is_not_positive_leaves_a_gap_and_a_cross(value):
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_run_without_any_finite_loss_still_draws(tmp_path):
+def test_a_run_without_any_finite_loss_is_plotted(tmp_path):
     rows = [{**row, "loss": np.nan} for row in fake_rows(9)]
     assert png(training.training_figure(rows, "a title", 0.098), tmp_path)
 
@@ -136,7 +136,7 @@ def test_no_text_is_cut_or_overlaps(count, names):
     assert not flaws(predictions(count, count // 3, fake_gates(names=names, units=512)))
 
 
-def test_a_single_class_draws(tmp_path):
+def test_a_single_class_is_plotted(tmp_path):
     images, _, _ = fake_digits(30, 0)
     figure = training.predictions_figure(
         images, np.full(30, 7), np.full((30, 1), 1.0), {}, images[0], "a title"
@@ -173,7 +173,7 @@ def test_the_dotted_lines_enclose_the_ink_of_the_digit():
     np.testing.assert_allclose(heights, [top - (top - bottom) / 4, bottom + (top - bottom) / 4])
 
 
-def test_a_blank_digit_draws_without_ink():
+def test_a_blank_digit_is_plotted_without_ink():
     images, labels, probabilities = fake_digits(20, 0)
     blank = np.zeros((28, 28), np.uint8)
     figure = training.predictions_figure(images, labels, probabilities, fake_gates(), blank, "t")

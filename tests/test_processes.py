@@ -36,7 +36,7 @@ def meeting(address, *processes, seconds=20.0):
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_processes_meet_whoever_comes_first(address, count):
+def test_processes_connect_in_any_order(address, count):
     numbers = range(count)
     for order in (numbers, reversed(numbers)):
         assert meeting(address, *((count, number) for number in order)) == [None] * count
@@ -50,7 +50,7 @@ def test_processes_meet_whoever_comes_first(address, count):
         ([(2, 0), (3, 2)], "`num_processes` 3 and process 0 with 2"),
     ],
 )
-def test_every_process_names_what_does_not_fit_together(address, processes, words):
+def test_every_process_names_inconsistent_options(address, processes, words):
     for error in meeting(address, *processes):
         assert isinstance(error, InputError)
         assert words in str(error)
@@ -64,19 +64,19 @@ def test_every_process_names_what_does_not_fit_together(address, processes, word
         ([(4, 0), (4, 2)], "process 1, 3 of 4 did not arrive"),
     ],
 )
-def test_who_is_missing_is_named_after_the_timeout(address, processes, words):
+def test_missing_processes_are_named_after_the_timeout(address, processes, words):
     first, *others = meeting(address, *processes, seconds=1.0)
     assert isinstance(first, RunError)
     assert words in str(first) and address in str(first) and "within 1 s" in str(first)
     assert all(isinstance(error, RunError) for error in others)
 
 
-def test_a_second_process_0_finds_the_port_taken(address):
+def test_a_second_process_0_is_an_error_for_the_used_port(address):
     errors = meeting(address, (2, 0), (2, 0), seconds=2.0)
     assert any("another `process_id`" in str(error) for error in errors)
 
 
-def test_another_server_at_the_port_is_no_process_0():
+def test_another_server_at_the_port_is_detected():
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         (error,) = meeting(address, (2, 1), seconds=1.0)
@@ -91,7 +91,7 @@ def test_an_address_without_host_and_port_is_refused(text):
         parse_address(text)
 
 
-def test_an_address_may_be_of_version_6_and_its_host_has_to_be_known():
+def test_ipv6_addresses_work_and_unknown_hosts_are_errors():
     assert parse_address("[::1]:80") == ("::1", 80)
     with pytest.raises(InputError, match="is unknown"):
         parse_address("no-such-host.invalid:80")
@@ -143,7 +143,7 @@ def together(tmp_path, address, *changes, shared="run"):
     return [process.returncode for process in started], errors
 
 
-def test_processes_with_other_settings_all_say_which(tmp_path, address):
+def test_processes_name_the_settings_that_differ(tmp_path, address):
     changes = ["--learning-rate", "0.5", "--steps", "7", "--seed", "3"]
     codes, errors = together(tmp_path, address, [], changes)
     assert codes == [2, 2], errors

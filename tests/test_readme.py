@@ -59,12 +59,12 @@ def test_the_readme_is_short():
 
 
 @pytest.mark.parametrize("name", ["train", "test"])
-def test_each_command_is_one_line_that_makes_its_own_environment(name):
+def test_each_command_is_one_line_that_creates_its_environment(name):
     assert command(name).startswith("python3 -m venv .venv && .venv/bin/pip install ")
     assert "\n" not in command(name)
 
 
-def test_the_commands_name_what_is_there():
+def test_the_commands_name_existing_files():
     script = command("train").split()[-1]
     assert (ROOT / script).exists()
     assert "'.[test]'" in command("test")
@@ -80,7 +80,7 @@ def commands(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_command_runs_in_the_environment_that_the_first_one_makes(page):
+def test_every_command_uses_the_environment_of_the_first_one(page):
     for words in commands(page):
         own = (ROOT / words[0]).is_file()
         assert own or words[0] in (".venv/bin/python", ".venv/bin/pip", "python3"), words
@@ -95,7 +95,7 @@ def test_every_command_runs_in_the_environment_that_the_first_one_makes(page):
         if words[0] == ".venv/bin/python" and words[1] != "-m"
     ],
 )
-def test_every_command_is_understood(words):
+def test_every_command_parses(words):
     script, *flags = words
     folder, _, name = script.rpartition("/")
     assert folder in ("experiments", "benchmarks")
@@ -161,7 +161,7 @@ def test_links_exist(page):
         assert (page.parent / path).exists(), path
 
 
-def test_the_folders_of_the_architecture_exist():
+def test_the_folders_in_the_architecture_exist():
     text = (ROOT / "docs/architecture.md").read_text()
     named = re.findall(r"^\| `(.*?)` \|", text, re.MULTILINE)
     packages = {path.parent for path in ROOT.glob("rnn_jax/*/__init__.py")}
@@ -179,7 +179,7 @@ def test_the_api_reference_names_the_modules_of_all_public_names():
     assert public - {"rnn_jax.cells"} <= documented
 
 
-def test_no_file_names_a_place_on_one_machine():
+def test_no_file_contains_a_home_folder():
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -88,7 +88,7 @@ def test_damaged_rows_are_named_and_nothing_is_overwritten(
     assert content(run) == before
 
 
-def test_rows_after_the_checkpoint_are_dropped_whatever_they_hold(lstm, examples, run):
+def test_rows_after_the_checkpoint_are_dropped_even_if_damaged(lstm, examples, run):
     with open(run / METRICS, "ab") as file:
         file.write(b'{"step": 12, "loss": 1}\n\0\0\xff\n{"step": 1')
     lstm(run, examples, SETTINGS, resume=True)
@@ -119,7 +119,7 @@ def test_progress_without_a_checkpoint_is_refused_and_kept(lstm, examples, run, 
     assert content(run) == before
 
 
-def test_a_run_killed_before_its_first_checkpoint_starts_again_and_keeps_its_rows(
+def test_a_run_killed_before_its_first_checkpoint_restarts(
     lstm,
     examples,
     run,
@@ -146,7 +146,7 @@ def test_a_damaged_config_is_restored_from_the_checkpoint(lstm, examples, run, t
 
 
 @pytest.mark.parametrize("old, new", [("0.91", "0.97"), ("accuracy", "acuracy"), ("{", "")])
-def test_a_damaged_summary_is_made_again(lstm, examples, run, old, new):
+def test_a_damaged_summary_is_written_again(lstm, examples, run, old, new):
     whole = lstm(run, examples, SETTINGS, resume=True)
     write_summary(RunDir(run), {"steps": STEPS, "accuracy": 0.91})
     path = run / "summary.json"
@@ -174,7 +174,7 @@ def test_a_run_can_be_extended_and_equals_a_longer_one(lstm, examples, run, tmp_
     assert read_json(run / "config.json")["extensions"] == extensions
 
 
-def test_an_extension_cut_off_before_its_first_checkpoint_goes_on(lstm, examples, run):
+def test_an_interrupted_extension_without_checkpoint_resumes(lstm, examples, run):
     lstm(run, examples, SETTINGS, resume=True)
     trainer = lstm.trainer(run, SETTINGS | {"steps": 20}, 20, resume=True)
     trainer._start(lstm.first)
@@ -200,7 +200,7 @@ def test_a_run_of_another_experiment_is_named(lstm, examples, run):
         lstm(run, examples, SETTINGS | {"experiment": "other"}, resume=True)
 
 
-def test_a_checkpoint_without_a_seal_of_its_rows_still_resumes(lstm, examples, run, monkeypatch):
+def test_a_checkpoint_without_a_hash_of_its_rows_resumes(lstm, examples, run, monkeypatch):
     from rnn_jax.training.runs import metrics
 
     read = metrics.read_metrics

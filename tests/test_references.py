@@ -202,7 +202,7 @@ def beck(params, xs):
     return (h, c, n), np.array(hs)
 
 
-def test_an_slstm_equals_its_unstabilised_equations_from_zeros():
+def test_an_slstm_equals_its_unstabilized_equations():
     cell = SLSTMCell(H)
     params, xs, *_ = jax.device_get(problem(cell))
     last, ys = run(cell, params, xs)
@@ -210,7 +210,7 @@ def test_an_slstm_equals_its_unstabilised_equations_from_zeros():
     assert_close(((last.h, last.c * scale, last.n * scale), ys), beck(params, xs))
 
 
-def test_an_slstm_does_not_overflow_where_its_exponentials_would():
+def test_an_slstm_stays_finite_when_its_exponentials_overflow():
     cell = SLSTMCell(H)
     params = problem(cell).params
     xs = 1e4 * np.random.default_rng(0).normal(size=(T, B, D))

@@ -68,7 +68,7 @@ def test_a_cell_of_a_module_in_the_current_folder_is_found():
         (["lstm"], "cell must be one of lstm"),
     ],
 )
-def test_a_cell_that_cannot_be_had_is_told_in_one_sentence(name, words):
+def test_an_unknown_or_invalid_cell_is_one_sentence(name, words):
     with pytest.raises(InputError) as error:
         find_cell(name, 3)
     assert words in str(error.value)

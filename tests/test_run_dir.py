@@ -24,7 +24,7 @@ def claimed(out_dir, default=NAMED, resume=False):
         return out.path
 
 
-def test_the_default_folder_becomes_the_next_free_one(tmp_path):
+def test_the_default_folder_gets_the_next_free_number(tmp_path):
     default = tmp_path / "mnist"
     names = [claimed(default, default).name for _ in range(3)]
     assert names == ["mnist", "mnist-2", "mnist-3"]
@@ -38,7 +38,7 @@ def test_resuming_by_default_needs_a_run(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_default_folder_given_by_name_is_a_folder_given_by_name(tmp_path):
+def test_an_explicit_default_folder_is_not_numbered(tmp_path):
     default = tmp_path / "mnist"
     for _ in range(2):
         claimed(default, default)
@@ -49,7 +49,7 @@ def test_the_default_folder_given_by_name_is_a_folder_given_by_name(tmp_path):
 
 
 @pytest.mark.parametrize("trace", ["config.json", "metrics.jsonl", "checkpoints"])
-def test_a_folder_given_by_name_that_holds_a_run_is_refused(tmp_path, trace):
+def test_an_explicit_folder_with_a_run_is_an_error(tmp_path, trace):
     named = tmp_path / "mine"
     (named / trace).mkdir(parents=True)
     with pytest.raises(InputError, match="mine has a run already; continue it with `resume=True`"):
@@ -57,7 +57,7 @@ def test_a_folder_given_by_name_that_holds_a_run_is_refused(tmp_path, trace):
     assert claimed(named, resume=True) == named
 
 
-def test_resuming_a_folder_without_a_run_is_an_error_and_leaves_nothing(tmp_path):
+def test_resuming_a_folder_without_a_run_is_an_error(tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ("nothing", "empty"):
         with pytest.raises(InputError, match=f"{name} has no run to resume; check `out_dir`"):
@@ -65,7 +65,7 @@ def test_resuming_a_folder_without_a_run_is_an_error_and_leaves_nothing(tmp_path
     assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
 
 
-def test_a_folder_in_use_is_refused_by_name_and_passed_over_by_default(tmp_path):
+def test_a_folder_in_use_is_an_error_or_skipped_by_default(tmp_path):
     default = tmp_path / "mnist"
     with claim(default, default, False) as first:
         for resume in (False, True):
@@ -114,7 +114,7 @@ with claim(default, default, False) as out:
 """
 
 
-def test_runs_that_start_together_have_a_folder_each(tmp_path):
+def test_runs_that_start_together_use_separate_folders(tmp_path):
     start = str(time.time() + 8)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     processes = [
@@ -129,7 +129,7 @@ def test_runs_that_start_together_have_a_folder_each(tmp_path):
         assert read_json(tmp_path / name / "config.json") == {"process": str(number)}
 
 
-def test_an_earlier_run_is_moved_aside_and_kept(tmp_path):
+def test_an_earlier_run_is_renamed_and_kept(tmp_path):
     for number in range(3):
         with exclusive(tmp_path / "run") as out:
             moved = out.move_aside()
@@ -142,14 +142,14 @@ def test_an_earlier_run_is_moved_aside_and_kept(tmp_path):
     assert numbers == [0, 1, 2]
 
 
-def test_a_folder_that_is_no_run_keeps_its_files(tmp_path):
+def test_a_folder_without_a_run_keeps_its_files(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with claim(tmp_path, NAMED, False) as out:
         assert out.path == tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_a_folder_that_nothing_was_written_to_is_removed(tmp_path):
+def test_an_empty_new_folder_is_removed(tmp_path):
     with pytest.raises(InputError, match="wrong"), claim(tmp_path / "runs" / "x", NAMED, False):
         raise InputError("wrong")
     assert [path.name for path in tmp_path.rglob("*")] == ["runs"]
@@ -162,13 +162,13 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["file", "file/run", "a" * 300, "a\0b"])
-def test_a_folder_that_cannot_be_is_one_sentence(tmp_path, name):
+def test_an_impossible_folder_is_one_sentence(tmp_path, name):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot be written.*out_dir|NUL"):
         claimed(tmp_path / name)
 
 
-def test_a_file_system_without_locks_is_said_once(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_gives_one_warning(tmp_path, monkeypatch):
     def flock(*_):
         raise OSError(locks.errno.ENOLCK, "No locks available")
 
@@ -185,7 +185,7 @@ def test_rows_are_on_disk_as_soon_as_they_are_appended(tmp_path):
         assert json.loads(lines[-1]) == {"step": step}
 
 
-def test_a_write_that_fails_says_what_to_do_and_keeps_what_was_there(tmp_path, monkeypatch):
+def test_a_failed_write_gives_a_remedy_and_keeps_the_old_file(tmp_path, monkeypatch):
     out = RunDir(tmp_path)
     path = out.write("summary.json", {"accuracy": 1})
 
@@ -199,7 +199,7 @@ def test_a_write_that_fails_says_what_to_do_and_keeps_what_was_there(tmp_path, m
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "\x00"])
-def test_a_file_that_is_no_json_object_is_named(tmp_path, text):
+def test_a_file_without_a_json_object_is_named(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(InputError, match=r"config\.json is not a JSON object"):
         read_json(tmp_path / "config.json")

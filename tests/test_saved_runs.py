@@ -87,14 +87,14 @@ def test_a_model_saved_on_eight_devices_loads_on_one(tmp_path):
         ({"cell": "lsmt"}, r"cell \(lsmt now, lstm then\)"),
     ],
 )
-def test_a_configuration_changed_by_hand_is_refused(saved, change, words):
+def test_a_configuration_changed_by_hand_is_an_error(saved, change, words):
     path, _ = saved
     (path / "config.json").write_text(json.dumps(SETTINGS | change))
     with pytest.raises(InputError, match=words):
         load_run(path)
 
 
-def test_a_setting_taken_out_by_hand_is_named(saved):
+def test_a_setting_removed_by_hand_is_named(saved):
     path, _ = saved
     rest = {name: value for name, value in SETTINGS.items() if name != "readout"}
     (path / "config.json").write_text(json.dumps(rest))
@@ -169,14 +169,14 @@ def test_the_module_of_a_trusted_run_is_imported(tmp_path, monkeypatch):
     np.testing.assert_array_equal(loaded(jnp.ones((6, 2, 3))), model(jnp.ones((6, 2, 3))))
 
 
-def test_sizes_that_the_checkpoint_does_not_hold_take_no_memory(saved):
+def test_sizes_unlike_the_checkpoint_allocate_no_memory(saved):
     path, model = saved
     save(path, nnx.state(model, nnx.Param), SETTINGS | {"hidden_size": 10**9})
     with pytest.raises(InputError, match=r"1000000000.*; (use smaller sizes|build the model)"):
         load_run(path)
 
 
-def test_a_checkpoint_that_gives_way_to_a_newer_one_while_it_is_read_is_let_go(saved, monkeypatch):
+def test_a_checkpoint_deleted_while_it_is_read_is_skipped(saved, monkeypatch):
     path, model = saved
     restore, tries = Checkpoints.restore, []
 
@@ -192,7 +192,7 @@ def test_a_checkpoint_that_gives_way_to_a_newer_one_while_it_is_read_is_let_go(s
     np.testing.assert_array_equal(loaded(jnp.ones((6, 2, 3))), model(jnp.ones((6, 2, 3))))
 
 
-def test_only_settings_that_decide_what_comes_out_make_a_difference():
+def test_only_settings_that_affect_results_are_compared():
     assert differences(SETTINGS | {"out_dir": "there", "devices": 8}, SETTINGS) == []
     assert differences(SETTINGS | {"seed": 1}, SETTINGS) == ["seed (1 now, 0 then)"]
 

@@ -12,7 +12,7 @@ def test_by_default_the_mesh_takes_the_most_devices_that_divide_the_batch(batch,
 
 
 @pytest.mark.parametrize("asked", [1, 2, 8])
-def test_the_mesh_takes_as_many_devices_as_asked(asked):
+def test_the_mesh_takes_the_given_number_of_devices(asked):
     mesh = data_mesh(8, asked)
     assert mesh.size == asked
     assert mesh.axis_names == ("data",)
@@ -26,12 +26,12 @@ def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_sizes():
 
 
 @pytest.mark.parametrize("asked", [-1, 64])
-def test_devices_that_are_not_there_are_refused(asked):
+def test_more_devices_than_exist_are_an_error(asked):
     with pytest.raises(InputError, match=f"to 8, the number JAX sees here; got {asked}"):
         data_mesh(64, asked)
 
 
-def test_once_jax_has_started_asking_for_devices_changes_nothing():
+def test_requests_for_devices_after_jax_starts_are_ignored():
     before = data_mesh(8).size
     start_devices(5)
     assert data_mesh(8).size == before

@@ -13,7 +13,7 @@ from rnn_jax.training.commands.signals import SIGNALS, interruptible, requests
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_first_signal_is_noted_and_then_forgotten(number):
+def test_the_first_signal_is_recorded_and_handlers_are_restored(number):
     before = signal.getsignal(number)
     with requests() as request:
         assert request.signal == 0
@@ -22,7 +22,7 @@ def test_the_first_signal_is_noted_and_then_forgotten(number):
     assert signal.getsignal(number) is before
 
 
-def test_a_signal_is_heard_while_work_is_waited_for():
+def test_a_signal_is_handled_while_waiting_for_work():
     with requests() as request:
         heard = []
 
@@ -42,7 +42,7 @@ def test_an_error_in_the_work_reaches_its_caller():
         interruptible(lambda: 1 / 0)
 
 
-def test_other_threads_leave_signals_alone():
+def test_other_threads_install_no_signal_handlers():
     seen = []
 
     def elsewhere():
@@ -74,7 +74,7 @@ def test_a_notice_may_be_repeated_and_a_stop_may_follow_it(number):
         assert request.signal == number
 
 
-def test_a_request_is_noted_where_standard_error_is_broken():
+def test_a_request_is_recorded_if_standard_error_is_broken():
     code = """
 import os, signal
 from rnn_jax.training.commands.signals import requests

@@ -16,7 +16,7 @@ SMALL = {"hidden_size": 16, "batch_size": 16, "windows": 20, "window": 10, "lear
 BRIEF = SMALL | {"steps": 6, "log_every": 4}
 
 
-def test_the_network_learns_to_follow_and_needs_its_memory_for_it(tmp_path):
+def test_the_network_learns_with_its_carry_and_not_without(tmp_path):
     """The cosines' mean square is 1/2: that is the error of the answer 0."""
     small = SMALL | {"steps": 1000, "log_every": 500}
     carried = main(Config(**small, out_dir=tmp_path / "carried"))
@@ -25,7 +25,7 @@ def test_the_network_learns_to_follow_and_needs_its_memory_for_it(tmp_path):
     assert reset["test_mse"] > 3 * carried["test_mse"]
 
 
-def test_a_run_writes_what_it_promises_and_can_be_read_back(tmp_path):
+def test_a_run_writes_its_files_and_can_be_loaded(tmp_path):
     summary = main(Config(**BRIEF, out_dir=tmp_path))
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert summary["window"] == 10 and summary["reset_state"] is False
@@ -39,7 +39,7 @@ def test_a_run_writes_what_it_promises_and_can_be_read_back(tmp_path):
 
 
 @pytest.mark.parametrize("reset", [False, True])
-def test_the_figure_is_drawn_while_the_network_learns(tmp_path, monkeypatch, reset):
+def test_the_figure_is_updated_during_training(tmp_path, monkeypatch, reset):
     """And ends up as that of the trained network, which is the same as if nobody had looked."""
     titles, figure = [], time_series.signals_figure
 
@@ -58,20 +58,20 @@ def test_the_figure_is_drawn_while_the_network_learns(tmp_path, monkeypatch, res
     assert rows(tmp_path / "alone") == rows(tmp_path / "watched")
 
 
-def test_a_run_cut_in_two_carries_its_state_over(tmp_path):
+def test_a_resumed_run_restores_its_carry(tmp_path):
     whole = main(Config(**BRIEF, out_dir=tmp_path / "whole"))
     cut = cut_and_resumed(main, Config(**BRIEF, out_dir=tmp_path / "cut"), 3)
     assert cut["test_mse"] == whole["test_mse"]
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
 
 
-def test_the_target_is_the_input_a_quarter_of_each_period_on():
+def test_the_target_is_the_input_a_quarter_period_later():
     sines, cosines = streams(0, 4, 4000)
     np.testing.assert_allclose((sines**2).mean(-1), 0.5, atol=0.02)
     np.testing.assert_allclose((sines * cosines).mean(-1), 0, atol=0.02)
     np.testing.assert_allclose(sines**2 + cosines**2, 1, atol=1.01)
 
 
-def test_a_mistake_is_named_by_its_flag(tmp_path):
+def test_an_invalid_setting_names_its_flag(tmp_path):
     with pytest.raises(InputError, match="--window must be at least 1, got 0"):
         main(Config(window=0, out_dir=tmp_path))

@@ -85,7 +85,7 @@ def test_drivers_and_devices_agree(rows):
     assert all(row["max_difference"] < 1e-5 for row in rows)
 
 
-def test_figures_of_a_row_belong_together(rows):
+def test_columns_of_a_row_are_consistent(rows):
     for row in rows:
         seconds, gates = row["median_ms"] / 1e3, 4 if row["cell"] == "lstm" else 1
         assert row["tokens_per_second"] == pytest.approx(2 * 4 / seconds)
@@ -94,7 +94,7 @@ def test_figures_of_a_row_belong_together(rows):
         assert row["roofline_fraction"] == pytest.approx(row["gflops"] / row["matmul_gflops"])
 
 
-def test_the_summary_sets_the_default_against_the_plain_scan_and_the_fastest_peers():
+def test_the_summary_compares_the_default_with_scan_and_peers():
     def row(implementation, milliseconds, *, jax="0.12", default=False):
         shared = {"cell": "lstm", "pass": "train", "T": 28, "B": 2, "D": 3, "H": 4}
         found = {"implementation": implementation, "median_ms": milliseconds, "jax": jax}
@@ -115,7 +115,7 @@ def test_an_absent_peer_is_named_with_the_reason(measured):
     assert "jax.experimental.rnn: not for --device cpu" in output
 
 
-def test_replot_draws_from_the_rows_alone(measured):
+def test_replot_needs_only_the_rows(measured):
     folder, _ = measured
     (folder / "out/throughput.png").unlink()
     result = throughput(folder, "--replot")
@@ -147,7 +147,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, arguments, message)
     [("lstm", "forward"), *((cell, "train") for cell in GATES), ("gru", "lyapunov")],
 )
 @pytest.mark.parametrize("name", [name for name in PEERS if "cpu" in PEERS[name].devices])
-def test_a_peer_with_our_weights_computes_what_we_do(name, cell, work, monkeypatch):
+def test_a_peer_with_the_same_weights_gives_the_same_results(name, cell, work, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     pytest.importorskip(LIBRARIES.get(name, name), exc_type=ImportError)
     peer = importlib.import_module(f"peers.{PEERS[name].module}")
@@ -162,7 +162,7 @@ def test_a_peer_with_our_weights_computes_what_we_do(name, cell, work, monkeypat
     assert difference(prepared.values, our_values(problem)) < 1e-5
 
 
-def test_calls_take_turns_and_are_summed_up():
+def test_calls_are_interleaved_and_summarized():
     order = []
     turns = {name: lambda name=name: order.append(name) or len(order) for name in "ab"}
     assert interleave(turns, 2) == {"a": [1, 3], "b": [2, 4]}

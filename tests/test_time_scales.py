@@ -102,7 +102,7 @@ def test_chrono_biases_spread_time_constants_over_the_whole_range(cell):
         np.testing.assert_array_equal(gates[gate], before[gate])
 
 
-def test_recurrences_change_nothing_but_the_recurrent_matrix():
+def test_recurrent_initializers_change_only_the_recurrent_matrix():
     cell = LSTMCell(4)
     params = cell.init(KEY, 2)
     for init in (Identity(), Orthogonal(), Gain(1.1)):
@@ -117,7 +117,7 @@ def test_recurrences_change_nothing_but_the_recurrent_matrix():
         np.testing.assert_allclose(block.T @ block, np.eye(4), atol=1e-6)
 
 
-def test_an_initializer_that_does_not_fit_the_cell_says_so():
+def test_an_initializer_that_does_not_fit_the_cell_is_an_error():
     cell = RNNCell(3)
     params = cell.init(KEY, 2)
     with pytest.raises(InputError, match="RNNCell has no gate 'f'; its gates are"):

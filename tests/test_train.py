@@ -56,20 +56,20 @@ def test_training_lowers_the_loss(examples):
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
 
 
-def test_rows_say_where_training_stands(examples):
+def test_rows_contain_the_progress_of_training(examples):
     _, state, rows = trained(examples, steps=12, log_every=5)
     assert [row["step"] for row in rows] == [5, 10, 12]
     assert [row["examples"] for row in rows] == [40, 80, 96]
     assert int(state.step) == 12
 
 
-def test_the_logging_interval_changes_nothing_but_the_rows(examples):
+def test_the_logging_interval_changes_only_the_rows(examples):
     states = [trained(examples, log_every=n)[1] for n in (1, 12)]
     jax.tree.map(np.testing.assert_array_equal, states[0].params, states[1].params)
 
 
 @pytest.mark.parametrize("devices", [2, 8])
-def test_several_devices_take_the_steps_of_one(examples, devices):
+def test_several_devices_give_the_steps_of_one(examples, devices):
     one, several = (trained(examples, devices=n)[1].params for n in (1, devices))
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), one, several)
 
@@ -89,7 +89,7 @@ def test_a_step_is_the_adam_step_on_the_mean_gradient_of_the_batch(examples):
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-5), state.params, expected)
 
 
-def test_a_bad_step_is_skipped_and_counted_and_changes_nothing_else(examples):
+def test_a_bad_step_is_skipped_and_counted(examples):
     xs, labels = examples
     bad = BatchOrder(0, N, 8).indices(2, 1)[0, 0]
     rows, states = [], []
@@ -129,7 +129,7 @@ def test_an_overflow_in_bfloat16_is_a_bad_step(examples):
 
 
 @pytest.mark.parametrize("count", [1, 7, N])
-def test_predictions_do_not_depend_on_how_many_are_asked_for(examples, count):
+def test_predictions_do_not_depend_on_their_number(examples, count):
     mesh = data_mesh(8, 8)
     graphdef, params = nnx.split(create(), nnx.Param)
     predict = make_predict(graphdef, logits_of, mesh, batch_size=4)

@@ -64,7 +64,7 @@ def assert_close(got, want):
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), got, want)
 
 
-def test_windows_one_after_another_leave_the_carry_of_the_whole_stream():
+def test_consecutive_windows_give_the_carry_of_the_whole_stream():
     data = streams()
     state, _ = trained(data, steps=WINDOWS, log_every=WINDOWS, learning_rate=0)
     whole = data["xs"].reshape(STREAMS, -1).T[..., None]
@@ -77,7 +77,7 @@ def test_a_stream_that_begins_has_the_initial_carry():
     assert_close(once.carry, first.carry)
 
 
-def test_the_carry_changes_what_is_learned():
+def test_the_carry_affects_training():
     carried, reset = (trained(streams(always_begins=begins))[0] for begins in (False, True))
     assert not np.allclose(carried.params.rnn.params.w_h[...], reset.params.rnn.params.w_h[...])
 
@@ -90,7 +90,7 @@ def test_carry_and_noise_do_not_depend_on_the_number_of_devices(noise):
         np.testing.assert_allclose(mine["largest"], theirs["largest"], rtol=1e-5)
 
 
-def test_every_step_and_every_place_in_a_batch_has_noise_of_its_own():
+def test_noise_differs_between_steps_and_batch_elements():
     def loss(model, batch, keys, carry):
         del batch, carry
         drawn = jax.vmap(jax.random.normal)(keys)
@@ -105,7 +105,7 @@ def test_every_step_and_every_place_in_a_batch_has_noise_of_its_own():
     assert len(set(drawn)) == 4 * STREAMS
 
 
-def test_a_bad_step_leaves_the_carry_as_it_was():
+def test_a_bad_step_does_not_change_the_carry():
     data = streams()
     data["targets"][1] = np.nan
     (first, _), (second, rows) = (trained(data, steps=n, log_every=n) for n in (1, 2))

@@ -33,7 +33,7 @@ def lstm():
     return SmallRun()
 
 
-def test_rows_tell_the_learning_rate_of_their_step_as_it_goes_down(lstm, examples, tmp_path):
+def test_rows_contain_the_learning_rate_of_their_step(lstm, examples, tmp_path):
     lstm(tmp_path, examples, learning_rate=0.4, schedule="cosine")
     done = np.array([5, 10, 12]) - 1
     found = [row["learning_rate"] for row in rows(tmp_path)]
@@ -51,7 +51,7 @@ def test_a_run_cut_in_two_equals_one_that_was_not(run, examples, tmp_path, step)
 
 
 @pytest.mark.parametrize("number, name", [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "SIGINT")])
-def test_a_signal_saves_and_says_how_to_go_on(lstm, examples, tmp_path, number, name):
+def test_a_signal_saves_and_prints_how_to_resume(lstm, examples, tmp_path, number, name):
     with cut_at(5, number) as stopped:
         lstm(tmp_path, examples)
     assert re.match(rf"{name} after step 5 of 12.*--resume", str(stopped.value))
@@ -71,7 +71,7 @@ def test_rows_after_the_checkpoint_are_written_once(lstm, examples, tmp_path):
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
 
 
-def test_a_damaged_checkpoint_costs_some_steps_and_nothing_else(lstm, examples, tmp_path):
+def test_a_damaged_checkpoint_only_costs_steps(lstm, examples, tmp_path):
     whole = lstm(tmp_path, examples, checkpoint_every=5)
     want = rows(tmp_path)
     (tmp_path / "checkpoints" / "step_12" / "contents.json").write_text("{}")
@@ -82,13 +82,13 @@ def test_a_damaged_checkpoint_costs_some_steps_and_nothing_else(lstm, examples, 
     assert names == {"step_12", "damaged_12.1"}
 
 
-def test_resuming_an_empty_folder_starts_at_step_0_and_says_so(lstm, examples, tmp_path, capsys):
+def test_resuming_an_empty_folder_starts_at_step_0(lstm, examples, tmp_path, capsys):
     lstm(tmp_path / "new", examples, resume=True)
     assert "has no checkpoint: training starts at step 0" in capsys.readouterr().out
     assert len(rows(tmp_path / "new")) == 3
 
 
-def test_other_settings_are_refused_and_named(lstm, examples, tmp_path):
+def test_different_settings_are_an_error_that_names_them(lstm, examples, tmp_path):
     settings = {"cell": "lstm", "seed": 0, "learning_rate": 0.1, "devices": 1}
     lstm(tmp_path, examples, settings)
     with pytest.raises(InputError, match=r"other settings: seed \(1 now, 0 then\), learning_rate"):
@@ -123,7 +123,7 @@ def test_bad_steps_stop_the_run_and_name_step_loss_and_parameter(lstm, examples,
     assert int(state.step) == STEPS and int(state.skipped) == 5
 
 
-def test_debugging_names_the_operation_of_the_first_bad_number(examples, tmp_path):
+def test_debugging_names_the_first_nonfinite_operation(examples, tmp_path):
     xs, labels = examples
     run = SmallRun(max_bad_steps=1)
     with pytest.raises(RunError, match=r"step 1 was skipped.*first bad number: .*encountered in"):
@@ -166,7 +166,7 @@ def test_an_unknown_metric_is_refused_before_training(lstm, examples, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_left_overs_of_a_kill_are_swept_at_the_start(lstm, examples, tmp_path):
+def test_temporary_files_of_a_killed_run_are_removed_at_start(lstm, examples, tmp_path):
     left = [tmp_path / f".training.png.{'0' * 32}", tmp_path / "checkpoints" / "step_3" / "arrays"]
     left[0].touch()
     left[1].mkdir(parents=True)
@@ -174,7 +174,7 @@ def test_left_overs_of_a_kill_are_swept_at_the_start(lstm, examples, tmp_path):
     assert not any(path.exists() for path in left)
 
 
-def test_clipping_is_told_in_the_rows(lstm, examples, tmp_path):
+def test_rows_report_clipping(lstm, examples, tmp_path):
     lstm(tmp_path, examples, clip_norm=0.5)
     for row in rows(tmp_path):
         assert row["clip_factor"] == min(1.0, 0.5 / row["grad_norm"])

@@ -112,7 +112,7 @@ def test_the_chunked_driver_gives_the_values_and_gradients_of_scan(net, seed, da
 @every_net
 @some_examples
 @given(seed=seeds, data=st.data())
-def test_the_final_carry_is_that_of_the_last_step_that_counts(net, seed, data, float64):
+def test_the_final_carry_is_that_of_the_last_valid_step(net, seed, data, float64):
     lengths = draw_lengths(data, net)
     params, xs, carry, cotangents = net.problem(seed)
     (last, _), _ = run_back(net.cell, net.fast, params, xs, carry, cotangents, lengths)
@@ -124,9 +124,7 @@ def test_the_final_carry_is_that_of_the_last_step_that_counts(net, seed, data, f
 @every_net
 @some_examples
 @given(seed=seeds, data=st.data())
-def test_outputs_and_gradients_are_zero_in_padding_and_outputs_unchanged_before(
-    net, seed, data, float64
-):
+def test_padding_has_zero_outputs_and_gradients(net, seed, data, float64):
     lengths = draw_lengths(data, net)
     given, pad = net.problem(seed), padding(net, lengths)
     (_, whole), _ = run_back(net.cell, net.fast, *given, None)
@@ -209,7 +207,7 @@ def test_nan_in_one_sequence_reaches_no_other(net, seed, data, float64):
     seed=seeds,
     data=st.data(),
 )
-def test_a_ragged_batch_split_anywhere_and_resumed_equals_the_whole(
+def test_a_ragged_batch_run_in_two_parts_equals_the_whole(
     name, hidden_size, net, seed, data, float64
 ):
     net = net._replace(cell=resized(name, hidden_size))

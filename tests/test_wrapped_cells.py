@@ -71,7 +71,7 @@ def subclasses(kind):
     return {kind}.union(*map(subclasses, kind.__subclasses__()))
 
 
-def test_no_field_of_a_cell_hides_a_method_of_cells():
+def test_no_field_of_a_cell_shadows_a_method():
     methods = {
         name
         for kind in (Cell, GatedCell, LinearCell)
@@ -87,7 +87,7 @@ def test_no_field_of_a_cell_hides_a_method_of_cells():
     assert {"state", "mix", "init"} <= methods and not hidden
 
 
-def test_a_field_that_hides_a_method_is_refused_where_the_class_is_made():
+def test_a_field_that_shadows_a_method_is_an_error_in_the_class():
     with pytest.raises(InputError, match="the field state of Bad hides the method state"):
         type("Bad", (LinearCell,), {"__annotations__": {"state": float}})
 
@@ -126,7 +126,7 @@ def test_the_output_of_zoneout_is_h_after_zoneout(cell, key, float64):
     ids=["class", "string", "none", "abstract"],
 )
 @pytest.mark.usefixtures("unchecked")
-def test_a_wrapper_of_no_cell_is_refused(wrap, given, words):
+def test_a_wrapper_without_a_cell_is_an_error(wrap, given, words):
     with pytest.raises(InputError) as error:
         wrap(given)
     assert words in str(error.value)

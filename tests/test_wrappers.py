@@ -55,7 +55,7 @@ def ba(params, xs, carry):
     return LSTMCarry(h, c), np.array(hs), named("ifgo", seen)
 
 
-def test_a_normed_lstm_equals_the_equations_of_its_paper(float64):
+def test_an_lstm_with_layer_norm_equals_the_equations_of_its_paper(float64):
     cell = layer_norm(LSTMCell(H))
     params, xs, carry, _ = given = problem(cell)
     last, ys, gates = ba(*jax.device_get(given[:3]))
@@ -71,7 +71,7 @@ def test_the_shift_of_a_norm_starts_as_the_bias_of_the_cell():
 
 
 @pytest.mark.parametrize("cell", [LSTMCell(1), GRUCell(H), MinGRUCell(H), ConvLSTMCell(1)])
-def test_gates_whose_units_are_all_equal_have_finite_norms_and_gradients(cell):
+def test_layer_norm_of_equal_units_is_finite_with_its_gradient(cell):
     cell = layer_norm(cell)
     point = jax.tree.map(jnp.zeros_like, problem(cell, dtype=jnp.float32)[:3])
     results = run_back(cell, *point, problem(cell, dtype=jnp.float32).cotangents)
@@ -79,7 +79,7 @@ def test_gates_whose_units_are_all_equal_have_finite_norms_and_gradients(cell):
 
 
 @pytest.mark.parametrize("cell", [LSTMCell(H), ResetBeforeGRUCell(H)], ids=["lstm", "step"])
-def test_a_learned_carry_starts_as_that_of_the_cell_and_learns(cell, float64):
+def test_a_learned_carry_starts_at_that_of_the_cell_and_is_trained(cell, float64):
     cell = learned_carry(cell)
     assert_same(cell.init(KEY, D).carry, cell.initial_carry())
     params, xs, _, cotangents = problem(cell)
@@ -106,7 +106,7 @@ def test_a_learned_carry_starts_as_that_of_the_cell_and_learns(cell, float64):
     [(NESTED, ("scan", "chunked")), (NESTED_STEP, ("scan", "auto"))],
     ids=["gated", "step"],
 )
-def test_nested_noise_is_the_same_under_all_drivers_and_has_its_gradient(cell, drivers, float64):
+def test_nested_noise_and_gradients_agree_between_drivers(cell, drivers, float64):
     given = problem(cell, features=1)
     how = {"key": KEY, "lengths": LENGTHS, "resets": RESETS}
     values, gradients = run_back(cell, *given, driver=drivers[0], **how)
@@ -124,7 +124,7 @@ def test_nested_noise_is_the_same_under_all_drivers_and_has_its_gradient(cell, d
     np.testing.assert_allclose(slope, inner(gradients, tuple(direction)), rtol=1e-7)
 
 
-def test_a_wrapper_is_of_the_sizes_and_the_gates_of_its_cell():
+def test_a_wrapper_has_the_sizes_and_gates_of_its_cell():
     for cell in LSTMCell(H), ConvLSTMCell(H):
         outer = NESTED.__class__(zoneout(cell, 0.1))
         assert (outer.hidden_size, outer.output_size) == (H, H)
