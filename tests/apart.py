@@ -1,4 +1,4 @@
-"""What masks and resets mean: every episode of every sequence run apart, by a Python loop."""
+"""Reference for masks and resets: a Python loop that runs every episode separately."""
 
 from functools import partial
 
@@ -38,7 +38,7 @@ RESETS = np.array(
 
 
 def episodes(mask, resets, reverse):
-    """The steps that count of one sequence, in the order they run, parted where it starts anew."""
+    """The valid steps of a sequence in running order, split into episodes."""
     parts = [[]]
     for t in np.flatnonzero(mask):
         if resets[t]:

@@ -119,7 +119,7 @@ CELLS = {
 }
 
 TELLING = ("lstm", "leaky", "gru_reset_before")
-"""Rows that stand for all: two fields to carry; parameters in every part; nothing but a step."""
+"""Representative rows: a carry of two fields; parameters in every part; only a step."""
 
 FLOWING = (
     *("rnn_tanh", "rnn_relu", "lstm", "gru", "linear_rnn", "leaky", "minimal", "cornn", "lru"),
@@ -128,7 +128,7 @@ FLOWING = (
 """Rows whose gradients, Jacobians and exponents are looked at: every kind of carry and of step."""
 
 LENGTHS = {"chunked": (1, 16)}
-"""T at which a driver is held against a loop besides 7: less than a chunk, nothing but chunks."""
+"""T for comparisons of drivers with a loop, besides 7: less than a chunk, whole chunks."""
 
 
 def _pairs(names):

@@ -1,4 +1,4 @@
-"""What every test shares: checked shapes, eight devices, float64 and a count of compilations."""
+"""Fixtures of all tests: checked shapes, eight devices, float64 and a count of compilations."""
 
 import gc
 import os
@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    # One for all workers and all that they start, and gone with the first process of the tests.
+    # Shared by all workers and their child processes; deleted with the first test process.
     compiled = tempfile.TemporaryDirectory(prefix="rnn_jax_compiled_")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
@@ -23,15 +23,15 @@ pytest_plugins = ["image_sets"]
 jaxtyping.install_import_hook(
     "rnn_jax", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 )
-# Else ignored, here and in all that is started, where a shell runs the tests in the background.
+# A shell that runs the tests in the background ignores SIGINT, here and in child processes.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 jax.config.update("jax_num_cpu_devices", 8)
-# Compiles in two thirds of the time: what is asked here is whether values are right.
+# Compiles in two thirds of the time; the tests check values, not speed.
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
 os.environ["KERAS_BACKEND"] = "jax"
-# JAX starts now: the first command that is tested would start it with as many devices as cores.
+# Start JAX now: the first tested command would start it with one device per core.
 assert len(jax.devices()) == 8
 settings.register_profile(
     "rnn_jax",
@@ -64,14 +64,14 @@ def bounded_memory_maps():
 
 @pytest.fixture
 def float64():
-    """64-bit arrays for one test; users run, and all other tests run, in 32 bits."""
+    """64-bit arrays for one test; all other tests run in 32 bits, as users do."""
     with jax.enable_x64(True):
         yield
 
 
 @pytest.fixture
 def unchecked():
-    """No shape checks for one test: what a user, who has none, sees."""
+    """No shape checks for one test, as for users."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)

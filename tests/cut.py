@@ -1,4 +1,4 @@
-"""Runs that a signal cuts short, and what two runs must have in common."""
+"""Runs interrupted by a signal, and comparisons of two runs."""
 
 import contextlib
 import dataclasses
@@ -15,7 +15,7 @@ from rnn_jax.training.runs.metrics import METRICS
 
 @contextlib.contextmanager
 def cut_at(step, number=signal.SIGTERM):
-    """What is trained within is `Stopped` by a signal, in the call that ends at or after `step`."""
+    """Stop training by a signal in the call that ends at or after `step`."""
     call = intervals.interruptible
 
     def interrupted(function, *args):
@@ -30,13 +30,13 @@ def cut_at(step, number=signal.SIGTERM):
 
 
 def cut_and_resumed(main, config, step):
-    """The summary of an experiment that was cut at `step` and then went on."""
+    """The summary of an experiment that was stopped at `step` and resumed."""
     with cut_at(step):
         main(dataclasses.replace(config, checkpoint_every=step))
     return main(dataclasses.replace(config, resume=True))
 
 
 def rows(folder):
-    """The rows of metrics of a run, without what a clock says."""
+    """The rows of metrics of a run, without times."""
     found = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
     return [{name: row[name] for name in row if name != "examples_per_second"} for row in found]

@@ -1,4 +1,4 @@
-"""Cells of linear, of dynamical and of spatial systems against equations written from papers."""
+"""Linear, dynamical and spatial cells: equations of the papers in NumPy, as references."""
 
 import numpy as np
 import pytest
@@ -29,13 +29,13 @@ def named(gates, seen):
 
 
 def by_gate(params, gates):
-    """The weights of each gate on their own: input matrix, recurrent matrix, bias."""
+    """The weights of each gate: input matrix, recurrent matrix, bias."""
     parts = (np.split(np.asarray(w), len(gates), axis=-1) for w in params[:3])
     return dict(zip(gates, zip(*parts, strict=True), strict=True))
 
 
 def chang(params, xs, carry):
-    """Chang et al. (2019): forward Euler, the recurrent matrix antisymmetric but for diffusion."""
+    """Chang et al. (2019): forward Euler, with an antisymmetric recurrent matrix plus diffusion."""
     epsilon, gamma = 0.2, 0.03
     w_x, w, b = params
     matrix = w.T - w - gamma * np.eye(H)
@@ -62,7 +62,7 @@ def rusch(params, xs, carry):
 
 
 def convolved(pictures, kernel):
-    """Every pixel: the sum over the offsets around it, where there is something at an offset."""
+    """Convolution with zero padding: the sum over all offsets inside the image."""
     count, height, width, _ = pictures.shape
     around = kernel.shape[0] // 2
     out = np.zeros((count, height, width, kernel.shape[-1]))

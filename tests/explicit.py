@@ -1,4 +1,4 @@
-"""The Jacobian of each step, written out: what Lyapunov exponents are held against."""
+"""Explicit Jacobians of each step, the reference for Lyapunov exponents."""
 
 from functools import partial
 

@@ -9,7 +9,7 @@ import rnn_jax.drivers.chunked
 
 
 def shorten_chunks(monkeypatch):
-    """Take chunks of two steps, which compile sooner."""
+    """Take chunks of two steps, which compile faster."""
     for module in (rnn_jax.analysis.adjoint_probe, rnn_jax.drivers.chunked):
         monkeypatch.setattr(module, "chunk_length", lambda *sizes: 2)
 

@@ -1,4 +1,4 @@
-"""Calls that are right, rows that change an argument, and the words that answer a mistake."""
+"""Valid calls, and table rows of one invalid argument with the expected words of the error."""
 
 import jax
 import jax.numpy as jnp
@@ -41,8 +41,8 @@ def zeros(*shape, dtype=np.float32):
     return np.zeros(shape, dtype)
 
 
-def told(*words, **changes):
-    """A row: the words to tell where these arguments of an otherwise right call are others."""
+def case(*words, **changes):
+    """A table row: expected words of the error, and the arguments that differ from a valid call."""
     return words, changes
 
 
@@ -58,12 +58,12 @@ def unroll_under_jit(lengths, **others):
 
 
 def init(cell, key, input_size):
-    """What `cell.init` draws."""
+    """The parameters that `cell.init` returns."""
     return cell.init(key, input_size)
 
 
 def adjust(init, cell, params, key):
-    """The parameters that `init` makes of `params`."""
+    """The parameters that `init` returns for `params`."""
     return init.adjust(cell, params, key)
 
 
@@ -100,11 +100,11 @@ RIGHT = {
 
 
 def call(function, **changes):
-    """A call that is right but for the changes."""
+    """Call a function with valid arguments except for the changes."""
     return function(**RIGHT[function] | changes)
 
 
-def assert_told(words, call, *arguments, **others):
+def assert_error(words, call, *arguments, **others):
     with pytest.raises(InputError) as answer:
         call(*arguments, **others)
     missing = [word for word in words if word not in str(answer.value)]

@@ -1,4 +1,4 @@
-"""Processes of one run that differ are named before anything is trained."""
+"""Processes of one run that differ are reported before training."""
 
 import jax
 import pytest
@@ -9,7 +9,7 @@ from rnn_jax.training.devices import agreement
 
 @pytest.fixture
 def two_processes(monkeypatch):
-    """Two processes, of which the other one says what a test sets as `other`."""
+    """Two processes; the other one reports the value that a test sets as `other`."""
     said = {}
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     monkeypatch.setattr(agreement, "_gathered", lambda facts: [facts, facts | said])

@@ -1,4 +1,4 @@
-"""Analysis functions under JAX's own settings, with arrays of any kind, and compiled only once."""
+"""Analysis functions under JAX settings, with any kind of array, and without recompilation."""
 
 import contextlib
 
@@ -145,7 +145,7 @@ def test_zero_steps_are_a_valid_sequence(name, context):
 def test_a_batch_on_explicit_axes_of_a_mesh_gives_the_same(name, set_mesh):
     mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2])
     where = jax.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "data"))
-    # The sum and the gradient of this one are the test's own, and JAX wants them in the mesh.
+    # The test itself computes this sum and gradient, which JAX requires inside the mesh.
     set_mesh |= FUNCTIONS[name] is probed_norms
     with jax.set_mesh(mesh) if set_mesh else contextlib.nullcontext():
         got = call(name, jax.device_put(XS, where))

@@ -1,4 +1,4 @@
-"""A flag that cannot be used is one sentence, before anything is measured, trained or moved."""
+"""An invalid flag gives one sentence, before anything is measured, trained or renamed."""
 
 import math
 from pathlib import Path

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cells import H
-from mistakes import KEY, RUN, XS, assert_told, call, told, zeros
+from mistakes import KEY, RUN, XS, assert_error, call, case, zeros
 
 from rnn_jax import (
     CELLS,
@@ -30,43 +30,43 @@ CONV = {"cell": ConvLSTMCell(H), "params": problem(ConvLSTMCell(H), dtype=np.flo
 
 TABLE = {
     unroll: [
-        told("mask must be boolean", "(7, 4)", "bool of shape (4,)", mask=EVERY[0]),
-        told("mask must be boolean", "float32 of shape (7, 4)", mask=XS[..., 0]),
-        told("mask must be boolean", "int64 of shape (7, 4)", mask=(EVERY * 1).tolist()),
-        told("mask must be boolean", "of shape (7, 4, 1)", mask=EVERY[..., None]),
-        told("mask must be boolean", "got <U1 of shape ()", mask="1"),
-        told("lengths and mask", "give one of them", mask=EVERY, lengths=[T] * B),
-        told("resets must be boolean", "(7, 4)", "of shape (4, 7)", resets=EVERY.T),
-        told("resets must be boolean", "got int32", resets=EVERY.astype(np.int32)),
-        told("resets must be boolean", "of shape ()", resets=True),
-        told("key must be one key", "got 0", key=0),
-        told("key must be one key", "got 'a'", key="a"),
-        told("key must be one key", "key<fry>[2]", key=jax.random.split(KEY)),
-        told("tbptt_steps must be", "got 0", tbptt_steps=0),
-        told("tbptt_steps must be", "got 2.5", tbptt_steps=2.5),
-        told("tbptt_steps must be", "got True", tbptt_steps=True),
-        told("scan, chunked, associative, newton", "got 'Newton'", driver="Newton"),
-        told("associative driver needs a linear cell", "got LSTMCell", driver="associative"),
-        told(
+        case("mask must be boolean", "(7, 4)", "bool of shape (4,)", mask=EVERY[0]),
+        case("mask must be boolean", "float32 of shape (7, 4)", mask=XS[..., 0]),
+        case("mask must be boolean", "int64 of shape (7, 4)", mask=(EVERY * 1).tolist()),
+        case("mask must be boolean", "of shape (7, 4, 1)", mask=EVERY[..., None]),
+        case("mask must be boolean", "got <U1 of shape ()", mask="1"),
+        case("lengths and mask", "give one of them", mask=EVERY, lengths=[T] * B),
+        case("resets must be boolean", "(7, 4)", "of shape (4, 7)", resets=EVERY.T),
+        case("resets must be boolean", "got int32", resets=EVERY.astype(np.int32)),
+        case("resets must be boolean", "of shape ()", resets=True),
+        case("key must be one key", "got 0", key=0),
+        case("key must be one key", "got 'a'", key="a"),
+        case("key must be one key", "key<fry>[2]", key=jax.random.split(KEY)),
+        case("tbptt_steps must be", "got 0", tbptt_steps=0),
+        case("tbptt_steps must be", "got 2.5", tbptt_steps=2.5),
+        case("tbptt_steps must be", "got True", tbptt_steps=True),
+        case("scan, chunked, associative, newton", "got 'Newton'", driver="Newton"),
+        case("associative driver needs a linear cell", "got LSTMCell", driver="associative"),
+        case(
             "associative driver does not support resets",
             "driver='auto'",
             **MINGRU,
             resets=EVERY,
             driver="associative",
         ),
-        told(
+        case(
             "newton driver needs a cell without", **CONV, xs=zeros(T, 1, 2, 3, D), driver="newton"
         ),
-        told("ConvLSTMCell must have 2 axes of places", "(7, 4, 2)", **CONV),
-        told("must be [T, ..., D]", **CONV, xs=XS[:, 0, 0]),
+        case("ConvLSTMCell must have 2 axes of places", "(7, 4, 2)", **CONV),
+        case("must be [T, ..., D]", **CONV, xs=XS[:, 0, 0]),
     ],
     gate_activations: [
-        told("mask must be boolean", "of shape (4,)", mask=EVERY[0]),
-        told("resets must be boolean", "of shape (4,)", resets=EVERY[0]),
+        case("mask must be boolean", "of shape (4,)", mask=EVERY[0]),
+        case("resets must be boolean", "of shape (4,)", resets=EVERY[0]),
     ],
     unroll_carries: [
-        told("has 5 features", xs=np.zeros((T, B, 5), np.float32)),
-        told("lengths and mask", mask=EVERY, lengths=[T] * B),
+        case("has 5 features", xs=np.zeros((T, B, 5), np.float32)),
+        case("lengths and mask", mask=EVERY, lengths=[T] * B),
     ],
 }
 
@@ -80,7 +80,7 @@ TABLE = {
     ],
 )
 def test_a_wrong_option_is_an_input_error(function, words, changes):
-    assert_told(words, function, **RUN | changes)
+    assert_error(words, function, **RUN | changes)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_wrong_option_is_an_input_error(function, words, changes):
     ],
 )
 def test_an_init_that_does_not_fit_a_cell_is_an_input_error(cell, init, words):
-    assert_told(words, lambda: parse_init(init)(cell, KEY, D))
+    assert_error(words, lambda: parse_init(init)(cell, KEY, D))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_an_init_that_does_not_fit_a_cell_is_an_input_error(cell, init, words):
     ],
 )
 def test_a_wrong_cell_option_is_an_input_error(make, words):
-    assert_told([words], make)
+    assert_error([words], make)
 
 
 def test_masks_may_be_lists():

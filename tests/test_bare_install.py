@@ -1,4 +1,4 @@
-"""The bare install, without extras, trains a cell and holds no library of the experiments."""
+"""The install without extras trains a cell and contains no library of the experiments."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from repository import ROOT
 PROGRAM = """
 import importlib.util, pathlib, sysconfig
 
-# Orbax is there in every install: Flax requires it.
+# Flax requires Orbax, so every install has it.
 for name in ("matplotlib", "PIL", "array_record", "tensorflow_datasets", "tqdm", "tyro"):
     assert importlib.util.find_spec(name) is None, f"{name} is installed"
 

@@ -1,4 +1,4 @@
-"""What follows from the equations of a cell, whatever its weights."""
+"""Properties that follow from the equations of a cell."""
 
 from functools import partial
 
@@ -30,7 +30,7 @@ from rnn_jax.testing.oracle import B, problem, run, run_back
 NEVER, ALWAYS = -1e4, 1e4
 
 COMPLEMENTARY = ("gru", "gru_reset_before", "minimal", "ugrnn", "coupled", "mingru", "minlstm")
-"""Rows of cells in which one gate both keeps the past and writes the content."""
+"""Rows of cells in which one gate weights both the previous state and the new content."""
 
 back = partial(run_back, driver="chunked")
 

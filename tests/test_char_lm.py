@@ -1,4 +1,4 @@
-"""The model of text end to end: what it learns, that it is saved, and that it can write."""
+"""The character language model end to end: learning, resuming and sampling."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ BRIEF = SMALL | {"steps": 6, "log_every": 4, "sample_length": 20}
 
 @pytest.fixture
 def text(tmp_path):
-    """Four words over and over, in an order that only the next first letter tells."""
+    """Four words in random order, predictable only after their first letters."""
     order = np.random.default_rng(0).integers(len(WORDS), size=1500)
     path = tmp_path / "words.txt"
     path.write_text(" ".join(WORDS[i] for i in order))
@@ -45,11 +45,11 @@ def test_a_run_writes_its_files_and_samples_at_another_temperature(text, tmp_pat
         assert (out / name).read_bytes().startswith(b"\x89PNG")
     sample = (out / "samples.txt").read_text()
     assert len(sample) == 20 and sample in capsys.readouterr().out
-    anew = Config(**config | {"sample_length": 7}, resume=True, temperature=0.01, prompt="three ")
-    assert main(anew) == summary
+    again = Config(**config | {"sample_length": 7}, resume=True, temperature=0.01, prompt="three ")
+    assert main(again) == summary
     sample = (out / "samples.txt").read_text()
     assert sample.startswith("three ") and len(sample) == 6 + 7
-    assert write(out, anew) == sample
+    assert write(out, again) == sample
     text.write_text("another text, of other letters; " * 99)
     with pytest.raises(InputError, match=r"other settings: .*text_sha256") as error:
         main(Config(**config, resume=True))

@@ -56,7 +56,7 @@ class CompilesItsInit(RNNCell):
 
 
 class Options:
-    """Compared by what it is, not by what it holds."""
+    """Options compared by identity and not by value."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,7 @@ class IgnoresTheDtype(LinearRNNCell):
 
 
 class TwoSteps(LinearRNNCell):
-    """Its parts do not make its step."""
+    """A cell whose `step` differs from its parts."""
 
     def step(self, params, carry, x):
         return super().step(params, super().step(params, carry, x)[0], x)

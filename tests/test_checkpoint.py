@@ -1,4 +1,4 @@
-"""A checkpoint comes back as it was saved or not at all."""
+"""A checkpoint is restored exactly or reported as damaged."""
 
 import json
 import re
@@ -21,7 +21,7 @@ FACTS = {"seconds": 1.5}
 
 
 def tree(step=1):
-    """One leaf of each kind that a state has."""
+    """A tree with one leaf of each kind."""
     return {
         "params": LSTMCarry(
             jax.random.normal(jax.random.key(step), (64, 16)), jnp.arange(4, dtype=jnp.bfloat16)
@@ -48,7 +48,7 @@ def assert_same(got, want):
 
 
 def arrays_file(folder):
-    """The largest file of a checkpoint: the numbers themselves."""
+    """The largest file of a checkpoint, which holds the array data."""
     return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
 
 

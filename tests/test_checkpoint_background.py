@@ -1,4 +1,4 @@
-"""Saves in the background, the best checkpoint, and files that a killed process leaves behind."""
+"""Background saves, the best checkpoint, and temporary files of a killed process."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ TREE, FACTS = {"w": np.arange(6, dtype=np.float32)}, {"row": None}
 
 @contextlib.contextmanager
 def held(monkeypatch, gate):
-    """Within, Orbax writes nothing until the event `gate` is set."""
+    """Block all writes of Orbax until the event `gate` is set."""
     save = ocp.StandardCheckpointer.save
 
     def slow(*args, **kwargs):
@@ -81,7 +81,7 @@ def test_an_error_in_the_with_block_is_raised_after_the_last_save(tmp_path):
 def test_the_best_checkpoint_is_kept_and_survives_a_resume(tmp_path):
     losses = {1: 3.0, 2: 0.5, 3: None, 4: float("nan"), 5: 1.0, 6: 2.0}
     for step, loss in losses.items():
-        # A new object each time, as a resumed run has.
+        # A new object each time, as in a resumed run.
         checkpoints = Checkpoints(tmp_path, keep=2, metric="loss")
         assert checkpoints.improves({"loss": loss}) == (step in (1, 2))
         checkpoints.save(step, {"w": jnp.float32(step)}, {"row": {"loss": loss}})

@@ -1,4 +1,4 @@
-"""Checkpoints in unusual folders, unreadable ones, and on full disks."""
+"""Checkpoints in unusual folders, in unreadable folders, and on full disks."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Start and end of a command: output that fails, signals, errors from outside of the program."""
+"""Start and end of a command: broken output, signals, external errors."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ class Config:
 
 
 def command(tmp_path, body, shell="exec {}", head=HEAD, **options):
-    """A command, started by a line of bash, whose `main` has this body."""
+    """Start a command whose `main` has the given body, by a line of bash."""
     script = tmp_path / "command.py"
     text = head + "def main(config):\n" + textwrap.indent(textwrap.dedent(body), "    ")
     script.write_text(f"{text}\nrun(main, Config)\n")

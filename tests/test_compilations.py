@@ -44,7 +44,7 @@ def options(names, seed):
 
 
 def drivers(name):
-    """The drivers that the cell can take; Newton's iteration, the slowest, for the LSTM only."""
+    """The drivers that support the cell; Newton's iteration, the slowest, for the LSTM only."""
     return (*drivers_for(MAKERS[name]()), *(["newton"] if name == "lstm" else []))
 
 
@@ -76,10 +76,10 @@ def test_a_second_unroll_and_its_gradient_compile_nothing(name, driver, names, c
     def call(seed):
         cell = MAKERS[name]()
         *given, _ = problem(cell, dtype=jnp.float32, seed=seed)
-        told = {"driver": DRIVERS[driver], **options(names, seed)}
+        chosen = {"driver": DRIVERS[driver], **options(names, seed)}
         before = len(compilations)
-        unroll(cell, *given, **told)
-        gradient(given, cell, told)
+        unroll(cell, *given, **chosen)
+        gradient(given, cell, chosen)
         return len(compilations) - before
 
     call(0)

@@ -1,4 +1,4 @@
-"""The compute dtype affects the matrices of products and nothing else, for every cell."""
+"""The compute dtype affects the matrices of products only, for every cell."""
 
 import jax
 import jax.numpy as jnp

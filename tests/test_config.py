@@ -1,4 +1,4 @@
-"""Settings of training that are out of range are named by their flag."""
+"""Training settings out of range are reported with their flag."""
 
 from pathlib import Path
 

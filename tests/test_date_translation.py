@@ -98,7 +98,7 @@ def test_it_learns_resumes_and_translates_lines(few_dates, tmp_path, monkeypatch
     settings = SMALL | {"attention": True, "steps": 120, "checkpoint_every": 100, "test_dates": 50}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     summary = date_translation.main(date_translation.Config(**settings, out_dir=whole))
-    assert rows(whole)[-1]["loss"] < 0.4  # These dates' entropy is 0.65 nats a character.
+    assert rows(whole)[-1]["loss"] < 0.4  # The entropy of these dates is 0.65 nats per character.
     for name in ("training.png", "translations.png", "attention.png"):
         assert (whole / name).read_bytes().startswith(b"\x89PNG")
 
@@ -133,7 +133,7 @@ def test_pinyin_converts_back_to_the_same_text():
 
 @pytest.mark.parametrize("font", [None, "DejaVu Sans"])
 def test_figures_show_chinese_characters_if_a_font_has_them(font, monkeypatch):
-    """The font that is there lacks them, but is looked for in a stub."""
+    """The installed font lacks them, so a stub replaces the search for fonts."""
     monkeypatch.setattr(style, "font_with", lambda _: font)
     texts, truths = ["2025年3月3日"], ["2025-03-03"]
     row = {"examples": 1, "loss": 1.0, "batch_accuracy": 1.0}
@@ -162,7 +162,7 @@ def test_the_table_marks_mistakes_and_counts_each_form():
     bold = [t for t in figure.axes[0].texts if t.get_family() == ["monospace"]]
     assert (
         sum(text.get_weight() == "bold" for text in bold) == 2
-    )  # In its form and in the mistakes.
+    )  # In the table of forms and in that of mistakes.
     assert not flaws(figure)
     with pytest.raises(InputError, match="the same length"):
         translation.translations_figure(shown, made[:2], truths, [0, 1, 0], "a title")

@@ -1,4 +1,4 @@
-"""Drivers as users compile them: all other tests turn the optimizations of XLA off."""
+"""Drivers under the default flags of XLA; all other tests turn its optimizations off."""
 
 import os
 import subprocess

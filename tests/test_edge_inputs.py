@@ -33,12 +33,12 @@ DOUBLE = jax.tree.map(lambda p: np.asarray(p, np.float64), PARAMS)
 
 
 def rewired(array):
-    """The same numbers, their axes in another order in memory."""
+    """The same numbers with another order of axes in memory."""
     return array.swapaxes(0, 1).copy().swapaxes(0, 1)
 
 
 def of_sequence(which):
-    """Final carry and outputs of the right call, for one sequence or some."""
+    """Final carry and outputs of the usual call, for one sequence or several."""
     carry, ys = call(unroll)
     return jax.tree.map(lambda c: c[which], carry), ys[:, which]
 
@@ -60,7 +60,7 @@ def no_norms(carry, xs):
 
 
 def odd(name, want=None, **changes):
-    """A row: what is odd, the value it must give (by default that of the right call), and it."""
+    """A table row: name, expected value (by default that of the usual call), and the call."""
     return name, want, changes
 
 

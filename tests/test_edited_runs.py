@@ -7,7 +7,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 from flax import nnx
-from mistakes import assert_told
+from mistakes import assert_error
 
 from rnn_jax import load_run
 from rnn_jax.models.factory import build_classifier
@@ -52,7 +52,7 @@ CONFIGS = {
 @pytest.mark.parametrize("change, words", CONFIGS.values(), ids=CONFIGS)
 def test_a_config_edited_by_hand_is_detected(run, change, words):
     (run / "config.json").write_text(json.dumps(SETTINGS | change))
-    assert_told(words, load_run, run)
+    assert_error(words, load_run, run)
 
 
 @pytest.mark.parametrize("text", [json.dumps(SETTINGS)[:40], "[]", "", None])
@@ -68,7 +68,7 @@ def test_without_a_config_the_settings_in_the_checkpoint_are_used(run, text):
 def test_a_setting_removed_from_a_config_is_named(run, name):
     left = {key: value for key, value in SETTINGS.items() if key != name}
     (run / "config.json").write_text(json.dumps(left))
-    assert_told([name], load_run, run)
+    assert_error([name], load_run, run)
 
 
 def random_files(path):
@@ -106,4 +106,4 @@ def test_an_earlier_step_of_another_program_is_left_alone(run, make):
 def test_steps_of_another_program_are_not_checkpoints(run, make):
     shutil.rmtree(run / CHECKPOINTS / "step_10")
     make(run / CHECKPOINTS / "step_20")
-    assert_told(["has no", "checkpoint"], load_run, run)
+    assert_error(["has no", "checkpoint"], load_run, run)

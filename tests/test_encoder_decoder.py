@@ -1,4 +1,4 @@
-"""The encoder-decoder and its attention, against NumPy and against each other."""
+"""The encoder-decoder and its attention, compared with NumPy and with each other."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Steps that do not count, and episodes within a sequence: each as if it ran apart."""
+"""Masked steps and episodes within a sequence equal separate runs."""
 
 import jax
 import numpy as np

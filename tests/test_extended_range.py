@@ -1,4 +1,4 @@
-"""Vectors beyond the range of floats, against Python's integers and fractions."""
+"""Vectors beyond the range of floats, compared with Python's integers and fractions."""
 
 import jax
 import jax.numpy as jnp

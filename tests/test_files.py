@@ -1,4 +1,4 @@
-"""Paths from users: home folders, URLs and odd bytes."""
+"""Paths given by users: home folders, URLs and unusual bytes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The rows of benchmarks/gradient_flow.py: damaged ones do not take the others with them."""
+"""Rows of benchmarks/gradient_flow.py: damaged ones are skipped, the others are kept."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Norms of gradients at each step, against closed forms and reverse mode."""
+"""Norms of gradients at each step, compared with closed forms and reverse mode."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""benchmarks/gradient_flow.py: what it measures, writes, keeps and says."""
+"""benchmarks/gradient_flow.py: measurements, files, resuming and messages."""
 
 from pathlib import Path
 

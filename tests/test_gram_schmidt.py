@@ -1,4 +1,4 @@
-"""Orthonormal rows, against NumPy's QR."""
+"""Orthonormal rows, compared with NumPy's QR."""
 
 import jax
 import jax.numpy as jnp

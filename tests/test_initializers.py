@@ -1,4 +1,4 @@
-"""How parameters start."""
+"""Initial parameters of cells."""
 
 import jax
 import numpy as np
@@ -61,14 +61,14 @@ def test_each_gate_is_initialized_from_a_separate_key():
 
 
 def test_each_gate_is_initialized_as_a_separate_matrix():
-    asked = []
+    requested = []
 
     def init(key, shape, dtype):
-        asked.append((shape, dtype))
+        requested.append((shape, dtype))
         return jax.numpy.ones(shape, dtype)
 
     assert per_gate(init, KEY, rows=5, hidden_size=2, gates=3).shape == (5, 6)
-    assert set(asked) == {((5, 2), jax.numpy.float32)}
+    assert set(requested) == {((5, 2), jax.numpy.float32)}
 
 
 @pytest.mark.parametrize("forget_bias", [0.0, 1.0, -2.5])

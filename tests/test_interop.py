@@ -62,7 +62,7 @@ def run_linen(cell, params, xs, carry):
 
 
 def run_keras(layer, cell, params, xs, carry):
-    """`run` by a Keras layer, with the weights of `params` in place of its own."""
+    """`run` by a Keras layer, with the weights of `params`."""
     fixed = [variable.value for variable in layer.non_trainable_variables]
     (ys, *last), _ = layer.stateless_call(
         keras_weights(cell, params), fixed, jnp.swapaxes(xs, 0, 1), initial_state=list(carry)

@@ -1,4 +1,4 @@
-"""Long-term Jacobians against explicit products, and beyond the range of floats."""
+"""Long-term Jacobians, compared with explicit products, and beyond the range of floats."""
 
 import jax
 import jax.numpy as jnp

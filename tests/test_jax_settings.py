@@ -1,4 +1,4 @@
-"""Cells and drivers under settings of JAX and on meshes of devices."""
+"""Cells and drivers under JAX settings and on meshes of devices."""
 
 import contextlib
 

@@ -1,4 +1,4 @@
-"""Files of rows: what goes on, what is moved aside, what is damaged."""
+"""Files of rows: continued, renamed or reported as damaged."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Noise of layers from `rngs`, as other Flax NNX layers take it."""
+"""Noise of layers from `rngs`, as in other Flax NNX layers."""
 
 import jax
 import numpy as np

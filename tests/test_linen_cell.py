@@ -27,7 +27,7 @@ def as_rnn(cell, **options):
 
 
 def flipped(xs):
-    """Each sequence of `LENGTHS` from its end, the padding where it was."""
+    """Reverse each sequence of `LENGTHS`, without its padding."""
     t = np.arange(T)[:, None]
     return xs[np.where(t < LENGTHS, LENGTHS - 1 - t, t), np.arange(B)]
 

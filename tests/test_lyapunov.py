@@ -1,4 +1,4 @@
-"""Lyapunov exponents against closed forms and a QR of every explicit Jacobian."""
+"""Lyapunov exponents, compared with closed forms and a QR of every explicit Jacobian."""
 
 import dataclasses
 from functools import partial

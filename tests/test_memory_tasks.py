@@ -1,4 +1,4 @@
-"""experiments/memory_tasks.py: a small cell learns, a grid goes on, a mistake is one sentence."""
+"""experiments/memory_tasks.py: training, resuming a grid, and errors."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Memory tasks: an example depends on its key alone, and its targets follow from its inputs."""
+"""Memory tasks: examples depend only on their key, and targets follow from inputs."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The command in processes of its own: mistakes, Ctrl-C, closed pipes, several processes."""
+"""The command in separate processes: errors, Ctrl-C, closed pipes, several processes."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from rnn_jax.datasets import image_data
 
 
 def start(tmp_path, *arguments, **options):
-    """The command in a process of its own, far from TFDS's default folder."""
+    """Start the command in a separate process, away from the default folder of TFDS."""
     command = [sys.executable, str(ROOT / "experiments/mnist_lstm.py"), *arguments]
     environment = os.environ | {"TFDS_DATA_DIR": str(tmp_path / "tfds"), "PYTHONPATH": str(ROOT)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -99,7 +99,7 @@ def test_help_to_a_closed_pipe_causes_no_stack_trace(tmp_path):
 
 @pytest.fixture(scope="module")
 def tiny_cache(tmp_path_factory):
-    """A folder in which TFDS has prepared MNIST, shared by the runs that are cut off."""
+    """A folder in which TFDS has prepared MNIST, shared by the interrupted runs."""
     folder = tmp_path_factory.mktemp("runs")
     image_data.load_images("mnist", folder / "tfds", bundled=BUNDLED)
     return folder

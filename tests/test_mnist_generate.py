@@ -1,4 +1,4 @@
-"""Digits written row by row: that they are learnt, how they are judged, and that a run goes on."""
+"""Digits generated row by row: learning, evaluation and resuming."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ IMAGES = np.array(np.meshgrid(*[(0, 1)] * 6)).reshape(6, -1).T.reshape(-1, HEIGH
 
 @pytest.fixture(scope="module")
 def few():
-    """A few digits in place of MNIST, and who reads them: the nearest mean of a class."""
+    """A few digits instead of MNIST, and a classifier by the nearest class mean."""
     few = digits()
     means = np.stack([few.train_images[few.train_labels == digit].mean(0) for digit in range(10)])
 
@@ -55,7 +55,7 @@ def trained(few, tmp_path_factory):
 
 
 def test_the_network_learns_to_generate_digits(few, trained):
-    """Better than to know for each digit how often each pixel is ink: rows tell of the next one."""
+    """The model beats the pixel frequencies of each digit, since it uses the rows above."""
     config, summary = trained
     inked = binarize(few.train_images, "threshold")
     means = np.stack([inked[few.train_labels == digit].mean(0) for digit in range(10)])

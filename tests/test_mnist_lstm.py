@@ -1,4 +1,4 @@
-"""The experiment, end to end on a few hundred digits, and what it says to a mistake."""
+"""The MNIST experiment end to end on a few hundred digits, and its errors."""
 
 import json
 import re

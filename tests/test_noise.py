@@ -1,4 +1,4 @@
-"""What is random in a cell: drawn once from a key, the same at every step, and 1 on average."""
+"""Noise in cells: sampled once from a key, the same at every step, with mean 1."""
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,7 @@ def every(table):
 
 
 def lstm(params, xs, carry, x_mask=1.0, h_mask=1.0, h_moves=None, c_moves=None):
-    """An LSTM, what is dropped at every step and what moves at each written out."""
+    """Reference LSTM with explicit masks for dropout and zoneout."""
     weights = by_gate(params, "ifgo")
     (h, c), hs = carry, []
     for t, x in enumerate(xs):
@@ -59,7 +59,7 @@ def lstm(params, xs, carry, x_mask=1.0, h_mask=1.0, h_moves=None, c_moves=None):
 
 
 def drawn(cell):
-    """A problem in NumPy, and what a key draws for it."""
+    """A problem in NumPy, and the masks sampled for it."""
     given = problem(cell)
     _, params, xs = cell.sampled(given.params, given.xs, KEY)
     return jax.device_get((given, params, xs))

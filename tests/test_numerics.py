@@ -1,4 +1,4 @@
-"""Norms that cannot overflow, clipping that is right for 1e25, and where a bad number arose."""
+"""Norms and clipping without overflow, and the origin of nonfinite numbers."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Norms of parameter gradients, by matrix and gate, against reverse mode and closed forms."""
+"""Norms of parameter gradients by matrix and gate, compared with reverse mode."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""One look for every figure, whatever the caller's style, and files saved whole or not at all."""
+"""One style for every figure, independent of the caller's, and atomic saves."""
 
 import os
 import threading

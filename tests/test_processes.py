@@ -1,4 +1,4 @@
-"""Processes that find each other, or not, and those that were started differently."""
+"""Connections between processes, and processes started with different options."""
 
 import os
 import socket
@@ -22,7 +22,7 @@ def address():
 
 
 def meeting(address, *processes, seconds=20.0):
-    """The error of each of the processes, given as (count, number), or None."""
+    """The error of each process, given as (count, number), or None."""
 
     def attempt(process):
         try:
@@ -118,7 +118,7 @@ SMALL = (
 
 
 def together(tmp_path, address, *changes, shared="run"):
-    """Exit codes and standard errors of two processes with options of their own."""
+    """Exit codes and standard errors of two processes with separate options."""
     started = []
     for number, options in enumerate(changes):
         command = [sys.executable, str(ROOT / "experiments/sine_regression.py"), *SMALL]

@@ -1,4 +1,4 @@
-"""The records of a run are checked on resume: damage is named, or mended from the checkpoint."""
+"""The records of a run are checked on resume: damage is named, or repaired from a checkpoint."""
 
 import json
 import shutil

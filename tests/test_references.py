@@ -1,4 +1,4 @@
-"""The named cells with gates against equations written again from their papers."""
+"""Gated cells, compared with the equations of their papers."""
 
 import jax
 import numpy as np
@@ -27,12 +27,12 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 
 def nets(params, gates, x, h):
-    """What each gate is told by the input and by the last output."""
+    """The inputs of each gate from the input and from the last output."""
     return {gate: x @ w + h @ u + b for gate, (w, u, b) in by_gate(params, gates).items()}
 
 
 def elman(activation):
-    """Elman (1990): the hidden units see the input and their own last values."""
+    """Elman (1990): hidden units depend on the input and their last values."""
 
     def reference(params, xs, carry):
         w, u, b = (np.asarray(array) for array in params)
@@ -60,7 +60,7 @@ def hochreiter_gers(params, xs, carry):
 
 
 def gers_schraudolph(params, xs, carry):
-    """Gers et al. (2002): i and f look at the old cell, o at the new one."""
+    """Gers et al. (2002): i and f depend on the old c, o on the new one."""
     (h, c), hs, seen, (p_i, p_f, p_o) = carry, [], [], np.asarray(params.p)
     for x in xs:
         net = nets(params, "ifgo", x, h)
@@ -75,7 +75,7 @@ def gers_schraudolph(params, xs, carry):
 
 
 def sak(params, xs, carry):
-    """Sak et al. (2014): the gates and the reader see r = W_rm m, m = o tanh(c)."""
+    """Sak et al. (2014): gates and outputs depend on r = W_rm m, m = o tanh(c)."""
     (m, c), rs, seen, w_rm = carry, [], [], np.asarray(params.w_p)
     r = m @ w_rm
     for x in xs:
@@ -189,7 +189,7 @@ def test_gate_activations_are_the_gates_in_the_equations(cell, reference):
 
 
 def beck(params, xs):
-    """Beck et al. (2024): sLSTM as first written, its exponentials bare, from zeros: h, c, n."""
+    """Beck et al. (2024): sLSTM without stabilization, from zeros: h, c, n."""
     h = c = n = np.zeros((B, H))
     hs = []
     for x in xs:

@@ -1,4 +1,4 @@
-"""Cells by name: what cannot be found or made is told in one sentence."""
+"""Cells by name: an unknown or invalid cell gives one sentence."""
 
 import pytest
 

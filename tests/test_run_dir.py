@@ -1,4 +1,4 @@
-"""A run's folder: one process at a time, nothing overwritten, what is written is whole."""
+"""The folder of a run: one process at a time, nothing overwritten, atomic writes."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ NAMED = Path("named")
 
 
 def claimed(out_dir, default=NAMED, resume=False):
-    """The folder of a run that is there for a moment."""
+    """The folder of a run that starts and ends at once."""
     with claim(out_dir, default, resume) as out:
         if not resume:
             out.write("config.json", {"seed": 0})

@@ -1,4 +1,4 @@
-"""The model of a run can be built from its settings, and read back."""
+"""The model of a run is built from its settings and loaded from its checkpoint."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ SETTINGS = {
 
 
 def save(path, params, settings=SETTINGS, step=7):
-    """A run in the folder `path` that has come to a step."""
+    """Save a run with a checkpoint of `step` in the folder `path`."""
     path.mkdir(exist_ok=True)
     RunDir(path).write("config.json", settings)
     state = {"params": params, "step": jnp.int32(step)}

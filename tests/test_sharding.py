@@ -11,10 +11,10 @@ def test_by_default_the_mesh_takes_the_most_devices_that_divide_the_batch(batch,
     assert data_mesh(batch).size == devices
 
 
-@pytest.mark.parametrize("asked", [1, 2, 8])
-def test_the_mesh_takes_the_given_number_of_devices(asked):
-    mesh = data_mesh(8, asked)
-    assert mesh.size == asked
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_the_mesh_takes_the_given_number_of_devices(count):
+    mesh = data_mesh(8, count)
+    assert mesh.size == count
     assert mesh.axis_names == ("data",)
 
 
@@ -25,10 +25,10 @@ def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_sizes():
         data_mesh(7, 2)
 
 
-@pytest.mark.parametrize("asked", [-1, 64])
-def test_more_devices_than_exist_are_an_error(asked):
-    with pytest.raises(InputError, match=f"to 8, the number JAX sees here; got {asked}"):
-        data_mesh(64, asked)
+@pytest.mark.parametrize("count", [-1, 64])
+def test_more_devices_than_exist_are_an_error(count):
+    with pytest.raises(InputError, match=f"to 8, the number JAX sees here; got {count}"):
+        data_mesh(64, count)
 
 
 def test_requests_for_devices_after_jax_starts_are_ignored():

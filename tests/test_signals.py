@@ -1,4 +1,4 @@
-"""A first signal is a request, a second one an order."""
+"""The first signal requests a stop, and the second ends the process."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Cosines from sines: what a state carried from window to window is worth, and that it is saved."""
+"""The sine experiment: the benefit of the carry between windows, and resuming."""
 
 import json
 
@@ -17,7 +17,7 @@ BRIEF = SMALL | {"steps": 6, "log_every": 4}
 
 
 def test_the_network_learns_with_its_carry_and_not_without(tmp_path):
-    """The cosines' mean square is 1/2: that is the error of the answer 0."""
+    """The mean square of a cosine is 1/2, the error of the constant output 0."""
     small = SMALL | {"steps": 1000, "log_every": 500}
     carried = main(Config(**small, out_dir=tmp_path / "carried"))
     reset = main(Config(**small, reset_state=True, out_dir=tmp_path / "reset"))
@@ -40,7 +40,7 @@ def test_a_run_writes_its_files_and_can_be_loaded(tmp_path):
 
 @pytest.mark.parametrize("reset", [False, True])
 def test_the_figure_is_updated_during_training(tmp_path, monkeypatch, reset):
-    """And ends up as that of the trained network, which is the same as if nobody had looked."""
+    """The last one shows the trained network, and plotting does not change the results."""
     titles, figure = [], time_series.signals_figure
 
     def drawn(inputs, targets, outputs, first, window, title):

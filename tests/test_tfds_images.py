@@ -120,7 +120,7 @@ def test_leftovers_of_a_killed_preparation_are_removed_by_the_next(tmp_path, ori
 def test_a_second_process_waits_for_the_first_and_uses_its_result(
     tmp_path, original_files, monkeypatch, capfd
 ):
-    """The second, a thread, starts while the first prepares; each opens the lock for itself."""
+    """The second, a thread, starts while the first prepares; each opens the lock separately."""
     prepare, others, found = tfds.core.DatasetBuilder.download_and_prepare, [], []
 
     def second():

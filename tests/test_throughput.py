@@ -1,4 +1,4 @@
-"""The throughput benchmark: what it writes and says, and that peers compute what rnn_jax does."""
+"""The throughput benchmark: its files and messages, and agreement of peers with rnn_jax."""
 
 import functools
 import importlib
@@ -50,7 +50,7 @@ def our_values(problem):
 
 @pytest.fixture(autouse=True)
 def denormals():
-    """PyTorch flushes them for the whole process; here others test after it."""
+    """Restore denormals, which PyTorch flushes for the whole process."""
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_flush_denormal(False)

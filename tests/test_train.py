@@ -1,4 +1,4 @@
-"""Training: one path for one device and for many, and no number that is not finite."""
+"""Training on one device and on many, and steps that are not finite."""
 
 import functools
 
@@ -106,7 +106,7 @@ def test_a_bad_step_is_skipped_and_counted(examples):
 
 @pytest.mark.parametrize("scale", [np.nan, 1e25])
 def test_training_gives_up_after_too_many_bad_steps_in_a_row(examples, scale):
-    """1e25: finite gradients, whose squares Adam cannot hold."""
+    """1e25: finite gradients whose squares overflow in Adam."""
     xs, labels = examples
     _, start, _ = trained(examples, steps=0, cell=RELU)
     _, state, rows = trained((xs * scale, labels), steps=50, log_every=7, cell=RELU)

@@ -1,4 +1,4 @@
-"""State that one training step passes to the next: the carry, and noise for any device count."""
+"""The carry between training steps, and noise on any number of devices."""
 
 import functools
 
@@ -28,7 +28,7 @@ def create():
 
 
 def next_value_loss(model, batch, keys, carry):
-    """Squared error in predicting the stream one step on, from inputs with some noise."""
+    """Squared error of predicting the next value of the stream from noisy inputs."""
     noise = jax.vmap(lambda key: jax.random.normal(key, (T,)))(keys)
     inputs = (batch["xs"] + batch["noise"][:, None] * noise).T[..., None]
     carry, ys = model(inputs, model.reset_carry(carry, batch["begins"]))

@@ -1,4 +1,4 @@
-"""A run that is cut off, in any way, goes on as if nothing had happened."""
+"""An interrupted run resumes exactly as if it had not been interrupted."""
 
 import json
 import re
@@ -61,7 +61,7 @@ def test_a_signal_saves_and_prints_how_to_resume(lstm, examples, tmp_path, numbe
 
 
 def test_rows_after_the_checkpoint_are_written_once(lstm, examples, tmp_path):
-    """As after a kill: the rows had come further than the newest checkpoint."""
+    """As after a kill: there are rows after the newest checkpoint."""
     whole = lstm(tmp_path / "whole", examples)
     with cut_at(3):
         lstm(tmp_path / "cut", examples, checkpoint_every=3)

@@ -18,7 +18,7 @@ from rnn_jax.testing.oracle import assert_close, assert_same, fetched, problem, 
 
 
 class Net(NamedTuple):
-    """A cell, the sizes it is run at, and how the chunked driver runs it."""
+    """A cell, its sizes, and the options of the chunked driver."""
 
     cell: Cell
     steps: int

@@ -107,10 +107,10 @@ def windows_apart(cell, params, xs, carry, window, reverse, lengths):
         how = {"mask": jnp.asarray(keep[rows]), "resets": jnp.asarray(RESETS[rows])}
         carry, outputs[first] = unroll(cell, params, xs[rows], carry, reverse=reverse, **how)
         carry = jax.lax.stop_gradient(carry)
-        if reverse:  # An episode that was read to its first step is over.
+        if reverse:  # In reverse, an episode ends at its first step.
             over = keep[rows] & RESETS[rows]
             start = cell.start(params, (B,), xs.dtype)
-            # The episode is over if its first step that counts has been read.
+            # The episode ends at its first valid step.
             fresh = over[np.argmax(keep[rows], axis=0), np.arange(B)]
             carry = hold(jnp.asarray(fresh, jnp.float32), start, carry)
     return carry, jnp.concatenate([outputs[first] for first in sorted(outputs)])

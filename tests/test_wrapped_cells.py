@@ -1,4 +1,4 @@
-"""Every wrapper around every kind of cell: drivers, outputs, names, and refusals."""
+"""Every wrapper around every kind of cell: drivers, outputs, names, and errors."""
 
 import dataclasses
 import inspect
@@ -43,7 +43,7 @@ KINDS = [LSTMCell(H), GRUCell(H), MinGRUCell(H), LRUCell(H), ConvLSTMCell(H)]
 
 
 def combinations():
-    """Each wrapper around each kind of cell that it takes, under each driver but the reference."""
+    """Each wrapper, each supported kind of cell, and each driver except the reference."""
     for name, wrap in WRAPPERS.items():
         for kind in KINDS:
             try:

@@ -1,4 +1,4 @@
-"""Cells around cells: layer normalisation, a learned start, and several at once."""
+"""Wrappers of cells: layer normalization, a learned start, and several at once."""
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ def norm(gates):
 
 
 def ba(params, xs, carry):
-    """Ba et al. (2016): an LSTM whose gates see normalised sums."""
+    """Ba et al. (2016): an LSTM with normalized sums in its gates."""
     (w, u, b), x_scale, h_scale, shift = params
     (h, c), hs, seen = carry, [], []
     for x in xs:
