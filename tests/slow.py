@@ -7,7 +7,7 @@ FLOWING = ("rnn_tanh", "lstm")
 SLOW = {
     "test_analysis_flags": {
         "test_an_equal_cell_and_new_values_compile_nothing": ("adjoint_norms", "lyapunov"),
-        "test_the_settings_of_a_user_change_no_value": ("unroll_carries",),
+        "test_jax_settings_change_no_value": ("unroll_carries",),
         "test_a_batch_on_explicit_axes_of_a_mesh_gives_the_same": ("unroll_carries",),
     },
     "test_command": {"test_an_experiment_runs_under_the_environment_variables_of_jax": ()},
@@ -39,31 +39,31 @@ SLOW = {
     },
     "test_mnist_command": {
         "test_a_mistake_is_one_sentence_and_exit_code_2": ("arguments0",),
-        "test_a_reader_that_goes_away_causes_no_stack_trace": (),
-        "test_a_run_stopped_by_ctrl_c_goes_on_as_if_it_had_not_been": (),
+        "test_a_closed_output_pipe_causes_no_stack_trace": (),
+        "test_a_run_stopped_by_ctrl_c_resumes_exactly": (),
         "test_two_processes_train_as_one": (),
         "test_without_data_and_network_the_error_is_one_line": (),
     },
     "test_modules": {
         "test_a_fused_projection_changes_neither_values_nor_gradients": ("lstm", "reset_before"),
     },
-    "test_processes": {"test_a_process_without_the_folder_of_the_run_says_so": ()},
+    "test_processes": {"test_a_process_without_the_run_folder_is_an_error": ()},
     "test_readme": {"test_the_cell_of_the_readme_trains_on_mnist": ()},
     "test_trainer": {
-        "test_a_run_cut_in_two_equals_one_that_was_not": ("lstm",),
-        "test_a_run_of_two_devices_goes_on_with_any_number": (),
+        "test_a_resumed_run_equals_an_uninterrupted_one": ("lstm",),
+        "test_a_run_of_two_devices_resumes_on_any_number": (),
     },
     "test_unroll_properties": {
         "test_the_chunked_driver_gives_the_values_and_gradients_of_scan": ("leaky", "mingru"),
     },
     "test_memory_tasks": {
-        "test_a_grid_that_was_cut_off_goes_on_as_if_it_had_not_been": (),
+        "test_an_interrupted_grid_resumes_exactly": (),
     },
     "test_throughput": {
         "test_bad_input_is_one_sentence_and_exit_code_2": ("arguments0",),
     },
     "test_wrapped_cells": {
-        "test_a_wrapped_cell_is_the_same_under_every_driver_it_can_take": ("LSTMCell-chunked",),
+        "test_a_wrapped_cell_agrees_between_all_its_drivers": ("LSTMCell-chunked",),
     },
 }
 """By module and test, parts of the names of the parameters that stay among the fast tests."""

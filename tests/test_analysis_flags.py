@@ -123,7 +123,7 @@ SETTINGS = {
 
 @every_function
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_the_settings_of_a_user_change_no_value(name, setting):
+def test_jax_settings_change_no_value(name, setting):
     with SETTINGS[setting]():
         got = call(name)
     assert_as_always(name, got)

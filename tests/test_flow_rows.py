@@ -14,7 +14,7 @@ def short_chunks(monkeypatch):
     shorten_chunks(monkeypatch)
 
 
-def test_a_damaged_row_is_skipped_and_the_others_are_kept(tmp_path, monkeypatch, capsys):
+def test_a_damaged_row_does_not_affect_the_others(tmp_path, monkeypatch, capsys):
     benchmark.main(config(tmp_path, init=("chrono=28", "uniform")))
     first = rows(tmp_path)
     assert "LSTM, chrono 28: over 4 steps" in capsys.readouterr().out

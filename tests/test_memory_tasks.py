@@ -36,7 +36,7 @@ def test_a_gru_learns_to_add_and_a_second_seed_compiles_nothing(compilations):
     assert attempt(1, init) != first and len(compilations) == count
 
 
-def test_a_grid_that_was_cut_off_goes_on_as_if_it_had_not_been(tmp_path, capsys):
+def test_an_interrupted_grid_resumes_exactly(tmp_path, capsys):
     config = experiment.Config(**SMALL, seeds=3, out_dir=tmp_path / "out")
     whole = experiment.main(config)
     assert [row["seed"] for row in whole] == [0, 1, 2]
@@ -70,7 +70,7 @@ def test_the_table_counts_solved_seeds_and_shows_the_other_errors():
     assert "below 0.01" in lines[0] and "900 steps" in lines[0] and "0.167" in lines[0]
 
 
-def test_an_init_changes_the_biases_and_nothing_else_of_a_seed():
+def test_an_init_changes_only_the_biases_of_a_seed():
     def drawn(init):
         return task_model(cell, TASKS["copy"], init, jax.random.key(0)).rnn.weights()
 

@@ -105,7 +105,7 @@ def tiny_cache(tmp_path_factory):
     return folder
 
 
-def test_a_run_stopped_by_ctrl_c_goes_on_as_if_it_had_not_been(tiny_cache):
+def test_a_run_stopped_by_ctrl_c_resumes_exactly(tiny_cache):
     job = ["--examples", "20000", "--hidden-size", "8", "--log-every", "3"]
     process = start(tiny_cache, *job, "--out-dir", "cut")
     rows = tiny_cache / "cut" / "metrics.jsonl"
@@ -157,7 +157,7 @@ def test_two_processes_train_as_one(tiny_cache):
     np.testing.assert_allclose(one["test_loss"], two["test_loss"], rtol=1e-6)
 
 
-def test_a_reader_that_goes_away_causes_no_stack_trace(tiny_cache):
+def test_a_closed_output_pipe_causes_no_stack_trace(tiny_cache):
     process = start(tiny_cache, "--examples", "2560", "--hidden-size", "8", "--out-dir", "piped")
     process.stdout.readline()
     process.stdout.close()

@@ -29,7 +29,7 @@ def test_a_run_of_any_length_shows_every_row_and_all_text(count):
     assert not flaws(figure)
 
 
-def test_a_last_row_after_a_shorter_interval_is_left_out():
+def test_a_last_row_after_a_shorter_interval_is_not_plotted():
     rows = fake_rows(39)
     rows.append(rows[-1] | {"examples": rows[-1]["examples"] + 256, "loss": 9.0})
     figure = training.training_figure(rows, "a title", 0.9771)
@@ -99,7 +99,7 @@ def test_a_run_without_any_finite_loss_is_plotted(tmp_path):
     assert png(training.training_figure(rows, "a title", 0.098), tmp_path)
 
 
-def test_a_run_without_rows_is_refused():
+def test_a_run_without_rows_is_an_error():
     with pytest.raises(InputError, match="at least one row"):
         training.training_figure([], "a title")
 
@@ -185,7 +185,7 @@ def test_a_network_without_gates_ends_at_the_images():
     assert predictions().get_figheight() < predictions(gates=fake_gates()).get_figheight() - 2
 
 
-def test_lengths_that_differ_and_no_images_are_refused():
+def test_mismatched_lengths_and_empty_images_are_errors():
     images, labels, probabilities = fake_digits(20, 0)
     with pytest.raises(InputError, match="the same length"):
         training.predictions_figure(images, labels[:-1], probabilities, {}, images[0], "t")

@@ -86,7 +86,7 @@ def test_another_server_at_the_port_is_detected():
 @pytest.mark.parametrize(
     "text", ["nonsense", "host:", ":80", "host:port", "host:0", "host:65536", "127.0.0.1:-1", "a:²"]
 )
-def test_an_address_without_host_and_port_is_refused(text):
+def test_an_address_without_host_and_port_is_an_error(text):
     with pytest.raises(InputError, match="must be host:port"):
         parse_address(text)
 
@@ -154,7 +154,7 @@ def test_processes_name_the_settings_that_differ(tmp_path, address):
             assert words in line
 
 
-def test_a_process_without_the_folder_of_the_run_says_so(tmp_path, address):
+def test_a_process_without_the_run_folder_is_an_error(tmp_path, address):
     job = ["--steps", "20", "--out-dir", "out"]
     codes, errors = together(tmp_path, address, job, job)
     assert codes == [0, 0], errors

@@ -106,7 +106,7 @@ def test_a_finished_run_names_its_damaged_rows(lstm, examples, run):
 
 @pytest.mark.parametrize("kind", ["deleted", "emptied"])
 @pytest.mark.parametrize("name", [METRICS, "summary.json"])
-def test_progress_without_a_checkpoint_is_refused_and_kept(lstm, examples, run, kind, name):
+def test_progress_without_a_checkpoint_is_an_error_and_is_kept(lstm, examples, run, kind, name):
     if name == "summary.json":
         (run / METRICS).write_text("")
         write_summary(RunDir(run), {"steps": 3})
@@ -183,7 +183,7 @@ def test_an_interrupted_extension_without_checkpoint_resumes(lstm, examples, run
     assert int(state.step) == 20 and [row["step"] for row in rows(run)] == [5, 10, 15, 20]
 
 
-def test_fewer_steps_than_done_are_refused(lstm, examples, run):
+def test_fewer_steps_than_already_done_are_an_error(lstm, examples, run):
     with pytest.raises(InputError, match="has 10 steps already, more than 8; give at least"):
         lengthened(lstm, run, examples, 8)
     assert [row["step"] for row in rows(run)] == [5, 10]

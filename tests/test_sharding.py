@@ -18,7 +18,7 @@ def test_the_mesh_takes_the_given_number_of_devices(count):
     assert mesh.axis_names == ("data",)
 
 
-def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_sizes():
+def test_an_indivisible_batch_error_gives_the_nearest_sizes():
     with pytest.raises(
         InputError, match="7 does not divide over 2 devices; take a batch of 6 or 8"
     ):

@@ -198,7 +198,7 @@ def test_other_kinds_of_data_are_refused_before_any_download(tmp_path, name):
         load_images(name, tmp_path)
 
 
-def test_a_data_set_that_needs_tensorflow_gives_an_error_that_says_so(tmp_path, monkeypatch):
+def test_a_data_set_that_needs_tensorflow_is_an_error(tmp_path, monkeypatch):
     if "moving_mnist" not in tfds.list_builders(with_community_datasets=False):
         pytest.skip("TFDS lists this set only where the packages it imports are installed")
     monkeypatch.setitem(sys.modules, "tensorflow", None)

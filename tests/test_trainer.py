@@ -41,7 +41,7 @@ def test_rows_contain_the_learning_rate_of_their_step(lstm, examples, tmp_path):
 
 
 @pytest.mark.parametrize("step", [1, 5, 7, 11])
-def test_a_run_cut_in_two_equals_one_that_was_not(run, examples, tmp_path, step):
+def test_a_resumed_run_equals_an_uninterrupted_one(run, examples, tmp_path, step):
     whole = run(tmp_path / "whole", examples)
     with cut_at(step):
         run(tmp_path / "cut", examples, checkpoint_every=step)
@@ -104,7 +104,7 @@ def test_a_finished_run_has_its_summary(lstm, examples, tmp_path):
 
 
 @pytest.mark.parametrize("devices", [1, 8])
-def test_a_run_of_two_devices_goes_on_with_any_number(lstm, examples, tmp_path, devices):
+def test_a_run_of_two_devices_resumes_on_any_number(lstm, examples, tmp_path, devices):
     whole = lstm(tmp_path / "whole", examples)
     with cut_at(5):
         SmallRun(devices=2)(tmp_path / "cut", examples)
@@ -160,7 +160,7 @@ def test_the_best_checkpoint_is_kept_over_a_resume(lstm, examples, tmp_path, mon
     assert set(Checkpoints(tmp_path / "checkpoints").steps()) == {best, STEPS}
 
 
-def test_an_unknown_metric_is_refused_before_training(lstm, examples, tmp_path):
+def test_an_unknown_metric_is_an_error_before_training(lstm, examples, tmp_path):
     with pytest.raises(InputError, match=r"`keep_best` must be one of loss, .*grad_norm, got 'f1'"):
         lstm(tmp_path, examples, keep_best="f1")
     assert not list(tmp_path.iterdir())

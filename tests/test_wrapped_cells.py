@@ -56,7 +56,7 @@ def combinations():
 
 
 @pytest.mark.parametrize("cell, driver", list(combinations()))
-def test_a_wrapped_cell_is_the_same_under_every_driver_it_can_take(cell, driver, float64):
+def test_a_wrapped_cell_agrees_between_all_its_drivers(cell, driver, float64):
     params, xs, carry, _ = problem(cell)
     for key in None, KEY:
         want = run(cell, params, xs, carry, key=key, driver="scan")
