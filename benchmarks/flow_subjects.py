@@ -112,7 +112,7 @@ class Trained:
     skipped: Mapping[str, str] = {}
 
     def __init__(self, run: Path, seeds: int, batch_size: int, data_dir: Path | None):
-        model, settings = saved_runs.load_run(run)
+        model, settings = saved_runs.load_run(run, experiment="mnist_lstm")
         self._models = {BEFORE: build_classifier(settings), AFTER: model}
         images = image_data.load_images(settings["dataset"], data_dir, bundled=BUNDLED)
         self._xs = image_data.to_sequences(images.test_images, settings["sequence"])

@@ -106,6 +106,7 @@ def test_a_trained_run_is_measured_before_and_after(tmp_path, monkeypatch, capsy
     images = digits(40)
     monkeypatch.setattr(rnn_jax.datasets.image_data, "load_images", lambda *args, **kwargs: images)
     settings = {"cell": "rnn", "hidden_size": 6, "forget_bias": 1.0, "input_size": 28, "seed": 0}
+    settings |= {"model": "rnn_jax.models.factory:build_classifier"}
     settings |= {"projection_size": 4, "num_classes": 10, "readout": "carry"}
     settings |= {"dataset": "mnist", "sequence": "rows"}
     run = RunDir(tmp_path)
