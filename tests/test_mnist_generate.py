@@ -187,5 +187,5 @@ def test_a_mistake_is_one_sentence(few, tmp_path, flags, sentence):
 
 
 def test_without_a_classifier_the_error_names_the_command_for_it(tmp_path):
-    with pytest.raises(InputError, match=r"make one with: python experiments/mnist_lstm\.py"):
+    with pytest.raises(InputError, match=r"train one with: python experiments/mnist_lstm\.py"):
         load_image_classifier(tmp_path / "nowhere")
