@@ -1,7 +1,7 @@
 """Base classes of recurrent cells.
 
-A cell is a frozen dataclass of pure functions. It holds sizes and options, never arrays, so it is
-hashable and static under `jax.jit`; its parameters and its carry are pytrees with named fields.
+A cell is a frozen, hashable dataclass of pure functions, static under `jax.jit`. Its parameters and
+its carry are pytrees with named fields.
 """
 
 import dataclasses

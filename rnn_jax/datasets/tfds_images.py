@@ -1,7 +1,4 @@
-"""Preparation and reading of TFDS image data sets without TensorFlow.
-
-Separate from `image_data.py` because importing TFDS is slow and unnecessary for a cached data set.
-"""
+"""TFDS image data sets without TensorFlow; only imported if needed, as importing TFDS is slow."""
 
 import contextlib
 import difflib

@@ -1,8 +1,7 @@
 """The newton driver: any cell in parallel over time, by Newton's iteration over the sequence.
 
-Each iteration linearizes every step around the last guess and solves the resulting linear
-recurrence by an associative scan. It needs T matrices [n, n] for each example, where n is the size
-of the whole carry: it suits small carries and long sequences on a parallel device.
+Each iteration linearizes every step around the last guess and solves the linear recurrence by an
+associative scan. It needs T matrices [n, n] for each example, where n is the size of the carry.
 """
 
 import dataclasses
