@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from options import check_cells, check_sizes
-from tables import markdown
 from timing import interleave, spread, turn
 
 from rnn_jax.errors import InputError
 from rnn_jax.files import local_path
+from rnn_jax.plotting.tables import markdown
 from rnn_jax.training.commands.cli import check_at_least, check_at_most, run
 from rnn_jax.training.runs.jsonl import append_rows, read_rows
 from rnn_jax.training.runs.provenance import provenance

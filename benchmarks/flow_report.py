@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import tables
 
 from rnn_jax.analysis.time_scales import HalfLife
+from rnn_jax.plotting import tables
 
 COLUMNS = (
     *("", "T", "ms a step", "with probe", "tokens/s", "log ‖∂L/∂θ‖", "log ‖∂L/∂h‖ T → 1"),

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
-from tables import markdown
 from tyro.conf import Positional
 
 from rnn_jax.errors import InputError
 from rnn_jax.files import local_path
+from rnn_jax.plotting.tables import markdown
 from rnn_jax.training.commands.cli import check_at_least, run
 from rnn_jax.training.runs.jsonl import append_rows, read_rows
 from rnn_jax.training.runs.provenance import provenance

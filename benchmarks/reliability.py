@@ -9,10 +9,10 @@ from pathlib import Path
 from random import Random
 from typing import Literal, get_args
 
-import tables
 from tqdm import tqdm
 
 from rnn_jax.errors import InputError, RunError
+from rnn_jax.plotting import tables
 from rnn_jax.training.commands.cli import check_at_least, run
 from rnn_jax.training.runs.jsonl import append_rows
 from rnn_jax.training.runs.provenance import machine, provenance

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import tables
 from direct_labels import label_ends
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
-from rnn_jax.plotting import style
+from rnn_jax.plotting import style, tables
 from rnn_jax.training.runs.provenance import machine
 
 POINT = ("cell", "pass", "T", "B", "D", "H")

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from rnn_jax.plotting.style import BLUE, INK, LINE, MARGIN, MUTED, WIDTH, house_style, new_figure
+from rnn_jax.plotting.tables import markdown
 
 TASKS = {
     "adding": ("Adding problem", "mean squared error", "constant output: 0.167"),
@@ -85,11 +86,12 @@ def summary(rows: Sequence[dict]) -> list[str]:
             f"{max_steps:,} steps. Entries: seeds that solved it of all seeds, and the median of "
             "their steps; if none did, the median of the final errors.",
             "",
-            f"| cell | {' | '.join(f'T = {T}' for T in lengths)} |",
-            f"|---|{'---|' * len(lengths)}",
-            *(
-                f"| {cell} | {' | '.join(_words(table.get((cell, T))) for T in lengths)} |"
-                for cell in _cells(table)
+            *markdown(
+                ("cell", *(f"T = {T}" for T in lengths)),
+                [
+                    (cell, *(_words(table.get((cell, T))) for T in lengths))
+                    for cell in _cells(table)
+                ],
             ),
             "",
         ]

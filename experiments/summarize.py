@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rnn_jax.errors import InputError
 from rnn_jax.files import replacing
+from rnn_jax.plotting.tables import markdown
 from rnn_jax.training.commands.cli import run
 from rnn_jax.training.runs.jsonl import read_rows
 
@@ -75,26 +76,20 @@ def fill_tables(page: str, results: Path) -> str:
 
 def table(folder: Path) -> list[str]:
     """Format a Markdown table with a row for each command and JAX version, over all seeds."""
-    lines = [
-        "| command | seeds | result | training [s] | Python, jax | commit |",
-        "|---|---|---|---|---|---|",
-    ]
+    cells = []
     for name, measures in MEASURES.items():
         groups = {}
         for row in read_rows(folder / f"{name}.jsonl"):
             groups.setdefault((_without_seed(row["command"]), row["jax"]), []).append(row)
-        lines += [_line(command, rows, measures) for (command, _), rows in groups.items()]
-    return lines
+        cells += [_cells(command, rows, measures) for (command, _), rows in groups.items()]
+    return markdown(("command", "seeds", "result", "training [s]", "Python, jax", "commit"), cells)
 
 
 def pixel_table(rows: Sequence[dict]) -> list[str]:
     """Format a Markdown table with a row for each cell trained on MNIST pixel by pixel."""
-    lines = [
-        "| cell | flags | epochs | in order | permuted | training [s] "
-        "| published, in order | published, permuted |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    cells = {}
+    columns = "cell", "flags", "epochs", "in order", "permuted", "training [s]"
+    columns += "published, in order", "published, permuted"
+    cells, lines = {}, []
     for row in rows:
         cells.setdefault(row["cell"], {})[row["sequence"]] = row
     for cell, found in cells.items():
@@ -104,17 +99,17 @@ def pixel_table(rows: Sequence[dict]) -> list[str]:
         accuracies = [f"{row['test_accuracy']:.2%}" for row in both]
         seconds = " ".join(f"{row['train_seconds']:.0f}" for row in both)
         others = PUBLISHED.get(cell, ("-", "-"))
-        lines.append(f"| {' | '.join([cell, flags, epochs, *accuracies, seconds, *others])} |")
-    return lines
+        lines.append([cell, flags, epochs, *accuracies, seconds, *others])
+    return markdown(columns, lines)
 
 
-def _line(command, rows, measures):
+def _cells(command, rows, measures):
     results = ", ".join(_spread(text, [row[key] for row in rows]) for key, text in measures.items())
     seconds = " ".join(f"{row['train_seconds']:.0f}" for row in rows)
     seeds = " ".join(str(row["seed"]) for row in rows)
     commits = " ".join(dict.fromkeys((row.get("git_commit") or "-")[:7] for row in rows))
     versions = f"{rows[0]['python']}, {rows[0]['jax']}"
-    return f"| `{command}` | {seeds} | {results} | {seconds} | {versions} | {commits} |"
+    return f"`{command}`", seeds, results, seconds, versions, commits
 
 
 def _spread(text, values):
