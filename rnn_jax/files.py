@@ -164,3 +164,20 @@ def reason(error: Exception) -> str:
     """First line of the message of an exception."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.partition("\n")[0][:200]
+
+
+def read_json(path: Path) -> dict | None:
+    """Read a JSON object from a file; None if the file does not exist.
+
+    Raises:
+      InputError: the file is not a JSON object.
+    """
+    if not os.path.lexists(path):
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is not a JSON object: it was edited, or is damaged; restore it.")
+    return content

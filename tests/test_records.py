@@ -9,9 +9,10 @@ from cut import cut_at, rows
 from small_runs import STEPS, SmallRun, assert_same, few_examples
 
 from rnn_jax import InputError
+from rnn_jax.files import read_json
 from rnn_jax.training.runs.metrics import METRICS, PENDING
 from rnn_jax.training.runs.records import RecordWarning, write_summary
-from rnn_jax.training.runs.run_dir import RunDir, read_json
+from rnn_jax.training.runs.run_dir import RunDir
 
 SETTINGS = {"cell": "lstm", "steps": STEPS, "experiment": "test"}
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from rnn_jax import InputError, RunError
+from rnn_jax.files import read_json
 from rnn_jax.training.runs import locks
-from rnn_jax.training.runs.run_dir import RunDir, claim, exclusive, read_json
+from rnn_jax.training.runs.run_dir import RunDir, claim, exclusive
 
 NAMED = Path("named")
 """Any default: the folder that is given is another one."""
@@ -103,6 +104,7 @@ def test_the_lock_of_a_process_that_was_killed_is_free(tmp_path):
 RACE = """
 import sys, time
 from pathlib import Path
+from rnn_jax.files import read_json
 from rnn_jax.training.runs.run_dir import claim
 default = Path(sys.argv[1])
 while time.time() < float(sys.argv[2]):

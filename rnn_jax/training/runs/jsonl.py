@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnn_jax.errors import InputError
-from rnn_jax.files import writing
+from rnn_jax.files import read_json, writing
 from rnn_jax.training.runs.provenance import MACHINE, machine
 
 if TYPE_CHECKING:
@@ -97,8 +97,6 @@ def resume_rows(
       InputError: the rows or config.json are damaged.
       RunError: the folder cannot be written.
     """
-    from rnn_jax.training.runs.run_dir import read_json
-
     print(f"device   {machine(found)}")
     shared = {name: str(value) for name, value in settings.items()}
     shared |= {name: found[name] for name in MACHINE}

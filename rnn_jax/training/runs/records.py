@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from rnn_jax.errors import InputError
-from rnn_jax.files import Damaged
+from rnn_jax.files import Damaged, read_json
 from rnn_jax.training.runs.checkpoint import Checkpoints
 from rnn_jax.training.runs.checkpoint_files import read_contents
-from rnn_jax.training.runs.run_dir import RunDir, free_name, read_json
+from rnn_jax.training.runs.run_dir import RunDir, free_name
 from rnn_jax.training.runs.saved_runs import CHECKPOINTS, differences, lengthened
 
 CONFIG, SUMMARY = "config.json", "summary.json"

@@ -91,23 +91,6 @@ class RunDir:
         return earlier
 
 
-def read_json(path: Path) -> dict | None:
-    """Read a JSON object from a file; None if the file does not exist.
-
-    Raises:
-      InputError: the file is not a JSON object.
-    """
-    if not os.path.lexists(path):
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is not a JSON object: it was edited, or is damaged; restore it.")
-    return content
-
-
 @contextlib.contextmanager
 def claim(out_dir: Path, default: Path, resume: bool) -> Iterator[RunDir]:
     """Choose the folder of a run, and lock it until the context ends.

@@ -13,11 +13,10 @@ import jax
 from flax import nnx
 
 from rnn_jax.errors import InputError
-from rnn_jax.files import Damaged, local_path, printable
+from rnn_jax.files import Damaged, local_path, printable, read_json
 from rnn_jax.training.commands.config import FREE, LENGTHS
 from rnn_jax.training.runs.checkpoint import Checkpoints
 from rnn_jax.training.runs.checkpoint_files import read_contents
-from rnn_jax.training.runs.run_dir import read_json
 
 CHECKPOINTS = "checkpoints"
 """Name of the folder of checkpoints in the folder of a run."""
