@@ -15,8 +15,6 @@ import orbax.checkpoint as ocp
 
 from rnn_jax.files import Damaged, reason, sync_tree
 
-ALONE = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
-"""Every process has a full copy of every array, so process 0 saves alone."""
 SPARE = 2**18
 """Free disk space required besides 1.1 times the size of the arrays, in bytes."""
 
@@ -70,7 +68,10 @@ def as_bytes(array: np.ndarray) -> np.ndarray:
 
 
 def _checkpointer():
-    return ocp.StandardCheckpointer(multiprocessing_options=ALONE)
+    """A checkpointer of this process alone, which has a full copy of every array."""
+    own = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
+    return ocp.StandardCheckpointer(multiprocessing_options=options)
 
 
 def _stored(arrays):
