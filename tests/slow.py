@@ -70,7 +70,7 @@ SLOW = {
         "test_a_mistake_is_one_sentence_and_exit_code_2": ("arguments0",),
         "test_a_closed_output_pipe_causes_no_stack_trace": (),
         "test_a_run_stopped_by_ctrl_c_resumes_exactly": (),
-        "test_two_processes_train_as_one": (),
+        "test_two_processes_train_and_resume_as_one": (),
         "test_without_data_and_network_the_error_is_one_line": (),
     },
     "test_modules": {

@@ -130,25 +130,27 @@ def test_a_run_stopped_by_ctrl_c_resumes_exactly(tiny_cache):
     assert len(rows.read_text().splitlines()) == 53
 
 
-def test_two_processes_train_as_one(tiny_cache):
+def test_two_processes_train_and_resume_as_one(tiny_cache):
     """Both on loopback, with one device each; the same steps as one process with two devices."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    small = ["--examples", "2560", "--hidden-size", "8", "--devices", "2"]
-    alone = start(tiny_cache, *small, "--out-dir", "alone")
+    small = ["--hidden-size", "8", "--devices", "2"]
+    alone = start(tiny_cache, *small, "--examples", "2560", "--out-dir", "alone")
     alone.communicate()
-    together = [
-        start(
-            tiny_cache,
-            *(*small, "--out-dir", "together", "--coordinator", f"127.0.0.1:{port}"),
-            *("--num-processes", "2", "--process-id", str(number)),
-        )
-        for number in range(2)
-    ]
-    printed = [process.communicate(timeout=240) for process in together]
-    assert [process.returncode for process in together] == [0, 0], printed
-    assert ["wrote" in out for out, _ in printed] == [True, False]
+    for options in (["--examples", "1280"], ["--examples", "2560", "--resume"]):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        together = [
+            start(
+                tiny_cache,
+                *(*small, *options, "--out-dir", "together"),
+                *("--coordinator", f"127.0.0.1:{port}"),
+                *("--num-processes", "2", "--process-id", str(number)),
+            )
+            for number in range(2)
+        ]
+        printed = [process.communicate(timeout=240) for process in together]
+        assert [process.returncode for process in together] == [0, 0], printed
+        assert ["wrote" in out for out, _ in printed] == [True, False]
     one, two = (
         json.loads((tiny_cache / name / "summary.json").read_text())
         for name in ("alone", "together")
