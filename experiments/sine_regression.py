@@ -89,18 +89,18 @@ def main(config: Config) -> dict:
             graphdef, loss, optimizer, run.mesh, config.bad_steps_allowed
         )
 
-        # Training, with the figure of two streams drawn again at most every second
+        # Training, with a figure of two streams, updated at most every second
         trainer = training.Trainer(run, step, order, config.steps, VERDICT)
         if trainer.summary is not None:
             return trainer.summary
         window = config.window if config.reset_state else 2 * length
         follow = functools.partial(predict, window=window)
         outputs_of = trainer.compile_predict(graphdef, follow, state, sines)
-        plot = functools.partial(signals, config, sines, cosines)
+        follow_now, plot = nnx.jit(follow), functools.partial(signals, config, sines, cosines)
         shown = time.monotonic()
         for state, row in trainer.run(state, train):  # noqa: B020
             if run.writes and time.monotonic() - shown >= LIVE_SECONDS:
-                outputs = nnx.jit(follow)(training.model_of(graphdef, state), sines[:2])
+                outputs = follow_now(training.model_of(graphdef, state), sines[:2])
                 title = f"After {row['step']:,} of {config.steps:,} steps"
                 run.save_figures({"signals.png": plot(outputs, title)})
                 shown = time.monotonic()
