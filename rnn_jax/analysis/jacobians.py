@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rnn_jax.cells.array_ops import join_fields
 from rnn_jax.cells.base import Cell
 from rnn_jax.drivers.arguments import prepare
 from rnn_jax.drivers.auto_axes import compiled, scan
@@ -91,7 +92,7 @@ def _extremes_over_time(cell, every, params, start, xs):
 
             def pulled(row):
                 (change,) = pull(jax.tree.unflatten(structure, jnp.split(row, ends[:-1], axis=-1)))
-                return jnp.concatenate(jax.tree.leaves(change), axis=-1)
+                return join_fields(change)
 
             moved = jax.vmap(pulled, in_axes=-2, out_axes=-2)(rows)
             return _regraded(moved, logs, left), None

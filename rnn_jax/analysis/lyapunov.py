@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnn_jax.analysis.gram_schmidt import nearly_orthonormal, orthonormal
+from rnn_jax.cells.array_ops import join_fields
 from rnn_jax.cells.base import Cell, GatedCell
 from rnn_jax.drivers.arguments import prepare
 from rnn_jax.drivers.auto_axes import compiled
@@ -153,7 +154,7 @@ def _push(cell, params, carry, rows, x):
     def tangent(row):
         change = jax.tree.unflatten(structure, jnp.split(row, ends, axis=-1))
         _, change = jax.jvp(lambda c: cell.step(params, c, x)[0], (carry,), (change,))
-        return jnp.concatenate(jax.tree.leaves(change), axis=-1)
+        return join_fields(change)
 
     return cell.step(params, carry, x)[0], jax.vmap(tangent, in_axes=1, out_axes=1)(rows)
 

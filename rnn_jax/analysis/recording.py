@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rnn_jax.cells.array_ops import join_fields
 from rnn_jax.cells.base import Cell, GatedCell
 from rnn_jax.cells.checks import require_cell
 from rnn_jax.drivers.arguments import prepare
@@ -58,14 +59,14 @@ class _CarryOut(Wrapper):
 
     def step(self, params, carry, x):
         carry, _ = self.inner.step(params, carry, x)
-        return carry, jnp.concatenate(jax.tree.leaves(carry), axis=-1)
+        return carry, join_fields(carry)
 
 
 class _GatedCarryOut(GatedWrapper):
     """`_CarryOut` for a gated cell."""
 
     def readout(self, params, carry):
-        return jnp.concatenate(jax.tree.leaves(carry), axis=-1)
+        return join_fields(carry)
 
 
 def gate_activations(

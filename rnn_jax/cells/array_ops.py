@@ -8,7 +8,7 @@ from functools import reduce
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.typing import Array, Float, Shaped
+from rnn_jax.typing import Array, Carry, Float, Shaped
 
 
 def dot(x: Float[Array, "... N"], w: Float[Array, "N M"]) -> Float[Array, "... M"]:
@@ -47,3 +47,8 @@ def expand(vector: Shaped[Array, "*N"], like: Shaped[Array, "..."]) -> Shaped[Ar
 def explicitly_sharded(x: Shaped[Array, "..."]) -> bool:
     """Return whether `x` is sharded over an explicit mesh axis."""
     return any(axis is not None for axis in jax.typeof(x).sharding.spec)
+
+
+def join_fields(carry: Carry) -> Array:
+    """All fields of a carry, concatenated along the last axis."""
+    return jnp.concatenate(jax.tree.leaves(carry), axis=-1)

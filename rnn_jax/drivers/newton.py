@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from rnn_jax.cells.array_ops import expand
+from rnn_jax.cells.array_ops import expand, join_fields
 from rnn_jax.cells.base import Cell
 from rnn_jax.drivers.arguments import prepare
 from rnn_jax.drivers.base import Driver, given_cell
@@ -148,10 +148,6 @@ def newton(
     return at(carries, -1), ys, report
 
 
-def _join(carry):
-    return jnp.concatenate(jax.tree.leaves(carry), axis=-1)
-
-
 def _split(flat, like):
     leaves, structure = jax.tree.flatten(like)
     widths = [leaf.shape[-1] for leaf in leaves]
@@ -163,7 +159,7 @@ def _steps(cell, params, carry, past, xs):
     """Each carry computed from the one before it, [T, ..., n], and its Jacobian [T, ..., n, n]."""
 
     def after(flat, x):
-        return _join(cell.step(params, _split(flat, carry), x)[0])
+        return join_fields(cell.step(params, _split(flat, carry), x)[0])
 
     def linearized(flat, x):
         value, push = jax.linearize(lambda f: after(f, x), flat)
@@ -187,7 +183,7 @@ def _linear_scan(a, b, reverse=False):
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _solve(cell, max_iterations, params, carry, xs):
-    start = _join(carry)
+    start = join_fields(carry)
     steps = len(jax.tree.leaves(xs)[0])
     eps = float(jnp.finfo(start.dtype).eps)
     tolerance = eps ** (2 / 3)
@@ -233,15 +229,15 @@ def _backward(cell, max_iterations, residuals, cotangents):
     """The adjoint, a linear recurrence backward in time: g_t = d_t + g_t+1 a_t+1 transposed."""
     params, carry, xs, states = residuals
     d_states, _ = cotangents
-    past = jnp.concatenate([_join(carry)[None], _join(states)[:-1]])
+    past = jnp.concatenate([join_fields(carry)[None], join_fields(states)[:-1]])
     _, a = _steps(cell, params, carry, past, xs)
     after = jnp.concatenate([a[1:], jnp.zeros_like(a[:1])])
-    d_states = _join(d_states)[..., None, :]
+    d_states = join_fields(d_states)[..., None, :]
     g = _linear_scan(jnp.swapaxes(after, -1, -2), d_states, reverse=True)[..., 0, :]
 
     def forward(params, past, xs):
         step = partial(cell.step, params)
-        return jax.vmap(lambda c, x: _join(step(_split(c, carry), x)[0]))(past, xs)
+        return jax.vmap(lambda c, x: join_fields(step(_split(c, carry), x)[0]))(past, xs)
 
     d_params, d_past, d_xs = jax.vjp(forward, params, past, xs)[1](g)
     return d_params, _split(d_past[0], carry), d_xs
