@@ -66,20 +66,14 @@ class Config(TrainConfig):
             local_path(self.data_dir)
 
 
-def logits_of(model, xs):
-    """The logits [B, C] of sequences [B, T, D]; the model reads time first."""
-    return model(xs.swapaxes(0, 1))
-
-
 def loss(model, batch, keys):
     """Mean cross-entropy [nats] of a batch, and its accuracy 0-1."""
     del keys
-    import optax
+    from rnn_jax.training.losses import evaluate, logits_of
 
     xs, labels = batch
-    logits = logits_of(model, xs)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return losses.mean(), {"batch_accuracy": (logits.argmax(-1) == labels).mean()}
+    value, accuracy = evaluate(logits_of(model, xs), labels)
+    return value, {"batch_accuracy": accuracy}
 
 
 def main(config: Config) -> dict:
@@ -90,7 +84,7 @@ def main(config: Config) -> dict:
     from rnn_jax import training
     from rnn_jax.datasets import image_data
     from rnn_jax.models.factory import build_classifier
-    from rnn_jax.training.losses import evaluate
+    from rnn_jax.training.losses import evaluate, logits_of
 
     with training.open_run(config) as run:
         # Data
