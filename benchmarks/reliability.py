@@ -113,20 +113,20 @@ def _try_all(config, path, found):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # Under nohup.
         signal.signal(signal.SIGHUP, lambda *_: None)  # Not inherited, unlike SIG_IGN.
-    asked = {"kill": config.kills, "flip": config.flips, "truncate": config.truncations} | COUNTS
-    todo = [(name, number) for name in config.trials for number in range(asked[name])]
+    counts = {"kill": config.kills, "flip": config.flips, "truncate": config.truncations} | COUNTS
+    todo = [(name, number) for name in config.trials for number in range(counts[name])]
     rows = []
     with Lab(path.absolute() / "work") as lab, tqdm(todo, unit=" trials", disable=None) as progress:
         for name, number in progress:
             progress.set_description(TESTS[name])
-            begun, outcome = time.perf_counter(), "survived"
+            started, outcome = time.perf_counter(), "survived"
             try:
                 detail = TRIALS[name](lab, number, Random(f"{name} {number} {config.seed}"))
             except Lost as lost:
                 outcome, detail = "lost", str(lost)
             row = {"trial": name, "number": number, "seed": config.seed, "outcome": outcome}
             detail = detail.replace(f"{lab.work}/", "")
-            row |= {"detail": detail, "seconds": time.perf_counter() - begun, **found}
+            row |= {"detail": detail, "seconds": time.perf_counter() - started, **found}
             append_rows(path / ROWS, [row])
             rows.append(row)
     return rows

@@ -104,11 +104,11 @@ def interrupt_compiling(lab: Lab, number: int, rng: Random) -> str:
     def has_data():
         return "\ndata  " in log.read_text()
 
-    phase, begun = [
+    phase, ready = [
         ("its data were read", has_data),
         ("it began to compile the training step", (out / METRICS).exists),
     ][number % 2]
-    after, how = rng.uniform(0, UNCOMPILED_SECONDS), {"begun": begun, "start": logged}
+    after, how = rng.uniform(0, UNCOMPILED_SECONDS), {"ready": ready, "start": logged}
     (process,), _ = lab.cut(out, "lstm", signal.SIGINT, after, None, **how)
     lab.end(process, code=128 + signal.SIGINT)
     when = "during training" if (out / CHECKPOINTS).exists() else "before its first step"

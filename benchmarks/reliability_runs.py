@@ -121,7 +121,7 @@ class Lab:
         return errors
 
     def cut(
-        self, out, cell, number, after, too_late, *options, target=0, begun=None, **launch
+        self, out, cell, number, after, too_late, *options, target=0, ready=None, **launch
     ) -> tuple:
         """Train in `out`, and send a signal to one process, by default during training.
 
@@ -129,21 +129,21 @@ class Lab:
           out: the folder of the run.
           cell: name of the cell.
           number: the signal.
-          after: seconds from `begun` to the signal.
+          after: seconds from `ready` to the signal.
           too_late: if this path exists after the signal, repeat with half of the seconds; or None.
           options: further options of the command.
           target: index of the process that receives the signal.
-          begun: returns whether to start waiting; by default, whether a checkpoint was started.
+          ready: returns whether to start waiting; by default, whether a checkpoint was started.
           launch: keyword arguments of `launch`.
 
         Returns:
           the processes, of which the target has ended, and the delay of the last attempt.
         """
-        begun = begun or (out / CHECKPOINTS).exists
+        ready = ready or (out / CHECKPOINTS).exists
         while True:
             started = self.launch(out, cell, *options, **launch)
             deadline = time.perf_counter() + SECONDS
-            while not begun():
+            while not ready():
                 for process in started:
                     ended = process.poll()
                     check(ended is None, f"it ended before it trained, with exit code {ended}")

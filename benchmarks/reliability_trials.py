@@ -139,8 +139,8 @@ def _restore(out, pristine):
         if described(array) != saved[restored.step][name]
     ]
     check(not wrong, f"step {restored.step} is restored with another {', '.join(wrong)}")
-    told = any(issubclass(warning.category, DamageWarning) for warning in warned)
-    check(told or restored.step == newest, f"step {restored.step} is used without a warning")
+    warned_of = any(issubclass(warning.category, DamageWarning) for warning in warned)
+    check(warned_of or restored.step == newest, f"step {restored.step} is used without a warning")
     return restored.step
 
 
@@ -165,9 +165,9 @@ def dead_peer(lab: Lab, number: int, rng: Random) -> str:
     after = rng.uniform(0, lab.reference("lstm", processes=2).seconds)
     late = out / "summary.json"
     processes, after = lab.cut(out, "lstm", signal.SIGKILL, after, late, processes=2, target=gone)
-    begun, left = perf_counter(), processes[1 - gone]
+    killed_at, left = perf_counter(), processes[1 - gone]
     lab.end(left, seconds=PEER_SECONDS)
-    seconds = perf_counter() - begun
+    seconds = perf_counter() - killed_at
     check(left.returncode != 0, f"process {1 - gone} ended with exit code 0")
     lab.go_on(out, "lstm", processes=2)
     return (

@@ -104,12 +104,12 @@ def main(config: Config) -> dict:
 
     with training.open_run(config) as run:
         # Data, and the classifier of the results
-        probabilities, learnt = load_image_classifier(
+        probabilities, trained = load_image_classifier(
             config.classifier, trust_modules=config.trust_modules
         )
-        if learnt.get("dataset") != "mnist":
+        if trained.get("dataset") != "mnist":
             raise InputError(
-                f"--classifier was trained on {learnt.get('dataset')}; give one trained on mnist."
+                f"--classifier was trained on {trained.get('dataset')}; give one trained on mnist."
             )
         images = image_data.load_images("mnist", config.data_dir, bundled=BUNDLED)
         one_hot, labels = np.eye(DIGITS, dtype=np.float32), images.test_labels

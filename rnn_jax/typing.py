@@ -32,9 +32,6 @@ Data = Any
 ArrayInit = Callable[..., Array]
 """An initializer of one array, `(key, shape, dtype) -> array`, as in `jax.nn.initializers`."""
 
-Memory = Any
-"""A pytree of arrays [B, ...]: what one training step hands to the next; mostly an empty tuple."""
-
 __all__ = [
     "Array",
     "ArrayInit",
@@ -47,7 +44,6 @@ __all__ = [
     "Int",
     "Integer",
     "Key",
-    "Memory",
     "Params",
     "Shaped",
 ]

@@ -11,7 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from rnn_jax.training.devices.sharding import replicated
-from rnn_jax.typing import Array, Data, Int, Key, Memory
+from rnn_jax.typing import Array, Carry, Data, Int, Key
 
 
 class TrainState(NamedTuple):
@@ -36,7 +36,7 @@ class TrainState(NamedTuple):
     key: Int[Array, " 2"]
     skipped: Int[Array, ""]
     skipped_in_row: Int[Array, ""]
-    carry: Memory = ()
+    carry: Carry = ()
 
 
 def first_state(
@@ -52,7 +52,7 @@ def init_state(
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     seed: int = 0,
-    carry: Memory = (),
+    carry: Carry = (),
 ) -> tuple[nnx.GraphDef, TrainState]:
     """The graph definition of the model that `create()` returns, and the state on every device.
 

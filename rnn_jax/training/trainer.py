@@ -171,7 +171,7 @@ class Trainer:
         return summary
 
     def _start(self, state):
-        """The state to train from: that of the newest valid checkpoint on --resume, or `state`."""
+        """The state to train from: `state`, or that of the newest valid checkpoint of the run."""
         restored = self.checkpoints.restore(state) if self.config.resume else None
         done, rows = restored.step if restored else 0, []
         agreement.check_restored(done)
@@ -187,7 +187,7 @@ class Trainer:
             if done > self.steps:
                 raise InputError(
                     f"the run in {self.out.path} has {done} steps already, more than {self.steps}; "
-                    "give at least as many --examples or --steps, or another --out-dir."
+                    "give at least as many, or another `out_dir`."
                 )
             extended = done < self.steps
             rows = metrics.read_metrics(self.out, done, restored.facts, extended=extended)

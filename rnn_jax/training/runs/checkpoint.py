@@ -99,7 +99,7 @@ class Checkpoints:
           RunError: this checkpoint or, in the background, the previous one could not be written;
             older checkpoints are unchanged.
         """
-        begun = time.perf_counter()
+        started = time.perf_counter()
         self.wait()
         self._pending = step
         if jax.process_index() == 0:
@@ -112,7 +112,7 @@ class Checkpoints:
         if not background:
             self.wait()
         self._best = min(self._best, value_of(facts.get("row"), self.metric))
-        self._blocked = time.perf_counter() - begun
+        self._blocked = time.perf_counter() - started
 
     def wait(self) -> None:
         """Block until the last save is complete.
@@ -230,7 +230,7 @@ class Checkpoints:
             self._thread = None
 
     def _write(self, step, arrays, facts):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         try:
             write_checkpoint(self._path(step), step, arrays, facts)
             kept = self.steps()[-self.keep :]
@@ -240,7 +240,7 @@ class Checkpoints:
                 delete_checkpoint(self._path(other))
         except Exception as error:  # Orbax raises plain Exception for a full disk.
             self._failure = error
-        self._wrote = time.perf_counter() - begun
+        self._wrote = time.perf_counter() - started
 
 
 def _copied(tree):

@@ -13,13 +13,9 @@ class EventFile:
     Args:
       folder: the folder of the run.
       step: the step that the run starts or resumes from; later events of older files are hidden.
-
-    Raises:
-      InputError: tensorboardX is not installed.
     """
 
     def __init__(self, folder: Path, step: int):
-        check_installed()
         from tensorboardX import SummaryWriter
 
         self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
@@ -43,6 +39,6 @@ def check_installed() -> None:
         import tensorboardX  # noqa: F401
     except ImportError as error:
         raise InputError(
-            "--tensorboard needs the package tensorboardX; install it with "
+            "`tensorboard=True` needs the package tensorboardX; install it with "
             "pip install -e '.[tensorboard]'."
         ) from error

@@ -80,10 +80,10 @@ def check_not_begun(out: RunDir) -> None:
       InputError: the run has rows or a summary, so it had a checkpoint before.
     """
     path = out.path / METRICS
-    begun = [name for name in (METRICS, SUMMARY) if _has_content(out.path / name)]
-    if begun and not os.path.lexists(out.path / PENDING):
+    found = [name for name in (METRICS, SUMMARY) if _has_content(out.path / name)]
+    if found and not os.path.lexists(out.path / PENDING):
         raise InputError(
-            f"{out.path} has {begun[0]}, but {out.path / CHECKPOINTS} has no checkpoint: it was "
+            f"{out.path} has {found[0]}, but {out.path / CHECKPOINTS} has no checkpoint: it was "
             "deleted or is on a disk that is not mounted; restore it, or start a new run with "
             "another `out_dir`."
         )
