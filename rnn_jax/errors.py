@@ -1,5 +1,6 @@
 """Exceptions with a message for the user. Any other exception is a bug."""
 
+import inspect
 import numbers
 
 
@@ -39,6 +40,16 @@ def check_hashable(owner: str, name: str, value: object) -> None:
             f"{name} of {owner} must be hashable, as cells are static under jax.jit; got "
             f"{type(value).__name__} {value!r}. Use a number, a string or a tuple."
         ) from error
+
+
+def check_fields(cls: type) -> None:
+    """Raise InputError if a new field of a dataclass has the name of an inherited method."""
+    inherited = getattr(cls, "__dataclass_fields__", {})
+    for name in cls.__annotations__.keys() - inherited:
+        if any(inspect.isfunction(vars(base).get(name)) for base in cls.__mro__[1:]):
+            raise InputError(
+                f"the field {name} of {cls.__name__} hides the method {name}; rename it."
+            )
 
 
 def check_array_init(name: str, init: object) -> None:

@@ -74,6 +74,11 @@ class MixesTheBatch(RNNCell):
         return HiddenCarry(h - h.mean(axis=0) if h.ndim > 1 else h)
 
 
+class MixesTheUnits(RNNCell):
+    def update(self, params, carry, x_gates, h_gates):
+        return HiddenCarry(jax.nn.softmax(x_gates + h_gates))
+
+
 class LooksAhead(RNNCell):
     def readout(self, params, carry):
         return jnp.flip(carry.h, axis=-3) if carry.h.ndim > 2 else carry.h
@@ -131,6 +136,7 @@ BROKEN = [
     Broken(CompilesItsInit(2), ("scan",), ("a second init", "1 compilations")),
     Broken(EqualToNoOther(2, options=Options()), ("scan",), ("frozen and hashable", "not equal")),
     Broken(Hashless(2), ("scan",), ("frozen and hashable", "unhashable")),
+    Broken(MixesTheUnits(2), ("scan",), ("elementwise", "unit 0 changes other units of h")),
     Broken(
         MixesTheBatch(2),
         ("scan",),

@@ -6,7 +6,7 @@ of n numbers; a step maps a row v to v J, where J[i, j] = ∂carry_t[j]/∂carry
 
 import math
 import numbers
-from functools import lru_cache, partial
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -69,15 +69,15 @@ def lyapunov_spectrum(
     _check("count", count, 1, size)
     _check("burn_in", burn_in, 0, len(xs) - 1)
     _check("qr_every", qr_every, 1, None)
-    reads = _worth_assembling(cell, params, count, size, xs.shape[-1])
-    options = int(count), int(burn_in), int(qr_every)
-    return _spectrum(cell, reads, options, params, start, xs)
+    assemble = _worth_assembling(cell, params, count)
+    options = int(count), int(burn_in), int(qr_every), assemble
+    return _spectrum(cell, options, params, start, xs)
 
 
-@compiled(static=3)
-def _spectrum(cell, reads, options, params, start, xs):
+@compiled(static=2)
+def _spectrum(cell, options, params, start, xs):
     """`lyapunov_spectrum` of checked arguments, compiled once for each cell and shape."""
-    count, burn_in, qr_every = options
+    count, burn_in, qr_every, assemble = options
     dtype = jax.tree.leaves(start)[0].dtype
     size = sum(field.shape[-1] for field in jax.tree.leaves(start))
     batch = xs.shape[1:-1]
@@ -90,7 +90,7 @@ def _spectrum(cell, reads, options, params, start, xs):
 
     spans = jnp.asarray([(0, burn_in), (burn_in, len(xs))], jnp.int32)
     with jax.default_matmul_precision("highest"):
-        push = _assembled(cell, params, reads) if reads else partial(_push, cell, params)
+        push = _assembled(cell, params) if assemble else partial(_push, cell, params)
         _, logs = jax.lax.scan(partial(_grow, push, xs, qr_every), (start, rows), spans)
     exponents = logs[-1] / (len(xs) - burn_in)
     return jnp.sort(exponents, axis=-1, descending=True).reshape(*batch, count)
@@ -138,12 +138,15 @@ def _reach(logs):
     return jnp.maximum(jnp.max(logs, 1) - jnp.min(logs, 1), jnp.max(jnp.abs(logs), 1))
 
 
-def _worth_assembling(cell, params, count, size, features):
-    """The `reads` of `_assembled`, or () if it does not fit the cell or does not pay off."""
-    if not (isinstance(cell, GatedCell) and 4 * count >= size):
-        return ()
-    leaves, structure = jax.tree.flatten(params)
-    return _fields_read(cell, structure, tuple(np.shape(leaf) for leaf in leaves), features)
+def _worth_assembling(cell, params, count):
+    """Return whether `_assembled` suits the cell, and is faster for this number of rows."""
+    if not isinstance(cell, GatedCell) or cell.linear or not cell.elementwise_update:
+        return False
+    carry = cell.initial_carry()
+    fields = jax.tree.leaves(carry)
+    gates = jax.eval_shape(cell.mix, params, carry).shape[-1]
+    square = gates % cell.hidden_size == 0 and all(f.shape == (cell.hidden_size,) for f in fields)
+    return square and 4 * count >= cell.hidden_size * len(fields)
 
 
 def _push(cell, params, carry, rows, x):
@@ -159,14 +162,14 @@ def _push(cell, params, carry, rows, x):
     return cell.step(params, carry, x)[0], jax.vmap(tangent, in_axes=1, out_axes=1)(rows)
 
 
-def _assembled(cell, params, reads):
+def _assembled(cell, params):
     """`_push` for a gated cell and many rows: a matrix J for each example, and one product.
 
     Since `mix` is affine and `update` elementwise, J is the sum of diagonals and of the constant
-    weights of mix, with columns scaled by the slopes of update. `reads` are the fields that mix
-    depends on.
+    weights of mix, with columns scaled by the slopes of update. The columns of J for a field that
+    mix does not read, such as c of an LSTM, are diagonals alone.
     """
-    size = cell.hidden_size
+    size, reads = cell.hidden_size, _fields_read(cell, params)
     zeros, structure = jax.tree.flatten(cell.initial_carry())
     count = len(zeros)
     mix = jax.jacfwd(lambda *fields: cell.mix(params, structure.unflatten(fields)), reads)
@@ -205,34 +208,10 @@ def _assembled(cell, params, reads):
     return push
 
 
-@lru_cache
-def _fields_read(cell, structure, shapes, features):
-    """The fields of the carry that `mix` reads, or () if `update` is not elementwise.
-
-    Both are tested with NaN. A NaN in unit 0 of the carry and of every gate must stay in unit 0 of
-    the result of update, and mix returns NaN if it reads a field that is NaN.
-    """
-    size = cell.hidden_size
-    params = structure.unflatten([np.zeros(shape, np.float32) for shape in shapes])
-    zeros, carry_structure = jax.tree.flatten(jax.eval_shape(cell.initial_carry))
-    gates = jax.eval_shape(cell.mix, params, carry_structure.unflatten(zeros)).shape[-1]
-    if any(zero.shape != (size,) for zero in zeros) or gates % size:
-        return ()
-    unit_0 = np.where(np.arange(size) == 0, np.float32(np.nan), np.float32(0))
-
-    @jax.jit
-    def probe(params, x, unit_0):
-        carry = carry_structure.unflatten([unit_0] * len(zeros))
-        h_gates = jnp.tile(unit_0, gates // size)
-        after = cell.update(params, carry, cell.project(params, x), h_gates)
-        strays = [jnp.isnan(field[1:]).any() for field in jax.tree.leaves(after)]
-        shows = []
-        for i in range(len(zeros)):
-            nothing = jnp.zeros_like(unit_0)
-            fields = [unit_0 if i == j else nothing for j in range(len(zeros))]
-            shows.append(jnp.isnan(cell.mix(params, carry_structure.unflatten(fields))).any())
-        return strays, shows
-
-    with jax.ensure_compile_time_eval():
-        strays, shows = probe(params, np.zeros(features, np.float32), unit_0)
-        return () if any(strays) else tuple(i for i, shown in enumerate(shows) if shown)
+def _fields_read(cell, params):
+    """The indices of the fields of the carry that `mix` reads."""
+    zeros, structure = jax.tree.flatten(cell.initial_carry())
+    mix = jax.make_jaxpr(lambda *fields: cell.mix(params, structure.unflatten(fields)))
+    jaxpr = mix(*zeros).jaxpr
+    used = [variable for equation in jaxpr.eqns for variable in equation.invars] + jaxpr.outvars
+    return tuple(i for i, field in enumerate(jaxpr.invars) if any(field is v for v in used))

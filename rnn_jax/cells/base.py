@@ -5,7 +5,6 @@ its carry are pytrees with named fields.
 """
 
 import dataclasses
-import inspect
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 
 from rnn_jax.cells.array_ops import dot, expand, widest
 from rnn_jax.cells.gate_params import check_key, lecun_normal, orthogonal, per_gate
-from rnn_jax.errors import InputError, check_array_init, check_hashable, check_size
+from rnn_jax.errors import InputError, check_array_init, check_fields, check_hashable, check_size
 from rnn_jax.typing import Array, ArrayInit, Carry, Float, Inexact, Inputs, Key, Params
 
 
@@ -62,12 +61,7 @@ class Cell:
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        inherited = getattr(cls, "__dataclass_fields__", {})
-        for name in cls.__annotations__.keys() - inherited:
-            if any(inspect.isfunction(vars(base).get(name)) for base in cls.__mro__[1:]):
-                raise InputError(
-                    f"the field {name} of {cls.__name__} hides the method {name}; rename it."
-                )
+        check_fields(cls)
 
     def __post_init__(self):
         check_size("hidden_size", self.hidden_size)
@@ -127,13 +121,15 @@ class Cell:
 class GatedCell(Cell):
     """A cell in three parts, which lets one driver run every such cell fast.
 
-    A new cell sets `gates` and defines `update`; the other methods have defaults.
+    A new cell sets `gates` and defines `update`; the other methods have defaults. If its update
+    combines units, as layer normalization does, it sets `elementwise_update` to False.
     Gates are stored side by side: w_x [D, G*H], w_h [H, G*H], b [G*H].
     """
 
     gates: ClassVar[tuple[str, ...]]
     carry_type: ClassVar[type[NamedTuple]] = HiddenCarry
     linear: ClassVar[bool] = False
+    elementwise_update: ClassVar[bool] = True
     use_bias: ClassVar[bool] = True
     kernel_init: ClassVar[ArrayInit] = staticmethod(lecun_normal)
     recurrent_init: ClassVar[ArrayInit] = staticmethod(orthogonal)
@@ -177,7 +173,7 @@ class GatedCell(Cell):
         x_gates: Float[Array, "... GH"],
         h_gates: Float[Array, "... GH"],
     ) -> Carry:
-        """The new carry. Elementwise over units, without matrix products."""
+        """The new carry. Elementwise over units, see `elementwise_update`; no matrix products."""
         raise NotImplementedError
 
     def readout(self, params: Params, carry: Carry) -> Float[Array, "... O"]:

@@ -4,7 +4,9 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from rnn_jax.cells.base import GatedCell
 from rnn_jax.numerics import named
 from rnn_jax.testing.case import Checks, assert_named_tuple, assert_types, rebuilt
 from rnn_jax.testing.oracle import B, compilations, ensure, places
@@ -78,3 +80,27 @@ def a_second_init_does_not_recompile(case):
     with compilations() as seen:
         rebuilt(case.cell).init(keys[1], case.features)
     ensure(not seen, f"{len(seen)} compilations")
+
+
+@CHECKS.add
+def update_is_elementwise_over_units(case):
+    """Move the part that combines units into `mix`, or set `elementwise_update = False`."""
+    cell = case.cell
+    if not isinstance(cell, GatedCell) or cell.spatial_axes or not cell.elementwise_update:
+        return
+    unit_0 = np.arange(cell.hidden_size) == 0
+
+    def along_unit_0(value):
+        return jnp.tile(unit_0, value.shape[-1] // len(unit_0)) * jnp.ones_like(value)
+
+    @jax.jit
+    def moved(params, x, carry):
+        given = carry, cell.mix(params, carry)
+        update = partial(cell.update, params, x_gates=cell.project(params, x))
+        tangents = jax.tree.map(along_unit_0, given)
+        return jax.jvp(lambda carry, h: update(carry, h_gates=h), given, tangents)[1]
+
+    params, xs, carry, _ = case.problem()
+    change = moved(params, xs[0], carry)
+    for name, field in zip(change._fields, change, strict=True):
+        ensure(not np.any(field[..., 1:]), f"unit 0 changes other units of {name}")

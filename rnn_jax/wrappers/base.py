@@ -143,6 +143,11 @@ class GatedWrapper(Wrapper, GatedCell):
         """True if the inner cell is linear."""
         return self.inner.linear
 
+    @property
+    def elementwise_update(self):
+        """True if the inner update is elementwise."""
+        return self.inner.elementwise_update
+
 
 def wrapper_for(cell: Cell, any_cell: type[Wrapper], gated: type[GatedWrapper]) -> type[Wrapper]:
     """The form of a wrapper for `cell`."""

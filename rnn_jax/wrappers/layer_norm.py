@@ -45,6 +45,8 @@ class LayerNormParams(NamedTuple):
 class LayerNormCell(GatedWrapper):
     """The cell that `layer_norm` returns."""
 
+    elementwise_update = False
+
     def init(self, key, input_size):
         """Scales of 1; the inner bias as the shift, and 0 in its place."""
         inner = self.inner.init(key, input_size)
