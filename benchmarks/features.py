@@ -11,7 +11,8 @@ from timing import interleave, spread, turn
 from rnn_jax.errors import InputError
 from rnn_jax.files import local_path
 from rnn_jax.plotting.tables import markdown
-from rnn_jax.training.commands.cli import check_at_least, check_at_most, run
+from rnn_jax.training.commands.cli import run
+from rnn_jax.training.commands.ranges import Size, check_ranges
 from rnn_jax.training.runs.jsonl import append_rows, read_rows
 from rnn_jax.training.runs.provenance import provenance
 
@@ -36,7 +37,7 @@ class Config:
     """Sequences in a batch, B."""
     size: int = 128
     """Input features and hidden units, D = H."""
-    repeats: int = 15
+    repeats: Size = 15
     """Number of timed repeats of each feature."""
     replot: bool = False
     """Only print the table of the rows in --out-dir."""
@@ -60,8 +61,7 @@ def main(config: Config) -> None:
 
 
 def _check(config):
-    check_at_least(config, repeats=1)
-    check_at_most(config, repeats=1_000_000)
+    check_ranges(config)
     if not config.cells:
         raise InputError("--cells needs at least one cell.")
     flags = "--steps", "--batch-size", "--size", "--size"

@@ -10,7 +10,8 @@ from worker import JAX_PLATFORMS
 
 from rnn_jax.errors import InputError
 from rnn_jax.files import local_path
-from rnn_jax.training.commands.cli import check_at_least, run
+from rnn_jax.training.commands.cli import run
+from rnn_jax.training.commands.ranges import Count, Natural, check_ranges
 from rnn_jax.training.runs.jsonl import append_rows, resume_rows
 from rnn_jax.training.runs.provenance import provenance
 
@@ -33,11 +34,11 @@ class Config:
     """One more cell: a name in rnn_jax.CELLS, or my_module:MyCell in the current folder."""
     lengths: tuple[int, ...] = (28, 128, 512, 2048)
     """Sequence lengths T."""
-    hidden_size: int = 128
+    hidden_size: Count = 128
     """Hidden units, H."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Sequences in a batch, B."""
-    seeds: int = 3
+    seeds: Count = 3
     """Number of seeds of parameters and batch."""
     init: tuple[str, ...] = ("default",)
     """Initializations: default, orthogonal, identity, uniform (as in PyTorch), chrono (time scales
@@ -49,9 +50,9 @@ class Config:
     from_run: Path | None = None
     """Measure the network of a run of experiments/mnist_lstm.py instead, before and after
     training, on its test images."""
-    lyapunov: int = 8
+    lyapunov: Natural = 8
     """Number of leading Lyapunov exponents; 0 computes none."""
-    repeats: int = 5
+    repeats: Count = 5
     """Timed repeats of a training step, without and with the probe, for each cell and length."""
     device: Literal["cpu", "gpu", "tpu"] = "cpu"
     """Device to measure on."""
@@ -91,7 +92,7 @@ def _show(folder):
 
 
 def _check(config):
-    check_at_least(config, hidden_size=1, batch_size=1, seeds=1, lyapunov=0, repeats=1)
+    check_ranges(config)
     for name in GRID_ONLY:
         if config.from_run and getattr(config, name) != getattr(Config, name):
             flag = name.replace("_", "-")

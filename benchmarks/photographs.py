@@ -13,7 +13,8 @@ from tyro.conf import Positional
 from rnn_jax.errors import InputError
 from rnn_jax.files import local_path
 from rnn_jax.plotting.tables import markdown
-from rnn_jax.training.commands.cli import check_at_least, run
+from rnn_jax.training.commands.cli import run
+from rnn_jax.training.commands.ranges import Count, Natural, check_ranges
 from rnn_jax.training.runs.jsonl import append_rows, read_rows
 from rnn_jax.training.runs.provenance import provenance
 
@@ -39,11 +40,11 @@ class Config:
 
     run_dir: Positional[Path] = Path("runs/mnist_lstm")
     """Folder of a run of mnist_lstm.py."""
-    digits: int = 200
+    digits: Count = 200
     """Number of test digits for each condition."""
     conditions: tuple[str, ...] = ()
     """Conditions to measure; all by default."""
-    seed: int = 0
+    seed: Natural = 0
     """Seed of the choice of digits, their positions and the noise."""
     replot: bool = False
     """Only print the table of the rows in --out-dir."""
@@ -53,7 +54,7 @@ class Config:
 
 def main(config: Config) -> None:
     """Measure, write a row for each condition and print the table."""
-    check_at_least(config, digits=1, seed=0)
+    check_ranges(config)
     path = local_path(config.out_dir) / ROWS
     if not config.replot:
         _measure(config, path)

@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from rnn_jax.errors import InputError, RunError
 from rnn_jax.plotting import tables
-from rnn_jax.training.commands.cli import check_at_least, run
+from rnn_jax.training.commands.cli import run
+from rnn_jax.training.commands.ranges import Natural, check_ranges
 from rnn_jax.training.runs.jsonl import append_rows
 from rnn_jax.training.runs.provenance import machine, provenance
 
@@ -65,11 +66,11 @@ class Config:
     missing message about how to continue, or a stack trace count as lost.
     """
 
-    kills: int = 12
+    kills: Natural = 12
     """Runs to kill at a random time in training, of an LSTM, a GRU and a simple RNN in turn."""
-    flips: int = 50
+    flips: Natural = 50
     """Checkpoints in which to flip a random bit, uniformly over the files."""
-    truncations: int = 12
+    truncations: Natural = 12
     """Checkpoints in which to truncate or delete a file."""
     trials: tuple[Trial, ...] = get_args(Trial)
     """Kinds of trials to run."""
@@ -81,7 +82,7 @@ class Config:
 
 def main(config: Config) -> None:
     """Run all trials, write rows and a summary; raise RunError if anything is lost."""
-    check_at_least(config, kills=0, flips=0, truncations=0)
+    check_ranges(config)
     from rnn_jax.training.runs.run_dir import exclusive
 
     with exclusive(config.out_dir) as out:

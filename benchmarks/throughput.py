@@ -3,7 +3,7 @@
 import dataclasses
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from measure import measure_job, measure_layer
 from options import check_cells, check_sizes, interpreter, writable_folder
@@ -13,7 +13,8 @@ from processes import Team
 
 from rnn_jax.errors import InputError
 from rnn_jax.files import local_path
-from rnn_jax.training.commands.cli import check_at_least, check_at_most, run
+from rnn_jax.training.commands.cli import run
+from rnn_jax.training.commands.ranges import Natural, Range, check_ranges
 from rnn_jax.training.runs.jsonl import append_rows, read_rows
 
 ROWS, JOB_ROWS, FIGURE = "throughput.jsonl", "mnist_job.jsonl", "throughput.png"
@@ -43,19 +44,19 @@ class Config:
     """Passes to measure: all outputs; the gradient by all parameters; all Lyapunov exponents."""
     drivers: tuple[Literal["scan", "chunked", "remat", "associative"], ...] = ("scan", "chunked")
     """Drivers of rnn_jax; remat is chunked with less memory; associative is for linear cells."""
-    devices: int = 0
+    devices: Natural = 0
     """Number of devices to measure besides one; 0 takes the most that divide the batch."""
     peers: tuple[str, ...] = ("auto",)
     """Other libraries to measure: auto (all that are installed), none, or their names."""
     peer_python: tuple[str, ...] = ()
     """Python interpreters of libraries in other environments, as torch=/path/to/python."""
-    repeats: int = 15
+    repeats: Annotated[int, Range(at_least=1, at_most=10**6)] = 15
     """Number of timed repeats of each implementation."""
     device: Literal["cpu", "gpu", "tpu"] = "cpu"
     """Device to measure on."""
     job: Literal["mnist"] | None = None
     """Measure a training job instead of layers: an LSTM on the rows of MNIST images."""
-    steps: int = 782
+    steps: Annotated[int, Range(at_least=1, at_most=10**7)] = 782
     """Training steps of the job, with a batch size of 128."""
     data_dir: Path | None = None
     """Data folder of TFDS for the job; by default that of TFDS."""
@@ -100,8 +101,7 @@ def main(config: Config) -> None:
 
 
 def _problems(config) -> list[Problem]:
-    check_at_least(config, repeats=1, steps=1, devices=0)
-    check_at_most(config, repeats=1_000_000, steps=10_000_000)
+    check_ranges(config)
     if config.data_dir:
         local_path(config.data_dir)
     for flag in ("passes", "drivers", "lengths", "peers"):

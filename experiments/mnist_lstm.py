@@ -1,15 +1,12 @@
 """Classify MNIST digits by reading them row by row with an LSTM."""
 
 import dataclasses
-import functools
-import math
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from rnn_jax.errors import InputError
-from rnn_jax.files import local_path
-from rnn_jax.training.commands.cli import check_at_least, check_at_most, check_finite, run
-from rnn_jax.training.commands.config import TrainConfig, own_options_first
+from rnn_jax.training.commands.cli import run
+from rnn_jax.training.commands.config import CellOptions, ImageConfig, own_options_first
+from rnn_jax.training.commands.ranges import Finite, Range
 
 BUNDLED = Path(__file__).parent / "mnist_files"
 VERDICT = "accuracy {test_accuracy:.4f}, loss {test_loss:.4f}, on the test images"
@@ -17,53 +14,28 @@ VERDICT = "accuracy {test_accuracy:.4f}, loss {test_loss:.4f}, on the test image
 
 @own_options_first
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(TrainConfig):
+class Config(CellOptions, ImageConfig):
     """Classify images of digits as sequences of rows with an LSTM.
 
     The default run takes about 15 seconds on two CPU cores.
     """
 
-    cell: str = "lstm"
-    """Recurrent cell: lstm, gru, rnn, irnn, peephole, projected, coupled, slstm, gru-reset-before,
-    minimal, ugrnn, antisymmetric, cornn, lru, mingru, minlstm, rglru, or a class of your own as
-    my_module:MyCell, which is also searched for in the current folder."""
-    hidden_size: int = 128
-    """Hidden units of the cell."""
-    projection_size: int = 128
+    projection_size: Annotated[int, Range(at_least=0, at_most=10**6)] = 128
     """Width of the linear layer between the pixels and the cell; 0 for no such layer."""
-    forget_bias: float = 1.0
+    forget_bias: Finite = 1.0
     """Initial forget bias of an LSTM."""
     init: str = "default"
     """Initialization of the cell: default, orthogonal, identity, uniform, chrono=T, gain=G or
     forget=B, where T, G and B are numbers."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Data type of matrix products; parameters and carry are float32."""
-    examples: int = 100_000
-    """Total number of training examples; an epoch of MNIST has 60,000."""
     sequence: Literal["rows", "pixels", "permuted-pixels"] = "rows"
     """28 steps of 28 pixels, 784 steps of 1 pixel, or the same in a fixed random order."""
     readout: Literal["carry", "outputs"] = "carry"
     """Input of the output layer: h of the final carry, or the output of the last step."""
     dataset: str = "mnist"
     """TFDS data set of labeled 28x28 gray images, such as fashion_mnist or kmnist."""
-    data_dir: Path | None = None
-    """Data folder of TFDS; by default the one that TFDS uses."""
     out_dir: Path = Path("runs/mnist_lstm")
-    """Folder for results; if the default one holds a run, the next free one: -2, -3, ..."""
-
-    @property
-    def steps(self) -> int:
-        """Number of training steps: enough whole batches for all examples."""
-        return math.ceil(self.examples / self.batch_size)
-
-    def check(self) -> None:
-        """Raise InputError, naming the flag, unless every setting is in its range."""
-        super().check()
-        check_at_least(self, hidden_size=1, examples=1, projection_size=0)
-        check_at_most(self, hidden_size=10**6, projection_size=10**6)
-        check_finite(self, "forget_bias")
-        if self.data_dir:
-            local_path(self.data_dir)
 
 
 def loss(model, batch, keys):
@@ -83,12 +55,12 @@ def main(config: Config) -> dict:
 
     from rnn_jax import training
     from rnn_jax.datasets import image_data
-    from rnn_jax.models.factory import build_classifier
+    from rnn_jax.models.factory import build_classifier, check_cell
     from rnn_jax.training.losses import evaluate, logits_of
 
     with training.open_run(config) as run:
         # Data
-        check_cell(config)
+        check_cell(config.cell, config.hidden_size, config.init, config.forget_bias)
         images = image_data.load_images(config.dataset, config.data_dir, bundled=BUNDLED)
         xs, test_xs = image_data.sequences(images, config.sequence)
         train = xs, images.train_labels
@@ -97,15 +69,12 @@ def main(config: Config) -> dict:
         # Model
         sizes = {"input_size": xs.shape[-1], "num_classes": images.num_classes}
         data = {"data": (train, test_xs), "source": images.source}
-        settings = run.describe(build_classifier, **data, **sizes)
-        create = functools.partial(build_classifier, settings)
+        create = run.describe(build_classifier, **data, **sizes)
 
         # Optimizer and training step
         optimizer = training.make_optimizer(config, config.steps)
         graphdef, state = training.init_state(create, optimizer, run.mesh, config.seed)
-        step = training.make_train_step(
-            graphdef, loss, optimizer, run.mesh, config.bad_steps_allowed
-        )
+        step = training.make_train_step(graphdef, loss, optimizer, run.mesh, config.bad_step_limit)
 
         # Training
         trainer = training.Trainer(run, step, order, config.steps, VERDICT)
@@ -125,17 +94,6 @@ def main(config: Config) -> dict:
             model = training.model_of(graphdef, state)
             run.save_figures(figures(summary, trainer.rows, images, test_xs[0], model, logits))
         return trainer.finish(summary)
-
-
-def check_cell(config: Config) -> None:
-    """Raise InputError unless the cell exists and its options fit."""
-    from rnn_jax import initializers
-    from rnn_jax.cells import registry
-
-    cell = registry.find_cell(config.cell, config.hidden_size)
-    initializers.parse_init(config.init)
-    if config.forget_bias != Config.forget_bias and not registry.takes(cell, "forget_bias"):
-        raise InputError(f"--forget-bias is for an LSTM; --cell {config.cell} has none.")
 
 
 def figures(summary, rows, images, xs, model, logits):

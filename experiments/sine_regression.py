@@ -5,12 +5,10 @@ import functools
 import time
 from pathlib import Path
 
-from rnn_jax.training.commands.cli import check_at_least, check_at_most, run
-from rnn_jax.training.commands.config import TrainConfig, own_options_first
+from rnn_jax.training.commands.cli import run
+from rnn_jax.training.commands.config import CellOptions, TrainConfig, own_options_first
+from rnn_jax.training.commands.ranges import Count, Positive, Size
 
-PERIODS = 12.0, 60.0
-"""Shortest and longest period of a tone [steps]."""
-TONES = 2
 LIVE_SECONDS = 1
 """Shortest time between two figures during training."""
 VERDICT = "mean squared error {test_mse:.2e} on the continuation"
@@ -18,7 +16,7 @@ VERDICT = "mean squared error {test_mse:.2e} on the continuation"
 
 @own_options_first
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(TrainConfig):
+class Config(CellOptions, TrainConfig):
     """Predict the sum of the cosines of two tones from the sum of their sines, step by step.
 
     Amplitudes, periods and phases differ between streams and are not inputs of the network. A
@@ -27,32 +25,20 @@ class Config(TrainConfig):
     gradient does not. The default run takes about 10 seconds on two CPU cores.
     """
 
-    cell: str = "lstm"
-    """Recurrent cell: a name in rnn_jax.CELLS, or my_module:MyCell."""
-    hidden_size: int = 64
-    """Hidden units of the cell."""
-    window: int = 20
+    hidden_size: Size = 64
+    window: Size = 20
     """Length of a window [steps], through which the gradient is backpropagated."""
-    windows: int = 50
+    windows: Size = 50
     """Windows of each stream for training; as many more are held out."""
-    steps: int = 4000
+    steps: Count = 4000
     """Number of training steps, each on one window of every stream."""
     reset_state: bool = False
     """Reset the state at the start of each window."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Number of streams, over all devices together."""
-    learning_rate: float = 3e-3
-    """Learning rate; the highest one of a schedule."""
-    log_every: int = 200
-    """Steps between two rows of metrics; the steps in between run as one compiled call."""
+    learning_rate: Positive = 3e-3
+    log_every: Count = 200
     out_dir: Path = Path("runs/sine_regression")
-    """Folder for results; if the default one holds a run, the next free one: -2, -3, ..."""
-
-    def check(self) -> None:
-        """Raise InputError, naming the flag, unless every setting is in its range."""
-        super().check()
-        check_at_least(self, hidden_size=1, window=1, windows=1, steps=1)
-        check_at_most(self, hidden_size=10**6, window=10**6, windows=10**6)
 
 
 def main(config: Config) -> dict:
@@ -63,7 +49,9 @@ def main(config: Config) -> dict:
 
     from rnn_jax import training
     from rnn_jax.cells.registry import find_cell
+    from rnn_jax.datasets.tones import TONES, streams
     from rnn_jax.models.factory import build_sequence_model
+    from rnn_jax.plotting.time_series import signals_figure
     from rnn_jax.plotting.training import training_figure
 
     with training.open_run(config) as run:
@@ -78,16 +66,13 @@ def main(config: Config) -> dict:
         # Model
         name = f"{config.batch_size} streams of {TONES} tones, {length} steps and as many held out"
         data = {"data": (train, sines), "source": name}
-        settings = run.describe(build_sequence_model, **data, input_size=1, output_size=1)
-        create = functools.partial(build_sequence_model, settings)
+        create = run.describe(build_sequence_model, **data, input_size=1, output_size=1)
         carry = find_cell(config.cell, config.hidden_size).initial_carry((config.batch_size,))
 
         # Optimizer and training step
         optimizer = training.make_optimizer(config, config.steps)
         graphdef, state = training.init_state(create, optimizer, run.mesh, config.seed, carry)
-        step = training.make_train_step(
-            graphdef, loss, optimizer, run.mesh, config.bad_steps_allowed
-        )
+        step = training.make_train_step(graphdef, loss, optimizer, run.mesh, config.bad_step_limit)
 
         # Training, with a figure of two streams, updated at most every second
         trainer = training.Trainer(run, step, order, config.steps, VERDICT)
@@ -96,13 +81,14 @@ def main(config: Config) -> dict:
         window = config.window if config.reset_state else 2 * length
         follow = functools.partial(predict, window=window)
         outputs_of = trainer.compile_predict(graphdef, follow, state, sines)
-        follow_now, plot = nnx.jit(follow), functools.partial(signals, config, sines, cosines)
+        follow_now = nnx.jit(follow)
+        signals = functools.partial(signals_figure, sines, cosines, length, config.window)
         shown = time.monotonic()
         for state, row in trainer.run(state, train):  # noqa: B020
             if run.writes and time.monotonic() - shown >= LIVE_SECONDS:
                 outputs = follow_now(training.model_of(graphdef, state), sines[:2])
                 title = f"After {row['step']:,} of {config.steps:,} steps"
-                run.save_figures({"signals.png": plot(outputs, title)})
+                run.save_figures({"signals.png": signals(outputs, title)})
                 shown = time.monotonic()
 
         # Evaluation
@@ -116,19 +102,8 @@ def main(config: Config) -> dict:
             title = f"{config.cell.upper()} on {TONES} tones, {kept}, seed {config.seed}"
             error = f"{title}: squared error {summary['test_mse']:.1e}"
             curve = training_figure(trainer.rows, title, loss_name="squared error")
-            run.save_figures({"training.png": curve, "signals.png": plot(outputs, error)})
+            run.save_figures({"training.png": curve, "signals.png": signals(outputs, error)})
         return trainer.finish(summary)
-
-
-def streams(seed: int, count: int, length: int):
-    """Sums of sines and the sums of their cosines, [count, length] each, of mean square 1/2."""
-    import numpy as np
-
-    random = np.random.default_rng(seed)
-    period = np.exp(random.uniform(*np.log(PERIODS), (TONES, count, 1)))
-    angle = random.uniform(0, 2 * np.pi, (TONES, count, 1)) + 2 * np.pi / period * np.arange(length)
-    weight = random.dirichlet(np.ones(TONES), count).T[..., None] ** 0.5
-    return tuple((weight * wave(angle)).sum(0).astype(np.float32) for wave in (np.sin, np.cos))
 
 
 def loss(model, batch, keys, carry):
@@ -143,15 +118,6 @@ def predict(model, xs, window):
     """The outputs [B, T] for streams [B, T], with the state reset every `window` steps."""
     _, ys = model(xs.reshape(-1, window).T[..., None])
     return ys[..., 0].T.reshape(xs.shape)
-
-
-def signals(config, sines, cosines, outputs, title):
-    """The figure of the first streams, before and after the end of training data."""
-    from rnn_jax.plotting.time_series import signals_figure
-
-    shown = slice(len(outputs))
-    length = sines.shape[1] // 2
-    return signals_figure(sines[shown], cosines[shown], outputs, length, config.window, title)
 
 
 if __name__ == "__main__":

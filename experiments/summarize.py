@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 MEASURES = {
     "mnist_lstm": {"test_accuracy": "accuracy {:.2%} ± {:.2%}"},
     "mnist_generate": {
-        "read_as_asked": "{:.2%} ± {:.2%} classified as intended",
+        "samples_correct": "{:.2%} ± {:.2%} classified as intended",
         "test_nll": "{:.2f} ± {:.2f} nats per image",
     },
     "date_translation": {"test_accuracy": "{:.2%} ± {:.2%} of dates correct"},
@@ -41,9 +41,8 @@ class Config:
     """Write the tables of experiments/README.md from the rows of runs in experiments/results."""
 
 
-def main(config: Config) -> None:
+def main(_: Config) -> None:
     """Write the tables."""
-    del config
     page = HERE / "README.md"
     text = fill_tables(page.read_text(), HERE / "results")
     with replacing(page) as temporary:
@@ -57,13 +56,13 @@ def fill_tables(page: str, results: Path) -> str:
     Raises:
       InputError: the page lacks the markers of a table.
     """
-    import memory_report
+    from rnn_jax.plotting import memory_tasks
 
     tables = {
         "table": table(results),
         "pixels": pixel_table(read_rows(results / "mnist_pixels.jsonl")),
-        "memory": memory_report.summary(read_rows(results / "memory_tasks.jsonl")),
-        "far": memory_report.summary(read_rows(results / "memory_tasks_far.jsonl")),
+        "memory": memory_tasks.summary(read_rows(results / "memory_tasks.jsonl")),
+        "far": memory_tasks.summary(read_rows(results / "memory_tasks_far.jsonl")),
     }
     for name, lines in tables.items():
         before, marker, rest = page.partition(f"<!-- {name} -->\n")
@@ -108,8 +107,7 @@ def _cells(command, rows, measures):
     seconds = " ".join(f"{row['train_seconds']:.0f}" for row in rows)
     seeds = " ".join(str(row["seed"]) for row in rows)
     commits = " ".join(dict.fromkeys((row.get("git_commit") or "-")[:7] for row in rows))
-    versions = f"{rows[0]['python']}, {rows[0]['jax']}"
-    return f"`{command}`", seeds, results, seconds, versions, commits
+    return f"`{command}`", seeds, results, seconds, "{python}, {jax}".format(**rows[0]), commits
 
 
 def _spread(text, values):

@@ -26,8 +26,8 @@ def main(config: Config) -> None:
     """Translate line by line; print an error for a line that is not a date."""
     import jax
     import numpy as np
-    from dates import ISO_LENGTH, decode_iso, encode, from_pinyin
 
+    from rnn_jax.datasets.dates import ISO_LENGTH, decode_iso, encode, from_pinyin
     from rnn_jax.training.runs.saved_runs import load_run
 
     model, _ = load_run(

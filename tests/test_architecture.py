@@ -68,3 +68,11 @@ def test_the_core_imports_only_its_own_libraries(name):
 def test_every_part_has_a_level_and_few_modules_are_flat():
     assert {part(path) for path in MODULES} - {"__init__"} == set(LEVEL)
     assert len([path for path in PACKAGE.glob("*.py") if path.name != "__init__.py"]) <= 5
+
+
+def test_files_are_short_and_an_experiment_fits_on_two_screens():
+    folders = {"rnn_jax": 250, "benchmarks": 250, "experiments": 129}
+    for folder, most in folders.items():
+        for path in (ROOT / folder).rglob("*.py"):
+            lines = len(path.read_text().splitlines())
+            assert lines <= most, f"{path} has {lines} lines, at most {most} are allowed"

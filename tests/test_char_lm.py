@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from char_lm import Config, main, write
+from char_lm import Config, main
 from cut import cut_and_resumed, rows
 
 from rnn_jax import InputError, load_run
+from rnn_jax.training.runs.text_sampler import sample_text
 
 WORDS = "one", "three", "five", "seven"
 SMALL = {"hidden_size": 16, "batch_size": 8, "window": 16, "learning_rate": 0.02, "devices": 1}
@@ -41,7 +42,7 @@ def test_a_run_writes_its_files_and_samples_at_another_temperature(text, tmp_pat
     assert len(summary["text_sha256"]) == 64 and summary["text_sha256"] in summary["data_source"]
     assert summary["characters"] == 6 * 8 * 16 and summary["characters_per_second"] > 0
     assert summary["test_characters"] == round(len(text.read_text()) / 10)
-    for name in ("training.png", "surprise.png"):
+    for name in ("training.png", "character_bits.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
     sample = (out / "samples.txt").read_text()
     assert len(sample) == 20 and sample in capsys.readouterr().out
@@ -49,7 +50,8 @@ def test_a_run_writes_its_files_and_samples_at_another_temperature(text, tmp_pat
     assert main(again) == summary
     sample = (out / "samples.txt").read_text()
     assert sample.startswith("three ") and len(sample) == 6 + 7
-    assert write(out, again) == sample
+    options = again.sample_length, again.temperature, again.seed
+    assert sample_text(out, again.prompt, *options) == sample
     text.write_text("another text, of other letters; " * 99)
     with pytest.raises(InputError, match=r"other settings: .*text_sha256") as error:
         main(Config(**config, resume=True))

@@ -7,8 +7,8 @@ import shutil
 import sys
 import unicodedata
 
+import date_figures
 import date_translation
-import dates
 import numpy as np
 import pytest
 import translate
@@ -16,6 +16,7 @@ from cut import rows
 from figure_checks import flaws
 
 from rnn_jax import InputError
+from rnn_jax.datasets import dates
 from rnn_jax.plotting import style, translation
 
 SMALL = {"hidden_size": 32, "batch_size": 32, "learning_rate": 0.01, "log_every": 20}
@@ -84,7 +85,7 @@ def test_chinese_is_romanized_and_other_text_unchanged():
     [
         ({"hidden_size": 0}, "--hidden-size must be at least 1, got 0."),
         ({"steps": 0}, "--steps must be at least 1, got 0."),
-        ({"test_dates": 36_525}, "--test-dates must be below 36,525, .* got 36,525."),
+        ({"test_dates": 36_525}, "`test_dates` must be below 36,525, .* got 36,525."),
         ({"cell": "lstn", "test_dates": 36_000}, "cell must be one of .* got 'lstn'."),
     ],
 )
@@ -134,11 +135,11 @@ def test_pinyin_converts_back_to_the_same_text():
 @pytest.mark.parametrize("font", [None, "DejaVu Sans"])
 def test_figures_show_chinese_characters_if_a_font_has_them(font, monkeypatch):
     """The installed font lacks them, so a stub replaces the search for fonts."""
-    monkeypatch.setattr(style, "font_with", lambda _: font)
+    monkeypatch.setattr(date_figures, "font_with", lambda _: font)
     texts, truths = ["2025年3月3日"], ["2025-03-03"]
     row = {"examples": 1, "loss": 1.0, "batch_accuracy": 1.0}
     summary = {"cell": "lstm", "attention": False, "seed": 0, "test_accuracy": 1.0}
-    drawn = date_translation.figures(summary, [row], None, texts, truths, truths)
+    drawn = date_figures.figures(summary, [row], None, texts, truths, truths)
     figure = drawn["translations.png"]
     shown = [text.get_text() for text in figure.axes[0].texts]
     assert ("2025年3月3日" in shown) == bool(font)

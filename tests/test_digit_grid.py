@@ -16,7 +16,7 @@ def test_the_first_of_each_digit_are_shown_and_mistakes_framed(each):
     predicted = labels.copy()
     predicted[1] = 7
     predicted[3 * GENERATED :] = 9
-    figure = digits_figure(generated, real, labels, predicted, "a title", "a note")
+    figure = digits_figure(generated, real, labels, predicted, "a title")
     (page,) = figure.axes
     shown = min(each, GENERATED), min(each, REAL)
     assert len(page.images) == 3 * sum(shown)

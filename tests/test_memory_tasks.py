@@ -3,16 +3,16 @@
 import dataclasses
 
 import jax
-import memory_report
 import memory_tasks as experiment
 import numpy as np
 import pytest
-from train_until_solved import cell_and_init, make_attempt, task_model
 
 from rnn_jax.datasets.memory_tasks import TASKS
 from rnn_jax.errors import InputError
 from rnn_jax.initializers import Default
+from rnn_jax.plotting import memory_tasks as report
 from rnn_jax.training.devices import sharding
+from rnn_jax.training.until_solved import cell_and_init, make_attempt, task_model
 
 SMALL = {"cells": ("gru",), "adding": (3,), "copy": (), "hidden_size": 8, "max_steps": 6}
 SMALL |= {"check_every": 3, "test_examples": 8, "batch_size": 4, "devices": 1}
@@ -63,7 +63,7 @@ def test_the_table_counts_solved_seeds_and_shows_the_other_errors():
     rows = [row("lstm", 50, True, 300, 0.001), row("lstm", 50, True, 500, 0.001)]
     rows += [row("lstm", 50, False, 900, 0.1), row("rnn", 50, False, 900, 0.16)]
     rows += [row("lstm", 9, True, 100, 0.001)]
-    lines = memory_report.summary(rows)
+    lines = report.summary(rows)
     assert "| cell | T = 9 | T = 50 |" in lines
     assert "| lstm | 1/1, 100 steps | 2/3, 400 steps |" in lines
     assert "| rnn |  | 0/1, error 0.160 |" in lines

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from train_until_solved import FIRST_TEST, PARAMETERS
 
 from rnn_jax.datasets.memory_tasks import TASKS, example_keys, last_steps_error, last_steps_loss
+from rnn_jax.training.until_solved import FIRST_TEST, PARAMETERS
 
 
 def sample(name, numbers, T=40, seed=0):

@@ -53,7 +53,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path, arguments, words):
         ({"learning_rate": float("nan")}, "--learning-rate must be above 0, got nan."),
         ({"clip_norm": -1.0}, "--clip-norm must be at least 0, got -1.0."),
         ({"keep": 0}, "--keep must be at least 1, got 0."),
-        ({"cell": "gru", "forget_bias": 2.0}, "--forget-bias is for an LSTM; --cell gru has none."),
+        ({"cell": "gru", "forget_bias": 2.0}, "`forget_bias` is for an LSTM; `cell=gru` has none."),
         ({"init": "chrono"}, "init must be one of default, orthogonal"),
     ],
 )

@@ -64,7 +64,7 @@ def test_the_network_learns_to_generate_digits(few, trained):
     known = -np.log(np.where(test, ink, 1 - ink)).sum((1, 2)).mean()
     assert summary["test_nll"] < known
     assert summary["temperature"] == config.temperature
-    assert 0 < summary["read_as_asked"] <= 1 and summary["real_read"] > 0.6
+    assert 0 < summary["samples_correct"] <= 1 and summary["real_correct"] > 0.6
 
 
 def test_a_run_writes_its_files_and_can_be_loaded(few, trained):
@@ -81,7 +81,7 @@ def test_a_run_writes_its_files_and_can_be_loaded(few, trained):
 def test_a_resumed_run_equals_an_uninterrupted_one(trained, tmp_path):
     config, whole = trained
     resumed = cut_and_resumed(main, dataclasses.replace(config, out_dir=tmp_path), 25)
-    for name in ("test_nll", "read_as_asked", "real_read"):
+    for name in ("test_nll", "samples_correct", "real_correct"):
         assert resumed[name] == whole[name]
     assert rows(tmp_path) == rows(config.out_dir)
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import sine_regression
 from cut import cut_and_resumed, rows
-from sine_regression import Config, main, streams
+from sine_regression import Config, main
 
 from rnn_jax import InputError, load_run
+from rnn_jax.datasets.tones import streams
 from rnn_jax.plotting import time_series
 
 SMALL = {"hidden_size": 16, "batch_size": 16, "windows": 20, "window": 10, "learning_rate": 0.01}
@@ -43,9 +44,9 @@ def test_the_figure_is_updated_during_training(tmp_path, monkeypatch, reset):
     """The last one shows the trained network, and plotting does not change the results."""
     titles, figure = [], time_series.signals_figure
 
-    def drawn(inputs, targets, outputs, first, window, title):
+    def drawn(inputs, targets, first, window, outputs, title):
         titles.append((title, np.asarray(outputs)[:2]))
-        return figure(inputs, targets, outputs, first, window, title)
+        return figure(inputs, targets, first, window, outputs, title)
 
     monkeypatch.setattr(sine_regression, "LIVE_SECONDS", 0)
     monkeypatch.setattr(time_series, "signals_figure", drawn)

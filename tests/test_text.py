@@ -216,7 +216,7 @@ def test_sample_frequencies_match_the_temperature():
 )
 def test_any_text_can_be_plotted(text, tmp_path):
     figure = character_bits_figure(text, np.ones(len(text)), r"of a file called $\frac$")
-    save(figure, tmp_path / "surprise.png")
+    save(figure, tmp_path / "character_bits.png")
 
 
 def test_figures_refuse_invalid_arguments():

@@ -25,6 +25,9 @@ SOURCE_MODULES = (
 )
 """Standard-library modules whose source is identical in Python 3.11, 3.12 and 3.13."""
 
+HELD_OUT = 0.1
+"""Fraction of a text, at its end, that is held out."""
+
 START_ID = -1
 """Id that precedes the first character of a stream. Its one-hot vector is zero."""
 
@@ -171,6 +174,19 @@ def shift_right(ids: Integer[np.ndarray, "B N"]) -> Int[np.ndarray, "B N"]:
     """
     signed = ids.astype(np.result_type(ids.dtype, np.int8))
     return np.pad(signed, ((0, 0), (1, 0)), constant_values=START_ID)[:, :-1]
+
+
+def hold_out(
+    ids: Integer[np.ndarray, " N"],
+) -> tuple[Integer[np.ndarray, " K"], Integer[np.ndarray, " M"]]:
+    """Split a text into the part to train on and its last tenth, at least one character."""
+    kept = len(ids) - max(1, round(HELD_OUT * len(ids)))
+    return ids[:kept], ids[kept:]
+
+
+def entropies(ids: Integer[np.ndarray, " N"]) -> dict[str, float]:
+    """`unigram_bits` and `bigram_bits` of a text, by name."""
+    return {"unigram_bits": unigram_bits(ids), "bigram_bits": bigram_bits(ids)}
 
 
 def unigram_bits(ids: Integer[np.ndarray, " N"]) -> float:

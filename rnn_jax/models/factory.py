@@ -85,3 +85,14 @@ def from_settings(settings: Mapping, make: Callable[[Cell, dict], Model]) -> Mod
         return make(cell, options | {"rngs": nnx.Rngs(settings["seed"])})
     except KeyError as error:
         raise InputError(f"the settings of a run must name {error.args[0]}.") from error
+
+
+def check_cell(name: str, hidden_size: int, init: str, forget_bias: float) -> None:
+    """Raise InputError unless there is a cell of this name, and it takes the options.
+
+    Only an LSTM takes a forget bias other than 1.
+    """
+    cell = find_cell(name, hidden_size)
+    parse_init(init)
+    if forget_bias != 1 and not takes(cell, "forget_bias"):
+        raise InputError(f"`forget_bias` is for an LSTM; `cell={name}` has none.")

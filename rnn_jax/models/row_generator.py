@@ -15,7 +15,7 @@ from rnn_jax.layers.checks import check_rngs
 from rnn_jax.layers.rnn import RNN
 from rnn_jax.models.factory import from_settings
 from rnn_jax.models.nade import NADE
-from rnn_jax.typing import Array, Float, Key
+from rnn_jax.typing import Array, Float, Int, Key
 
 Binarization = Literal["threshold", "sampled"]
 """A rule that turns gray values into zeros and ones."""
@@ -137,18 +137,40 @@ def row_generator_loss(
     return model.nll(images, condition * keep[:, None]).mean(), {}
 
 
+def evaluate_and_sample(
+    model: RowGenerator,
+    batch: tuple[UInt8[Array, "B T W"], Float[Array, "B A"], Int[Array, " B"]],
+    *,
+    seed: int,
+    temperature: float,
+    guidance: float,
+) -> tuple[Float[Array, " B"], UInt8[Array, "B T W"]]:
+    """Negative log-likelihood [nats] of each image, and a sample for each condition.
+
+    Args:
+      model: the generator.
+      batch: images, conditions, and the number of each example, which with `seed` gives its key.
+      seed: the seed of the samples.
+      temperature, guidance: see `RowGenerator.sample`.
+    """
+    images, conditions, numbers = batch
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), numbers)
+    samples = model.sample(keys, conditions, images.shape[1], temperature, guidance)
+    return model.nll(images, conditions), samples
+
+
 def build_row_generator(settings: Mapping) -> RowGenerator:
     """Initialize a `RowGenerator` from the settings of a run.
 
     Args:
-      settings: cell, hidden_size, row_size, asked_size (the size of the condition), width and seed.
+      settings: cell, hidden_size, row_size, condition_size, width and seed.
 
     Raises:
       InputError: a missing setting or an unknown cell.
     """
 
     def make(cell, options):
-        sizes = settings["asked_size"], settings["width"], settings["row_size"]
+        sizes = (settings[name] for name in ("condition_size", "width", "row_size"))
         return RowGenerator(cell, *sizes, rngs=options["rngs"])
 
     return from_settings(settings, make)

@@ -21,7 +21,6 @@ def digits_figure(
     labels: ArrayLike,
     predicted: ArrayLike,
     title: str,
-    note: str,
 ) -> Figure:
     """Plot a row of generated and of real examples for each digit, misclassified ones framed.
 
@@ -30,10 +29,11 @@ def digits_figure(
       labels: the class of both [N].
       predicted: the class of each generated image according to a classifier [N].
       title: the title.
-      note: text above the generated images.
     """
     generated, real, labels, predicted = map(np.asarray, (generated, real, labels, predicted))
     digits = np.unique(labels)
+    share = f"{(predicted == labels).mean():.1%} of {len(labels):,}"
+    note = f"{share} are classified as their label; framed: as another digit"
     top, right = MARGIN + len(digits) * SIDE, LEFT + GENERATED * SIDE + GAP
     with house_style():
         figure = new_figure(top - MARGIN + ABOVE, title)

@@ -17,6 +17,8 @@ FONT = "DejaVu Sans Mono"
 ADVANCE = 1233 / 2048
 """Advance width of the characters of `FONT` [font sizes]."""
 COLUMNS, LINES, LINE_HEIGHT = 84, 26, 0.18
+SEARCHED = 100_000
+"""Characters in the middle of a text that are divided into lines."""
 MAX_BITS = 8
 BITS_CMAP = LinearSegmentedColormap.from_list("bits", ["white", "#F6C59B", "#EE8A45"])
 VISIBLE = {"\n": "↵", "\t": "→"}
@@ -84,6 +86,8 @@ def character_bits_figure(text: str, bits: ArrayLike, title: str) -> Figure:
             "text and bits must have the same length of at least 1, "
             f"got {len(text)} characters and bits of shape {bits.shape}."
         )
+    middle = slice(max(0, len(text) // 2 - SEARCHED // 2), len(text) // 2 + SEARCHED // 2)
+    text, bits = text[middle], bits[middle]
     lines = _lines(text)
     first = max(0, len(lines) // 2 - LINES // 2)
     lines = lines[first : first + LINES]

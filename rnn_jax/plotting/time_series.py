@@ -11,11 +11,12 @@ WINDOWS = 8
 
 
 def signals_figure(
-    inputs: ArrayLike, targets: ArrayLike, outputs: ArrayLike, first: int, window: int, title: str
+    inputs: ArrayLike, targets: ArrayLike, first: int, window: int, outputs: ArrayLike, title: str
 ) -> Figure:
     """Plot input, target and output of the first two streams [B, T] over time.
 
-    The figure shows `WINDOWS` windows of `window` steps from step `first` on.
+    The figure shows `WINDOWS` windows of `window` steps from step `first` on. There may be outputs
+    for the first streams only.
     """
     inputs, targets, outputs = map(np.asarray, (inputs, targets, outputs))
     steps = np.arange(first, min(first + WINDOWS * window, targets.shape[1]))
@@ -26,7 +27,7 @@ def signals_figure(
     )
     with house_style():
         figure = new_figure(4.6, title)
-        panels = figure.subplots(min(2, len(inputs)), 1, sharex=True, squeeze=False)[:, 0]
+        panels = figure.subplots(min(2, len(outputs)), 1, sharex=True, squeeze=False)[:, 0]
         for number, axes in enumerate(panels):
             for signals, look in looks:
                 axes.plot(steps, signals[number, steps], **look)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import sys
 import textwrap
@@ -46,7 +47,7 @@ class Run:
         source: str,
         data: Data,
         **facts: object,
-    ) -> dict[str, Any]:
+    ) -> Callable[[], nnx.Module]:
         """Complete the settings of the run, print them, and compare the data of all processes.
 
         Args:
@@ -57,7 +58,7 @@ class Run:
           facts: settings besides the options that `build` needs, such as `input_size`.
 
         Returns:
-          the settings.
+          a function without arguments that builds the model.
         """
         self.settings = dataclasses.asdict(self.config) | facts
         self.settings["experiment"] = type(self.config).out_dir.name
@@ -69,7 +70,7 @@ class Run:
         print("device   {device_count} x {device}, jax {jax}, Python {python}".format(**self.facts))
         print(f"data     {printable(source)}")
         agreement.check_data(data)
-        return self.settings
+        return functools.partial(build, self.settings)
 
     @property
     def writes(self) -> bool:

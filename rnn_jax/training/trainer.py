@@ -218,7 +218,7 @@ class Trainer:
                     paused = time.perf_counter()
                     yield state, row
                     started += time.perf_counter() - paused
-                if step < self.steps and int(state.skipped_in_row) >= config.bad_steps_allowed:
+                if step < self.steps and int(state.skipped_in_row) >= config.bad_step_limit:
                     gradient = self._step.gradient
                     raise RunError(why_bad(gradient, state, data, self._order, config.debug_nans))
                 stop, due = largest(request.signal, self._is_due(step, saved, row))

@@ -1,7 +1,6 @@
 """Running a command: options, errors and exit codes. JAX is not imported, so `--help` is fast."""
 
 import dataclasses
-import math
 import os
 import re
 import shlex
@@ -17,6 +16,7 @@ from rnn_jax.errors import InputError, Stopped
 from rnn_jax.files import printable
 from rnn_jax.training.commands.failures import explained
 from rnn_jax.training.commands.output import failure, fill_standard_descriptors, guarded
+from rnn_jax.training.commands.ranges import flag as as_flag
 from rnn_jax.training.commands.signals import described, exceptions
 
 Config = TypeVar("Config")
@@ -99,13 +99,9 @@ def with_flags(message: str, config_type: type) -> str:
         name, value = match[1], match[2]
         if name not in names:
             return match[0]
-        return _flag(name) if value in (None, "True") else f"{_flag(name)} {value}"
+        return as_flag(name) if value in (None, "True") else f"{as_flag(name)} {value}"
 
-    return re.sub(r"`(\w+)(?:=(\w+))?`", flag, message)
-
-
-def _flag(name):
-    return f"--{name.replace('_', '-')}"
+    return re.sub(r"`(\w+)(?:=([\w:.]+))?`", flag, message)
 
 
 def resume_command(folder: Path) -> str:
@@ -134,35 +130,3 @@ def _leave(code, at_once) -> NoReturn:
     if "jax" in sys.modules and (at_once or (code and distributed)):
         os._exit(code)
     sys.exit(code)
-
-
-def check_at_least(config: object, **lowest: float) -> None:
-    """Raise InputError, naming the flag, unless each field of `config` is at least its bound."""
-    for field, bound in lowest.items():
-        value = getattr(config, field)
-        if not value >= bound:
-            raise InputError(f"{_flag(field)} must be at least {bound}, got {value}.")
-
-
-def check_at_most(config: object, **highest: float) -> None:
-    """Raise InputError, naming the flag, unless each field of `config` is at most its bound."""
-    for field, bound in highest.items():
-        value = getattr(config, field)
-        if not value <= bound:
-            raise InputError(f"{_flag(field)} must be at most {bound:,}, got {value}.")
-
-
-def check_finite(config: object, *fields: str) -> None:
-    """Raise InputError, naming the flag, unless each field of `config` is finite."""
-    for field in fields:
-        value = getattr(config, field)
-        if not math.isfinite(value):
-            raise InputError(f"{_flag(field)} must be finite, got {value}.")
-
-
-def check_positive(config: object, *fields: str) -> None:
-    """Raise InputError, naming the flag, unless each field of `config` is finite and above 0."""
-    for field in fields:
-        value = getattr(config, field)
-        if not 0 < value < float("inf"):
-            raise InputError(f"{_flag(field)} must be above 0, got {value}.")

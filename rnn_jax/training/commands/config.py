@@ -2,11 +2,20 @@
 
 import dataclasses
 import inspect
+import math
 from pathlib import Path
 from typing import Literal
 
 from rnn_jax.errors import InputError
-from rnn_jax.training.commands.cli import check_at_least, check_finite, check_positive
+from rnn_jax.files import local_path
+from rnn_jax.training.commands.ranges import (
+    Count,
+    Natural,
+    NonNegative,
+    Positive,
+    Size,
+    check_ranges,
+)
 from rnn_jax.training.runs.event_files import check_installed
 
 FREE = (
@@ -29,7 +38,8 @@ MOST_STEPS = 2**31 - 1
 def own_options_first(cls: type) -> type:
     """List the options of a command before those it inherits, in `--help` and config.json."""
     fields = cls.__dataclass_fields__
-    cls.__dataclass_fields__ = {n: fields[n] for n in (*inspect.get_annotations(cls), *fields)}
+    names = dict.fromkeys(name for base in cls.__mro__ for name in inspect.get_annotations(base))
+    cls.__dataclass_fields__ = {name: fields[name] for name in names if name in fields}
     return cls
 
 
@@ -39,22 +49,22 @@ class TrainConfig:
 
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
     """Optimizer; sgd has a momentum of 0.9."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """Learning rate; the highest one of a schedule."""
     schedule: Literal["constant", "cosine", "warmup-cosine"] = "constant"
     """Learning rate schedule: constant, half a cosine to 0 at the last step, or the same after a
     linear warmup over the first tenth of the steps."""
-    weight_decay: float = 0.0
+    weight_decay: NonNegative = 0.0
     """Weight decay, for adamw."""
-    clip_norm: float = 0.0
+    clip_norm: NonNegative = 0.0
     """Largest global norm of the gradient, which is scaled down to it; 0 for no limit."""
-    batch_size: int = 128
+    batch_size: Count = 128
     """Examples per step, over all devices together."""
-    log_every: int = 20
+    log_every: Count = 20
     """Steps between two rows of metrics; the steps in between run as one compiled call."""
-    seed: int = 0
+    seed: Natural = 0
     """Random seed of the initial parameters and of the order of the examples."""
-    devices: int = 0
+    devices: Natural = 0
     """Number of CPU cores, GPUs or TPUs; 0 for the largest number that divides the batch."""
     coordinator: str = ""
     """host:port of the first of several processes; auto where JAX can detect it (Slurm, TPUs)."""
@@ -62,45 +72,43 @@ class TrainConfig:
     """Number of processes that train together, over all hosts."""
     process_id: int = 0
     """Index of this process, from 0; process 0 prints and writes the results."""
-    start_timeout: float = 30.0
+    start_timeout: Positive = 30.0
     """Longest wait for the other processes at the start [s]."""
     out_dir: Path
     """Folder for results; if the default one holds a run, the next free one: -2, -3, ..."""
     resume: bool = False
     """Continue the run in --out-dir, or the one with the highest number, from its newest valid
     checkpoint."""
-    checkpoint_every: int = 0
+    checkpoint_every: Natural = 0
     """Steps between two checkpoints; 0 for every half minute, or less often if saving is slow."""
-    keep: int = 2
+    keep: Count = 2
     """Number of newest checkpoints to keep."""
     keep_best: str = ""
     """Also keep the checkpoint with the best value of this metric, such as loss."""
     tensorboard: bool = False
     """Write the rows as TensorBoard event files too; needs the extra `tensorboard`."""
-    max_bad_steps: int = 10
+    max_bad_steps: Count = 10
     """Stop after this many consecutive steps whose loss, gradient or update is not finite."""
     debug_nans: bool = False
     """Stop at the first such step and name the operation that the first bad number came from."""
 
     @property
-    def bad_steps_allowed(self) -> int:
+    def bad_step_limit(self) -> int:
         """Steps in a row that may be skipped before training stops."""
         return 1 if self.debug_nans else self.max_bad_steps
 
     def check(self) -> None:
         """Raise InputError, naming the flag, unless every setting is in its range."""
-        check_positive(self, "learning_rate", "start_timeout")
-        check_at_least(self, batch_size=1, log_every=1, keep=1, max_bad_steps=1)
-        check_at_least(self, clip_norm=0, weight_decay=0, devices=0, seed=0, checkpoint_every=0)
-        check_finite(self, "weight_decay")
+        check_ranges(self)
+        for field in dataclasses.fields(self):
+            if isinstance(path := getattr(self, field.name), Path):
+                local_path(path)
         if self.weight_decay and self.optimizer != "adamw":
             raise InputError(
                 f"--weight-decay needs --optimizer adamw, got --optimizer {self.optimizer}."
             )
         if self.tensorboard:
             check_installed()
-        if not self.clip_norm < float("inf"):
-            raise InputError(f"--clip-norm must be finite, got {self.clip_norm}; 0 leaves it out.")
         if self.seed >= 2**32:
             raise InputError(f"--seed must be below 2**32, got {self.seed}.")
         steps = getattr(self, "steps", 1)
@@ -109,3 +117,30 @@ class TrainConfig:
                 f"a run can have {MOST_STEPS:,} steps, and {steps:,} are too many; "
                 "take fewer --examples or --steps."
             )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CellOptions:
+    """Options of a recurrent cell."""
+
+    cell: str = "lstm"
+    """Recurrent cell: lstm, gru, rnn, irnn, peephole, projected, coupled, slstm, gru-reset-before,
+    minimal, ugrnn, antisymmetric, cornn, lru, mingru, minlstm, rglru, or a class of your own as
+    my_module:MyCell, which is also searched for in the current folder."""
+    hidden_size: Size = 128
+    """Hidden units of the cell."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageConfig(TrainConfig):
+    """Options of training on images of a TFDS data set."""
+
+    examples: Count = 100_000
+    """Total number of training examples; an epoch of MNIST has 60,000."""
+    data_dir: Path | None = None
+    """Data folder of TFDS; by default the one that TFDS uses."""
+
+    @property
+    def steps(self) -> int:
+        """Number of training steps: enough whole batches for all examples."""
+        return math.ceil(self.examples / self.batch_size)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from rnn_jax.datasets.image_data import to_sequences
+from rnn_jax.errors import InputError
 from rnn_jax.training.runs.saved_runs import load_run
 
 BATCH = 100
@@ -15,7 +16,7 @@ BATCH = 100
 
 
 def load_image_classifier(
-    path: str | Path, *, trust_modules: bool = False
+    path: str | Path, *, dataset: str | None = None, trust_modules: bool = False
 ) -> tuple[Callable[[UInt8[np.ndarray, "N 28 28"]], Float[np.ndarray, "N C"]], dict]:
     """Load a run of mnist_lstm.py as a classifier of images; also return its settings.
 
@@ -26,13 +27,18 @@ def load_image_classifier(
 
     Args:
       path: the folder of the run.
+      dataset: the data set that the run must have been trained on, or None for any.
       trust_modules: see `load_run`.
 
     Raises:
-      InputError: there is no such run, see `load_run`; or, from the classifier, the images have
-        the wrong dtype or shape.
+      InputError: there is no such run, see `load_run`; it was trained on another data set; or,
+        from the classifier, the images have the wrong dtype or shape.
     """
     model, settings = load_run(path, experiment="mnist_lstm", trust_modules=trust_modules)
+    if dataset not in (None, settings.get("dataset")):
+        raise InputError(
+            f"{path} was trained on {settings.get('dataset')}; give a run trained on {dataset}."
+        )
     probabilities = jax.jit(lambda xs: jax.nn.softmax(model(xs.swapaxes(0, 1))))
 
     def classify(images: UInt8[np.ndarray, "N 28 28"]) -> Float[np.ndarray, "N C"]:

@@ -1,8 +1,8 @@
-"""Tables and a figure of the rows of memory_tasks.py: which cell solves which length."""
+"""Tables and a figure of the memory tasks: cells, lengths and the steps until they are solved."""
 
 import statistics
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
@@ -149,7 +149,7 @@ def _draw_tile(page: Axes, corner, width, outcome) -> None:
     color = "white" if part > 0.5 else INK if part else MUTED
     value = f"{outcome.steps:,.0f}" if outcome.solved else f"{outcome.error:.3f}"
     several = outcome.seeds > 1
-    look = {"ha": "center", "va": "center", "color": color}
+    look: dict[str, Any] = {"ha": "center", "va": "center", "color": color}
     weight = "bold" if outcome.solved else "normal"
     page.text(x + width / 2, y + ROW * (0.64 if several else 0.5), value, weight=weight, **look)
     if several:

@@ -1,8 +1,9 @@
 """Training from scratch until a task is solved, compiled once for all seeds."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -105,7 +106,7 @@ def check(cell: Cell, task: Task, length: int, init: Initializer) -> None:
     _blank(cell, task, init)
 
 
-def _blank(cell, task, init=Default()):
+def _blank(cell, task, init: Initializer = Default()):
     return nnx.eval_shape(lambda: task_model(cell, task, init, jax.random.key(0)))
 
 
@@ -181,3 +182,27 @@ def make_attempt(
         return Attempt(errors[-1] < criterion, done, errors, int(state.skipped))
 
     return attempt
+
+
+def solve(
+    points: Iterable[Point], hidden_size: int, devices: Mesh, **settings: Any
+) -> Iterator[dict]:
+    """Train each point of a grid; yield its row, with the duration in seconds.
+
+    Args:
+      points: points of a `grid`.
+      hidden_size: hidden units of each cell.
+      devices: the mesh.
+      settings: the options of `make_attempt` after `length`.
+    """
+
+    @functools.lru_cache(maxsize=1)
+    def compiled(cell, task, T):
+        return make_attempt(cell, TASKS[task], T, devices=devices, **settings)
+
+    for point in points:
+        cell, init = cell_and_init(point.cell, hidden_size, point.T)
+        start = time.perf_counter()
+        result = compiled(cell, point.task, point.T)(point.seed, init)
+        seconds = time.perf_counter() - start
+        yield point._asdict() | result._asdict() | {"seconds": seconds}

@@ -89,7 +89,7 @@ def split(test_dates: int) -> tuple[list[datetime.date], list[datetime.date]]:
     count = (LAST - FIRST).days + 1
     if test_dates >= count:
         raise InputError(
-            f"--test-dates must be below {count:,}, the number of dates from {FIRST} to {LAST}; "
+            f"`test_dates` must be below {count:,}, the number of dates from {FIRST} to {LAST}; "
             f"got {test_dates:,}."
         )
     order = np.random.default_rng(0).permutation(count).tolist()
