@@ -7,8 +7,6 @@ from .cells.base import Cell as Cell
 from .cells.base import GatedCell as GatedCell
 from .cells.base import GatedParams as GatedParams
 from .cells.base import HiddenCarry as HiddenCarry
-from .cells.base import LinearCell as LinearCell
-from .cells.base import LinearParams as LinearParams
 from .cells.convolutional import ConvLSTMCell as ConvLSTMCell
 from .cells.coupled import CoupledLSTMCell as CoupledLSTMCell
 from .cells.elman import IRNNCell as IRNNCell
@@ -21,6 +19,8 @@ from .cells.linear import LRUCell as LRUCell
 from .cells.linear import MinGRUCell as MinGRUCell
 from .cells.linear import MinLSTMCell as MinLSTMCell
 from .cells.linear import RGLRUCell as RGLRUCell
+from .cells.linear_cell import LinearCell as LinearCell
+from .cells.linear_cell import LinearParams as LinearParams
 from .cells.lstm import LSTMCarry as LSTMCarry
 from .cells.lstm import LSTMCell as LSTMCell
 from .cells.minimal import MinimalGatedCell as MinimalGatedCell

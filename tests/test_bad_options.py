@@ -48,13 +48,6 @@ TABLE = {
         case("scan, chunked, associative, newton", "got 'Newton'", driver="Newton"),
         case("associative driver needs a linear cell", "got LSTMCell", driver="associative"),
         case(
-            "associative driver does not support resets",
-            "driver='auto'",
-            **MINGRU,
-            resets=EVERY,
-            driver="associative",
-        ),
-        case(
             "newton driver needs a cell without", **CONV, xs=zeros(T, 1, 2, 3, D), driver="newton"
         ),
         case("ConvLSTMCell must have 2 axes of places", "(7, 4, 2)", **CONV),

@@ -48,17 +48,11 @@ def drivers(name):
     return (*drivers_for(MAKERS[name]()), *(["newton"] if name == "lstm" else []))
 
 
-def takes(driver, names):
-    """True if `driver` takes these options; the associative driver does not support resets."""
-    return driver != "associative" or "resets" not in names
-
-
 CASES = [
     pytest.param(name, driver, names, id=f"{name}-{driver}-{words}")
     for name in MAKERS
     for driver in drivers(name)
     for words, names in OPTIONS.items()
-    if takes(driver, names)
 ]
 
 

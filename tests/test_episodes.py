@@ -7,9 +7,11 @@ from apart import MASK, RESETS, each_apart
 
 from rnn_jax import (
     ConvLSTMCell,
+    LRUCell,
     LSTMCell,
     MinGRUCell,
     ResetBeforeGRUCell,
+    layer_norm,
     learned_carry,
 )
 from rnn_jax.testing.oracle import assert_close, assert_same, problem, run_back
@@ -21,6 +23,14 @@ STEP = learned_carry(ResetBeforeGRUCell(2))
 BOTH = {"mask": MASK, "resets": RESETS}
 each_way = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 each_driver = pytest.mark.parametrize("driver", ["scan", "chunked"])
+
+
+def str_of(options):
+    return "-".join(options)
+
+
+def name(cell):
+    return type(cell).__name__
 
 
 def assert_apart(cell, driver, **options):
@@ -53,8 +63,25 @@ def test_all_episodes_start_from_a_learned_carry_and_train_it():
 
 
 @each_way
-def test_the_associative_driver_masks(reverse):
-    assert_apart(MinGRUCell(2), "associative", mask=MASK, reverse=reverse)
+@pytest.mark.parametrize("options", [{"mask": MASK}, {"resets": RESETS}, BOTH], ids=str_of)
+@pytest.mark.parametrize("cell", [MinGRUCell(2), layer_norm(learned_carry(LRUCell(2)))], ids=name)
+def test_the_associative_driver_takes_masks_and_resets(cell, options, reverse):
+    assert_apart(cell, "associative", **options, reverse=reverse)
+
+
+def test_nan_of_an_episode_reaches_no_other_episode():
+    cell = MinGRUCell(2)
+    params, xs, carry, cotangents = problem(cell, features=1)
+    starts = np.arange(len(xs)) == 3
+    resets = np.broadcast_to(starts[:, None], xs.shape[:2])
+    for broken, others in ((slice(3), slice(3, None)), (slice(3, None), slice(3))):
+        bad = xs.at[broken].set(np.nan)
+        got, want = (
+            run_back(cell, params, given, carry, cotangents, driver="associative", resets=resets)
+            for given in (bad, xs)
+        )
+        assert_same(got[0][1][others], want[0][1][others])
+        assert_same(got[1][1][others], want[1][1][others])
 
 
 @each_way

@@ -10,10 +10,10 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.cells.array_ops import dot, expand, widest
+from rnn_jax.cells.array_ops import dot, expand
 from rnn_jax.cells.gate_params import check_key, lecun_normal, orthogonal, per_gate
 from rnn_jax.errors import InputError, check_array_init, check_fields, check_hashable, check_size
-from rnn_jax.typing import Array, ArrayInit, Carry, Float, Inexact, Inputs, Key, Params
+from rnn_jax.typing import Array, ArrayInit, Carry, Float, Inputs, Key, Params
 
 
 class HiddenCarry(NamedTuple):
@@ -28,13 +28,6 @@ class GatedParams(NamedTuple):
     w_x: Float[Array, "D G*H"]
     w_h: Float[Array, "H G*H"]
     b: Float[Array, " G*H"] | None
-
-
-class LinearParams(NamedTuple):
-    """Parameters of a linear cell, whose gates depend on the input alone."""
-
-    w_x: Float[Array, "D G*H"]
-    b: Float[Array, " G*H"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,47 +194,3 @@ class GatedCell(Cell):
     def split(self, gates: Float[Array, "... GH"]) -> list[Float[Array, "... H"]]:
         """The blocks [..., H] of an array of gates, one for each gate."""
         return jnp.split(gates, len(self.gates), axis=-1)
-
-
-class LinearCell(GatedCell):
-    """A gated cell that is linear in its state, h' = a h + b, so it can run in parallel over time.
-
-    a and b are elementwise and depend on the input alone, so there is no recurrent matrix. A new
-    cell sets `gates` and defines `coefficients`.
-    """
-
-    linear = True
-
-    def init(self, key: Key[Array, ""], input_size: int) -> LinearParams:
-        """w_x LeCun normal, gate by gate; b = 0."""
-        check_size("input_size", input_size)
-        check_key(key)
-        size, count = self.hidden_size, len(self.gates)
-        w_x = per_gate(lecun_normal, key, input_size, size, count)
-        return LinearParams(w_x, jnp.zeros(count * size, jnp.float32))
-
-    def coefficients(
-        self, params: Params, x_gates: Float[Array, "... GH"]
-    ) -> tuple[Inexact[Array, "... H"], Inexact[Array, "... H"]]:
-        """a and b, each [..., H]; a may be [H] if it is the same at every step."""
-        raise NotImplementedError
-
-    def state(self, carry: Carry) -> Inexact[Array, "... H"]:
-        """The carry as one array, h. It may be complex."""
-        return carry.h
-
-    def carry(self, state: Inexact[Array, "... H"]) -> Carry:
-        """The carry that holds `state`, real in every field."""
-        return HiddenCarry(state)
-
-    def mix(self, params, carry):
-        """An array [..., 0]: the gates do not depend on the carry."""
-        return jax.tree.leaves(carry)[0][..., :0]
-
-    def update(self, params, carry, x_gates, h_gates):
-        """The equation above."""
-        a, b = self.coefficients(params, x_gates)
-        state = self.state(carry)
-        dtype = widest(a.dtype, b.dtype, state.dtype)
-        a, b, state = expand(a.astype(dtype), state), b.astype(dtype), state.astype(dtype)
-        return self.carry(a * state + b)

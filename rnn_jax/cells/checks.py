@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.cells.base import Cell, GatedCell, LinearCell
+from rnn_jax.cells.base import Cell, GatedCell
+from rnn_jax.cells.linear_cell import LinearCell
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Params
 

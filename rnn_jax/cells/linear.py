@@ -9,8 +9,8 @@ from jax.nn import sigmoid, softplus
 from jax.numpy import exp, log, sqrt
 
 from rnn_jax.cells.array_ops import dot, expand
-from rnn_jax.cells.base import LinearCell
 from rnn_jax.cells.gate_params import lecun_normal
+from rnn_jax.cells.linear_cell import LinearCell
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float
 

@@ -26,15 +26,12 @@ class Associative(Driver):
     name: ClassVar[str] = "associative"
 
     def check(self, cell, steps):
-        """Raise InputError unless `cell` is linear, without resets, and T is fixed."""
-        given = given_cell(cell)
-        if not getattr(given, "linear", False):
-            raise InputError(
-                f"the associative driver needs a linear cell, got {type(given).__name__}; "
-                "use driver='auto'."
-            )
+        """Raise InputError unless `cell` is linear and T is fixed."""
         if not getattr(cell, "linear", False):
-            raise InputError("the associative driver does not support resets; use driver='auto'.")
+            raise InputError(
+                "the associative driver needs a linear cell, got "
+                f"{type(given_cell(cell)).__name__}; use driver='auto'."
+            )
         super().check(cell, steps)
 
     def run(self, cell, params, carry, xs):
@@ -47,13 +44,14 @@ def associative(
     cell: GatedCell, params: Params, carry: Carry, xs: Inputs
 ) -> tuple[Carry, Float[Array, "T ... O"]]:
     """`scan_steps` for a linear cell and T > 0."""
-    linear: Any = cell  # With masks, a GatedCell that has the methods of a LinearCell.
-    a, b = linear.coefficients(params, cell.project(params, xs))
+    linear: Any = cell  # With wrappers, a GatedCell that has the methods of a LinearCell.
+    x_gates = cell.project(params, xs)
+    a, b = linear.coefficients(params, x_gates)
     start = linear.state(carry)
     b = b.astype(widest(b.dtype, start.dtype))
     # A selection, not a broadcast, so that `a` varies over a mesh as `b` does.
     a = jnp.where(True, expand(a, b).astype(b.dtype), b)
-    carries = linear.carry(linear_scan(a, b, start))
+    carries = linear.carries(params, carry, linear_scan(a, b, start), x_gates)
     return at(carries, -1), cell.readout(params, carries)
 
 
@@ -67,7 +65,11 @@ def linear_scan(
 
 def _scan(a, b, reverse=False):
     def join(early, late):
-        return early[0] * late[0], early[1] * late[0] + late[1]
+        # Where a is 0, as between episodes, NaN of earlier steps must not reach later ones.
+        def decayed(past):
+            return jnp.where(late[0] == 0, 0, past * late[0])
+
+        return decayed(early[0]), decayed(early[1]) + late[1]
 
     return jax.lax.associative_scan(join, (a, b), reverse=reverse)[1]
 

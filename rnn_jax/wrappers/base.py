@@ -133,6 +133,10 @@ class GatedWrapper(Wrapper, GatedCell):
         """The inner carry."""
         return self.inner.carry(state)
 
+    def carries(self, params, first, states, x_gates):
+        """The inner carries."""
+        return self.carry(states)
+
     @property
     def gates(self):
         """The inner gates."""

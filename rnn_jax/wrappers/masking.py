@@ -79,6 +79,20 @@ class MaskedGatedCell(MaskedCell, GatedWrapper):
 
     step = GatedCell.step
 
+    def carries(self, params, first, states, x_gates):
+        """The inner carries; the last one that counts where the input is masked."""
+        x_gates, keep = x_gates
+        carries = self.inner.carries(params, first, states, x_gates)
+        if not isinstance(carries, EpisodeCarry):
+            return carries  # The states are those of the last step that counts.
+        times = jnp.arange(len(keep)).reshape(-1, *(1,) * (keep.ndim - 1))
+        last = jax.lax.cummax(jnp.where(keep > 0, times, -1))[..., None]
+
+        def fill(one, left):
+            return jnp.where(last < 0, one, jnp.take_along_axis(left, jnp.maximum(last, 0), 0))
+
+        return carries._replace(left=jax.tree.map(fill, first.left, carries.left))
+
 
 class EpisodeCarry(NamedTuple):
     """The carry after a step, and the carry that the next step starts with."""
@@ -98,8 +112,6 @@ def episodic(cell: Cell) -> Cell:
 
 class EpisodicCell(Wrapper):
     """The cell that `episodic` returns."""
-
-    linear = False
 
     def step(self, params, carry, x):
         """The inner step; the initial carry follows the last step of an episode."""
@@ -137,6 +149,24 @@ class EpisodicGatedCell(EpisodicCell, GatedWrapper):
     """`EpisodicCell` around a gated cell."""
 
     step = GatedCell.step
+
+    def coefficients(self, params, x_gates):
+        """The inner coefficients; 0 and the initial state at the last step of an episode."""
+        x_gates, ends = x_gates
+        a, b = self.inner.coefficients(params, x_gates)
+        goes_on, start = 1 - ends[..., 0], self.inner.start(params, dtype=b.real.dtype)
+        return select(goes_on, a, 0), select(goes_on, b, self.inner.state(start))
+
+    def state(self, carry):
+        """The inner state that the next step starts with."""
+        return self.inner.state(carry.begin)
+
+    def carries(self, params, first, states, x_gates):
+        """The states are those of `begin`; a step from each of them gives `left`."""
+        begin = self.inner.carry(states)
+        past = jax.tree.map(lambda one, c: jnp.concatenate([one[None], c[:-1]]), first.begin, begin)
+        left = self.inner.update(params, past, x_gates[0], self.inner.mix(params, past))
+        return EpisodeCarry(left, begin)
 
     def readout(self, params, carry):
         """The inner readout of the carry after the step."""
