@@ -33,7 +33,7 @@ def digits_figure(
     generated, real, labels, predicted = map(np.asarray, (generated, real, labels, predicted))
     digits = np.unique(labels)
     share = f"{(predicted == labels).mean():.1%} of {len(labels):,}"
-    note = f"{share} are classified as their label; framed: as another digit"
+    note = f"{share} classified as their label; framed: as another"
     top, right = MARGIN + len(digits) * SIDE, LEFT + GENERATED * SIDE + GAP
     with house_style():
         figure = new_figure(top - MARGIN + ABOVE, title)
