@@ -42,6 +42,11 @@ SLOW = {
         "test_a_second_unroll_and_its_gradient_compile_nothing": ("lstm-chunked", "mingru-assoc"),
         "test_a_second_init_with_another_key_compiles_nothing": ("leaky",),
     },
+    "test_fused": {
+        "test_values_and_gradients_are_those_of_scan": ("[lstm-both", "gru-plain", "normed-leng"),
+        "test_bfloat16_weights_give_float32_results_close_to_float64": ("[lstm]",),
+        "test_training_compiles_for_gpus_and_tpus": ("[lstm-", "[gru-"),
+    },
     "test_gradient_flow": {
         "test_norms_are_those_of_the_gradient_by_a_change_of_each_carry": FLOWING,
     },

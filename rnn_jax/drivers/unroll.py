@@ -12,15 +12,16 @@ from rnn_jax.drivers.associative import Associative
 from rnn_jax.drivers.base import Driver
 from rnn_jax.drivers.chunked import Chunked
 from rnn_jax.drivers.chunking import at, in_pieces
+from rnn_jax.drivers.fused import Fused
 from rnn_jax.drivers.newton import Newton
 from rnn_jax.drivers.scan import Scan
 from rnn_jax.errors import InputError, check_size
 from rnn_jax.typing import Array, Bool, Carry, Float, Int, Key, Params
 from rnn_jax.wrappers.masking import hold
 
-DriverLike = Literal["auto", "scan", "chunked", "associative", "newton"] | Driver
+DriverLike = Literal["auto", "scan", "chunked", "associative", "newton", "fused"] | Driver
 
-DRIVERS = {driver.name: driver for driver in (Scan(), Chunked(), Associative(), Newton())}
+DRIVERS = {d.name: d for d in (Scan(), Chunked(), Associative(), Newton(), Fused())}
 """Drivers by name, with their default options."""
 
 SHORT = 64
@@ -67,6 +68,7 @@ def unroll(
         "chunked", `Chunked(length, remat)`: faster, for any GatedCell.
         "associative", `Associative()`: parallel over time, for linear cells.
         "newton", `Newton(max_iterations)`: parallel over time, for cells without spatial axes.
+        "fused", `Fused(platform)`: one kernel on a GPU or TPU, for any GatedCell.
         "auto": the choice of `pick_driver`.
 
     Returns:
@@ -113,7 +115,12 @@ def unroll(
 
 
 def pick_driver(cell: Cell, steps: int) -> DriverLike:
-    """The driver for "auto" at T = `steps`: the fastest one in benchmarks on CPUs."""
+    """The driver for "auto" at T = `steps`: the fastest one in benchmarks on CPUs.
+
+    Where nothing was measured, on other devices, it is the scan.
+    """
+    if jax.default_backend() != "cpu":
+        return "scan"
     return "chunked" if isinstance(cell, GatedCell) and steps >= SHORT else "scan"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from rnn_jax.cells.base import Cell, GatedCell
 from rnn_jax.drivers.associative import Associative
 from rnn_jax.drivers.chunked import Chunked
+from rnn_jax.drivers.fused import Fused
 from rnn_jax.drivers.newton import Newton
 from rnn_jax.drivers.scan import Scan
 from rnn_jax.drivers.unroll import unroll
@@ -26,6 +27,7 @@ DRIVERS = {
     "remat": Chunked(length=2, remat=True),
     "associative": Associative(),
     "newton": Newton(),
+    "fused": Fused(),
 }
 """Drivers by name; add a new driver here and in `drivers_for`."""
 

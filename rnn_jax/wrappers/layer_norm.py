@@ -91,6 +91,10 @@ class LayerNormCell(GatedWrapper):
         return on_first_leaf(normed, x_gates)
 
     def _norm(self, gates):
-        a = gates.reshape(*gates.shape[:-1], len(self.gates), self.hidden_size)
-        a = a - a.mean(-1, keepdims=True)
-        return (a * rsqrt((a * a).mean(-1, keepdims=True) + EPSILON)).reshape(gates.shape)
+        return jnp.concatenate(list(map(_normed, self.split(gates))), axis=-1)
+
+
+def _normed(a):
+    """The units of a gate with mean 0 and variance 1."""
+    a = a - a.mean(-1, keepdims=True)
+    return a * rsqrt((a * a).mean(-1, keepdims=True) + EPSILON)
