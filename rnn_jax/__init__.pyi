@@ -31,6 +31,7 @@ from .cells.peephole import PeepholeLSTMCell as PeepholeLSTMCell
 from .cells.projected import ProjectedLSTMCell as ProjectedLSTMCell
 from .drivers.associative import Associative as Associative
 from .drivers.chunked import Chunked as Chunked
+from .drivers.cudnn import CuDNN as CuDNN
 from .drivers.fused import Fused as Fused
 from .drivers.newton import Newton as Newton
 from .drivers.scan import Scan as Scan

@@ -6,6 +6,8 @@ from jax.experimental import rnn
 
 from peers import jax_layer
 from peers.problem import Prepared, Problem, Sizes, Unsupported
+from rnn_jax import GatedParams
+from rnn_jax.drivers.cudnn import packed
 
 
 def run(weights, xs, hidden_size):
@@ -22,9 +24,7 @@ def layer(problem: Problem) -> Prepared:
         raise Unsupported("it has an LSTM only")
 
     def params_of(weights):
-        b = weights["b"]
-        parts = (weights["w_x"].T, weights["w_h"].T, b, jnp.zeros_like(b))
-        return jnp.concatenate([part.ravel() for part in parts])
+        return packed(GatedParams(weights["w_x"], weights["w_h"], weights["b"]))
 
     def apply(params, xs):
         ys, h = run(params, jnp.swapaxes(xs, 0, 1), problem.H)

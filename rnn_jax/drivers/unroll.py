@@ -12,6 +12,7 @@ from rnn_jax.drivers.associative import Associative
 from rnn_jax.drivers.base import Driver
 from rnn_jax.drivers.chunked import Chunked
 from rnn_jax.drivers.chunking import at, in_pieces
+from rnn_jax.drivers.cudnn import CuDNN
 from rnn_jax.drivers.fused import Fused
 from rnn_jax.drivers.newton import Newton
 from rnn_jax.drivers.scan import Scan
@@ -19,9 +20,11 @@ from rnn_jax.errors import InputError, check_size
 from rnn_jax.typing import Array, Bool, Carry, Float, Int, Key, Params
 from rnn_jax.wrappers.masking import hold
 
-DriverLike = Literal["auto", "scan", "chunked", "associative", "newton", "fused"] | Driver
+DriverName = Literal["auto", "scan", "chunked", "associative", "newton", "fused", "cudnn"]
+DriverLike = DriverName | Driver
 
-DRIVERS = {d.name: d for d in (Scan(), Chunked(), Associative(), Newton(), Fused())}
+_DRIVERS = Scan(), Chunked(), Associative(), Newton(), Fused(), CuDNN()
+DRIVERS = {driver.name: driver for driver in _DRIVERS}
 """Drivers by name, with their default options."""
 
 SHORT = 64
@@ -69,6 +72,7 @@ def unroll(
         "associative", `Associative()`: parallel over time, for linear cells.
         "newton", `Newton(max_iterations)`: parallel over time, for cells without spatial axes.
         "fused", `Fused(platform)`: one kernel on a GPU or TPU, for any GatedCell.
+        "cudnn", `CuDNN()`: cuDNN's kernel on an NVIDIA GPU, for an LSTMCell without masks.
         "auto": the choice of `pick_driver`.
 
     Returns:
