@@ -15,6 +15,7 @@ from .cells.exponential import SLSTMCell as SLSTMCell
 from .cells.gru import GRUCell as GRUCell
 from .cells.gru import GRUParams as GRUParams
 from .cells.gru import ResetBeforeGRUCell as ResetBeforeGRUCell
+from .cells.independent import IndRNNCell as IndRNNCell
 from .cells.linear import LRUCell as LRUCell
 from .cells.linear import MinGRUCell as MinGRUCell
 from .cells.linear import MinLSTMCell as MinLSTMCell
@@ -34,6 +35,7 @@ from .drivers.chunked import Chunked as Chunked
 from .drivers.cudnn import CuDNN as CuDNN
 from .drivers.fused import Fused as Fused
 from .drivers.newton import Newton as Newton
+from .drivers.parallel_backward import ParallelBackward as ParallelBackward
 from .drivers.scan import Scan as Scan
 from .drivers.unroll import pick_driver as pick_driver
 from .drivers.unroll import unroll as unroll

@@ -134,7 +134,12 @@ TABLE = {
         case("length must be", "got -1", length=-1),
         case("length must be", "got 2.5", length=2.5),
     ],
-    Newton: [case("max_iterations must be", "got 0", max_iterations=0)],
+    Newton: [
+        case("max_iterations must be", "got 0", max_iterations=0),
+        case("jacobian must be 'full' or 'diagonal'", "got 'dense'", jacobian="dense"),
+        case("damping must be a number from 0", "got 1", damping=1),
+        case("damping must be a number from 0", "got None", damping=None),
+    ],
     RNNCell: [
         case("'tanh', 'relu' or a function", "got 'gelu'", activation="gelu"),
         case("kernel_init must be a function", "got 'normal'", kernel_init="normal"),

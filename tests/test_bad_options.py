@@ -45,7 +45,11 @@ TABLE = {
         case("tbptt_steps must be", "got 0", tbptt_steps=0),
         case("tbptt_steps must be", "got 2.5", tbptt_steps=2.5),
         case("tbptt_steps must be", "got True", tbptt_steps=True),
-        case("scan, chunked, associative, newton, fused, cudnn", "got 'Newton'", driver="Newton"),
+        case(
+            "scan, chunked, associative, newton, parallel_backward, fused, cudnn",
+            "got 'Newton'",
+            driver="Newton",
+        ),
         case("associative driver needs a linear cell", "got LSTMCell", driver="associative"),
         case(
             "newton driver needs a cell without", **CONV, xs=zeros(T, 1, 2, 3, D), driver="newton"

@@ -10,6 +10,7 @@ from rnn_jax import (
     CoupledLSTMCell,
     GRUCell,
     HiddenCarry,
+    IndRNNCell,
     LSTMCarry,
     LSTMCell,
     MinimalGatedCell,
@@ -43,6 +44,16 @@ def elman(activation):
         return HiddenCarry(h), np.array(hs), {}
 
     return reference
+
+
+def li(params, xs, carry):
+    """Li et al. (2018): each unit has one recurrent weight, from itself."""
+    w, u, b = (np.asarray(array) for array in params)
+    (h,), hs = carry, []
+    for x in xs:
+        h = np.array([np.tanh(x @ w[:, n] + u[n] * h[:, n] + b[n]) for n in range(H)]).T
+        hs.append(h)
+    return HiddenCarry(h), np.array(hs), {}
 
 
 def hochreiter_gers(params, xs, carry):
@@ -159,6 +170,7 @@ def collins(params, xs, carry):
 REFERENCES = [
     pytest.param(RNNCell(H), elman(np.tanh), id="rnn_tanh"),
     pytest.param(RNNCell(H, activation="relu"), elman(lambda x: np.maximum(x, 0)), id="rnn_relu"),
+    pytest.param(IndRNNCell(H, activation="tanh"), li, id="indrnn"),
     pytest.param(ResetBeforeGRUCell(H), cho_as_published, id="gru_reset_before"),
     pytest.param(LSTMCell(H), hochreiter_gers, id="lstm"),
     pytest.param(PeepholeLSTMCell(H), gers_schraudolph, id="peephole"),
@@ -170,7 +182,7 @@ REFERENCES = [
     *EQUATIONS,
 ]
 WITHOUT_GATES = "rnn_tanh", "rnn_relu", "gru_reset_before", "antisymmetric", "cornn", "lru"
-WITHOUT_GATES += "conv_lstm", "conv_lstm_of_one_place"
+WITHOUT_GATES += "conv_lstm", "conv_lstm_of_one_place", "indrnn"
 GATED = [row for row in REFERENCES if row.id not in WITHOUT_GATES]
 
 

@@ -5,6 +5,7 @@ from rnn_jax.cells.coupled import CoupledLSTMCell
 from rnn_jax.cells.elman import IRNNCell, RNNCell
 from rnn_jax.cells.exponential import SLSTMCell
 from rnn_jax.cells.gru import GRUCell, GRUParams, ResetBeforeGRUCell
+from rnn_jax.cells.independent import IndRNNCell
 from rnn_jax.cells.linear import LRUCell, MinGRUCell, MinLSTMCell, RGLRUCell
 from rnn_jax.cells.lstm import LSTMCarry, LSTMCell
 from rnn_jax.cells.minimal import MinimalGatedCell, UGRNNCell
@@ -17,6 +18,7 @@ CELLS = {
     "gru": GRUCell,
     "rnn": RNNCell,
     "irnn": IRNNCell,
+    "indrnn": IndRNNCell,
     "peephole": PeepholeLSTMCell,
     "projected": ProjectedLSTMCell,
     "coupled": CoupledLSTMCell,
@@ -42,6 +44,7 @@ __all__ = [
     "GRUCell",
     "GRUParams",
     "IRNNCell",
+    "IndRNNCell",
     "LRUCell",
     "LSTMCarry",
     "LSTMCell",

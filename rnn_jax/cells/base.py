@@ -41,6 +41,8 @@ class Cell:
       keep_gate: the gate that multiplies the previous state, such as "f" of an LSTM, or None.
       write_gate: the gate that multiplies the new content, such as "i" of an LSTM, or None.
       elementwise: fields of the parameters with two or more axes that enter no matrix product.
+      diagonal_jacobian: whether each entry of a carry depends on the same entry of the carry before
+        and on no other, so that the Jacobian of a step is diagonal.
 
     Raises:
       InputError: `hidden_size` is not a positive whole number.
@@ -51,6 +53,7 @@ class Cell:
     keep_gate: ClassVar[str | None] = None
     write_gate: ClassVar[str | None] = None
     elementwise: ClassVar[tuple[str, ...]] = ()
+    diagonal_jacobian: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)

@@ -153,6 +153,7 @@ class LRUCell(LinearCell):
     largest_angle: float = 6.28
     gates = ("re", "im")
     carry_type = ComplexCarry
+    diagonal_jacobian = False
 
     def __post_init__(self):
         super().__post_init__()

@@ -27,6 +27,7 @@ class LinearCell(GatedCell):
     """
 
     linear = True
+    diagonal_jacobian = True
 
     def init(self, key: Key[Array, ""], input_size: int) -> LinearParams:
         """w_x LeCun normal, gate by gate; b = 0."""

@@ -60,10 +60,14 @@ def linear_scan(
     a: Inexact[Array, "T *N"], b: Inexact[Array, "T *N"], start: Inexact[Array, "*N"]
 ) -> Inexact[Array, "T *N"]:
     """h_t = a_t h_t-1 + b_t for t = 1 to T, where h_0 is `start`."""
-    return _scan(a, b.at[0].add(a[0] * start.astype(b.dtype)))
+    return elementwise_scan(a, b.at[0].add(a[0] * start.astype(b.dtype)))
 
 
-def _scan(a, b, reverse=False):
+def elementwise_scan(
+    a: Inexact[Array, "T *N"], b: Inexact[Array, "T *N"], reverse: bool = False
+) -> Inexact[Array, "T *N"]:
+    """h_t = a_t h_t-1 + b_t for t = 1 to T, from h_0 = 0; with `reverse` from the last step."""
+
     def join(early, late):
         # Where a is 0, as between episodes, NaN of earlier steps must not reach later ones.
         def decayed(past):
@@ -83,7 +87,7 @@ def _backward(residuals, d_states):
     """The adjoint, a linear scan backward in time: d_t = d_states_t + a_t+1 d_t+1."""
     a, start, states = residuals
     after = jnp.concatenate([a[1:], jnp.zeros_like(a[:1])])
-    d = _scan(after, d_states, reverse=True)
+    d = elementwise_scan(after, d_states, reverse=True)
     past = jnp.concatenate([start[None], states[:-1]])
     return d * past, d, d[0] * a[0]
 

@@ -1,89 +1,82 @@
 """The newton driver: any cell in parallel over time, by Newton's iteration over the sequence.
 
 Each iteration linearizes every step around the last guess and solves the linear recurrence by an
-associative scan. It needs T matrices [n, n] for each example, where n is the size of the carry.
+associative scan. It needs T Jacobians for each example: matrices [n, n], where n is the size of the
+carry, or their diagonals.
 """
 
 import dataclasses
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 
-from rnn_jax.cells.array_ops import expand, join_fields
+from rnn_jax.cells.array_ops import join_fields
 from rnn_jax.cells.base import Cell
 from rnn_jax.drivers.arguments import prepare
-from rnn_jax.drivers.base import Driver, given_cell
-from rnn_jax.drivers.chunking import at
+from rnn_jax.drivers.base import Driver, check_no_spatial_axes
+from rnn_jax.drivers.linearized import (
+    linearize,
+    outputs,
+    pull_back,
+    push_forward,
+    recurrence,
+    shifted,
+    split_fields,
+)
+from rnn_jax.drivers.newton_report import NewtonReport
 from rnn_jax.drivers.scan import scan_steps
-from rnn_jax.errors import InputError, RunError, check_size
+from rnn_jax.errors import InputError, check_size
 from rnn_jax.typing import Array, Bool, Carry, Float, Inputs, Int, Key, Params
-
-
-class NewtonReport(NamedTuple):
-    """Outcome of Newton's iteration.
-
-    A small residual is not enough: a recurrence that amplifies small changes turns it into a large
-    error at later steps. The error is therefore estimated by running the linearized recurrence on
-    the residual, which gives the correction of the iteration, and on rounding errors of one unit in
-    the last place at every step.
-
-    Attributes:
-      residual: the largest |step(carry_t-1, x_t) - carry_t| / (1 + |carry_t|) over all entries of
-        all carries, before the last correction; NaN if one of them is not finite.
-      error: the largest estimated error of a carry over 1 + |carry_t|; NaN likewise.
-      iterations: the number of iterations.
-      converged: true if the estimated error of every entry is at most eps^(2/3).
-    """
-
-    residual: Float[Array, ""]
-    error: Float[Array, ""]
-    iterations: Int[Array, ""]
-    converged: Bool[Array, ""]
-
-    def check(self) -> None:
-        """Raise RunError unless the iteration converged; under `jit` its values are NaN instead."""
-        if not isinstance(self.converged, Tracer) and not self.converged:
-            raise RunError(
-                f"the newton driver did not converge: after {int(self.iterations)} iterations its "
-                f"residual is {float(self.residual):.2g} and the estimated error of the carries "
-                f"{float(self.error):.2g}; use driver='scan' for this cell."
-            )
 
 
 @dataclasses.dataclass(frozen=True)
 class Newton(Driver):
     """Run any cell without spatial axes in parallel over time, by Newton's iteration.
 
+    The number of iterations is small for a contracting recurrence, whose largest Lyapunov exponent
+    is negative, and grows with T for a chaotic one; see `newton_forecast`.
+
     Attributes:
       max_iterations: the most iterations before the run counts as not converged.
+      jacobian: "full", or "diagonal" for a quasi-Newton iteration with the diagonals alone: n
+        instead of n² numbers for each step, and more iterations. It is exact, and as fast as an
+        elementwise recurrence, for a cell with `diagonal_jacobian`. For other cells the backward
+        pass runs step by step.
+      damping: the Jacobians are multiplied by 1 - damping, from 0 up to but excluding 1. Damping
+        keeps the iterates of an expanding recurrence bounded, and takes more iterations.
 
     Raises:
-      InputError: `max_iterations` is not a positive whole number.
-    Reference: Lim, Zhu, Selfridge, Kasim (2024), "Parallelizing non-linear sequential models over
-    the sequence length".
+      InputError: an attribute out of range.
+    References: Lim, Zhu, Selfridge, Kasim (2024), "Parallelizing non-linear sequential models over
+    the sequence length"; Gonzalez, Warrington, Smith, Linderman (2024), "Towards scalable and
+    stable parallelization of nonlinear RNNs", for the diagonal and damping.
     """
 
     name: ClassVar[str] = "newton"
     max_iterations: int = 100
+    jacobian: Literal["full", "diagonal"] = "full"
+    damping: float = 0.0
 
     def __post_init__(self):
         check_size("max_iterations", self.max_iterations)
+        if self.jacobian not in ("full", "diagonal"):
+            raise InputError(f"jacobian must be 'full' or 'diagonal', got {self.jacobian!r}.")
+        if not (isinstance(self.damping, int | float) and 0 <= self.damping < 1):
+            raise InputError(
+                f"damping must be a number from 0 up to but excluding 1, got {self.damping!r}."
+            )
 
     def check(self, cell, steps):
         """Raise InputError unless `cell` has no spatial axes and T is fixed."""
-        if cell.spatial_axes:
-            raise InputError(
-                f"the newton driver needs a cell without spatial axes, got "
-                f"{type(given_cell(cell)).__name__}; use driver='auto'."
-            )
+        check_no_spatial_axes(self, cell)
         super().check(cell, steps)
 
     def run(self, cell, params, carry, xs):
         """Run the cell and report on the iteration."""
-        return newton(cell, params, carry, xs, self.max_iterations)
+        carry, ys, report = newton(cell, self, params, carry, xs)
+        return carry, ys, report._replace(states=None)
 
 
 def unroll_newton(
@@ -97,7 +90,10 @@ def unroll_newton(
     resets: Bool[Array, "T ..."] | None = None,
     reverse: bool = False,
     key: Key[Array, ""] | None = None,
+    guess: Carry | None = None,
     max_iterations: int = 100,
+    jacobian: Literal["full", "diagonal"] = "full",
+    damping: float = 0.0,
 ) -> tuple[Carry, Float[Array, "T ... O"], NewtonReport]:
     """`unroll` by Newton's iteration, with a report on its convergence.
 
@@ -106,15 +102,17 @@ def unroll_newton(
 
     Args:
       cell, params, xs, carry, lengths, mask, resets, reverse, key: as in `unroll`.
-      max_iterations: as in `Newton`.
+      guess: the carry after each step to start from, such as `states` of the report of a run with
+        similar parameters and the same masks. By default the first carry at every step.
+      max_iterations, jacobian, damping: as in `Newton`.
 
     Returns:
       The final carry, the outputs ys [T, ..., O] and a `NewtonReport`.
 
     Raises:
-      InputError: as `unroll` and `Newton`.
+      InputError: as `unroll` and `Newton`; a guess with other fields or shapes.
     """
-    driver = Newton(max_iterations)
+    driver = Newton(max_iterations, jacobian, damping)
     run = prepare(
         cell,
         params,
@@ -128,90 +126,96 @@ def unroll_newton(
     )
     driver.check(run.cell, len(xs))
     if len(xs):
-        carry, ys, report = driver.run(run.cell, run.params, run.carry, run.xs)
+        _check_guess(guess, run.carry, len(xs))
+        carry, ys, report = newton(run.cell, driver, run.params, run.carry, run.xs, guess)
     else:
         carry, ys = scan_steps(run.cell, run.params, run.carry, run.xs)
-        zero = jnp.zeros(())
-        report = NewtonReport(zero, zero, jnp.zeros((), jnp.int32), jnp.array(True))
+        zero, none = jnp.zeros(()), jnp.full(max_iterations, jnp.nan)
+        report = NewtonReport(zero, zero, jnp.zeros((), jnp.int32), jnp.array(True), none)
     return *run.finish(carry, ys), report
 
 
-@partial(jax.jit, static_argnames=("cell", "max_iterations"))
+def _check_guess(guess, carry, steps):
+    if guess is None:
+        return
+
+    def shapes(tree, lead):
+        leaves, structure = jax.tree.flatten(tree)
+        return structure, [(*lead, *jnp.shape(leaf)) for leaf in leaves]
+
+    if shapes(guess, ()) != (want := shapes(carry, (steps,))):
+        raise InputError(
+            f"guess must be the carry after each step, {type(carry).__name__} of shapes {want[1]}; "
+            f"got {type(guess).__name__} of shapes {shapes(guess, ())[1]}."
+        )
+
+
+@partial(jax.jit, static_argnames=("cell", "options"))
 def newton(
-    cell: Cell, params: Params, carry: Carry, xs: Inputs, max_iterations: int
+    cell: Cell,
+    options: Newton,
+    params: Params,
+    carry: Carry,
+    xs: Inputs,
+    guess: Carry | None = None,
 ) -> tuple[Carry, Float[Array, "T ... O"], NewtonReport]:
     """The final carry, the outputs and a report, for T > 0."""
-    solved: Any = _solve(cell, max_iterations, params, carry, xs)
+    solved: Any = _solve(cell, options, params, carry, xs, guess)
     states, report = solved
-    past = jax.tree.map(lambda c, s: jnp.concatenate([c[None], s[:-1]]), carry, states)
-    carries, ys = jax.vmap(partial(cell.step, params))(past, xs)
-    return at(carries, -1), ys, report
-
-
-def _split(flat, like):
-    leaves, structure = jax.tree.flatten(like)
-    widths = [leaf.shape[-1] for leaf in leaves]
-    ends = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]
-    return structure.unflatten(jnp.split(flat, ends, axis=-1))
-
-
-def _steps(cell, params, carry, past, xs):
-    """Each carry computed from the one before it, [T, ..., n], and its Jacobian [T, ..., n, n]."""
-
-    def after(flat, x):
-        return join_fields(cell.step(params, _split(flat, carry), x)[0])
-
-    def linearized(flat, x):
-        value, push = jax.linearize(lambda f: after(f, x), flat)
-        rows = jnp.eye(flat.shape[-1], dtype=flat.dtype)
-        # An empty sum: a zero for each example, sharded over a mesh as the carry is.
-        zeros = flat[..., :0].sum(-1, keepdims=True)
-        jacobian = jax.vmap(lambda row: push(expand(row, zeros) + zeros), out_axes=-2)(rows)
-        return value, jacobian
-
-    return jax.vmap(linearized)(past, xs)
-
-
-def _linear_scan(a, b, reverse=False):
-    """s_t = s_t-1 a_t + b_t for rows b [T, ..., K, n] and matrices a [T, ..., n, n]."""
-
-    def join(early, late):
-        return early[0] @ late[0], early[1] @ late[0] + late[1]
-
-    return jax.lax.associative_scan(join, (a, b), reverse=reverse)[1]
+    return *outputs(cell, params, carry, states, xs), report._replace(states=states)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _solve(cell, max_iterations, params, carry, xs):
+def _solve(cell, options, params, carry, xs, guess):
     start = join_fields(carry)
     steps = len(jax.tree.leaves(xs)[0])
     eps = float(jnp.finfo(start.dtype).eps)
-    tolerance = eps ** (2 / 3)
     signs = jax.random.rademacher(jax.random.key(0), (steps, *start.shape), start.dtype)
+    exact = not options.damping and (options.jacobian == "full" or cell.diagonal_jacobian)
 
     def iterate(state):
-        states, *_, count = state
-        past = jnp.concatenate([start[None], states[:-1]])
-        value, a = _steps(cell, params, carry, past, xs)
-        off, unit = value - states, 1 + jnp.abs(states)
-        moved = _linear_scan(a, jnp.stack([off, eps * unit * signs], axis=-2))
-        correction, rounding = moved[..., 0, :], moved[..., 1, :]
-        error = (jnp.abs(correction) + jnp.abs(rounding)) / unit
-        return states + correction, off / unit, error, count + 1
+        states, rounding, *_, residuals, count = state
+        past, unit = shifted(start, states), 1 + jnp.abs(states)
+        value, a = linearize(cell, params, carry, past, xs, options.jacobian == "diagonal")
+        off, forcing = value - states, eps * unit * signs
+        if not exact:
+            # The equation of the rounding errors is solved along with that of the states.
+            before = shifted(jnp.zeros_like(start), rounding)
+            forcing += push_forward(cell, params, carry, past, xs, before) - rounding
+        moved = recurrence((1 - options.damping) * a, jnp.stack([off, forcing], axis=-2))
+        correction, change = moved[..., 0, :], moved[..., 1, :]
+        off, forcing = off / unit, forcing / unit
+        if exact:
+            rounding, factor, solved = change, 1, True
+        else:
+            # Residuals are amplified as rounding errors are, which are one unit in the last place.
+            rounding, factor = rounding + change, 1 + jnp.max(jnp.abs(off), initial=0) / eps
+            solved = jnp.all(jnp.abs(forcing) <= eps / 10)
+        error = (jnp.abs(correction) + factor * jnp.abs(rounding)) / unit
+        within = jnp.all(error <= eps ** (2 / 3))  # False for NaN, which `jnp.max` may drop.
+        residuals = residuals.at[count].set(_largest(off))
+        return states + correction, rounding, error, within & solved, residuals, count + 1
 
     def unfinished(state):
-        _, _, error, count = state
-        within = jnp.all(error <= tolerance)  # False for NaN, which `jnp.max` may drop.
+        *_, error, done, _, count = state
         diverged = (count > 0) & ~jnp.isfinite(error).all()
-        return ~within & ~diverged & (count < max_iterations)
+        return ~done & ~diverged & (count < options.max_iterations)
 
-    guess = jnp.broadcast_to(start, (steps, *start.shape))
-    unknown = jnp.full_like(guess, jnp.inf)
-    first = guess, unknown, unknown, jnp.zeros((), jnp.int32)
-    states, off, error, count = jax.lax.while_loop(unfinished, iterate, first)
-    converged = jnp.all(error <= tolerance) & jnp.isfinite(states).all()
+    first = jnp.broadcast_to(start, (steps, *start.shape))
+    if guess is not None:
+        # A selection, so that the guess varies over a mesh as the carry does.
+        first = jnp.where(True, join_fields(guess).astype(first.dtype), first)
+    zeros, unknown = jnp.zeros_like(first), jnp.full_like(first, jnp.inf)
+    residuals = jnp.full(options.max_iterations, jnp.nan, start.dtype)
+    # No examples are solved from the start.
+    done = jnp.all(unknown < 0)
+    state = first, zeros, unknown, done, residuals, jnp.zeros((), jnp.int32)
+    states, _, error, done, residuals, count = jax.lax.while_loop(unfinished, iterate, state)
+    converged = done & jnp.isfinite(states).all()
     states = jnp.where(converged, states, jnp.nan)
-    return _split(states, carry), NewtonReport(_largest(off), _largest(error), count, converged)
+    residual = residuals[jnp.maximum(count - 1, 0)]
+    report = NewtonReport(residual, _largest(error), count, converged, residuals)
+    return split_fields(states, carry), report
 
 
 def _largest(x):
@@ -219,28 +223,18 @@ def _largest(x):
     return jnp.where(jnp.isfinite(x).all(), jnp.max(jnp.abs(x), initial=0), jnp.nan)
 
 
-def _forward(cell, max_iterations, params, carry, xs):
-    solved: Any = _solve(cell, max_iterations, params, carry, xs)
+def _forward(cell, options, params, carry, xs, guess):
+    solved: Any = _solve(cell, options, params, carry, xs, guess)
     states, report = solved
     return (states, report), (params, carry, xs, states)
 
 
-def _backward(cell, max_iterations, residuals, cotangents):
-    """The adjoint, a linear recurrence backward in time: g_t = d_t + g_t+1 a_t+1 transposed."""
-    params, carry, xs, states = residuals
-    d_states, _ = cotangents
-    past = jnp.concatenate([join_fields(carry)[None], join_fields(states)[:-1]])
-    _, a = _steps(cell, params, carry, past, xs)
-    after = jnp.concatenate([a[1:], jnp.zeros_like(a[:1])])
-    d_states = join_fields(d_states)[..., None, :]
-    g = _linear_scan(jnp.swapaxes(after, -1, -2), d_states, reverse=True)[..., 0, :]
-
-    def forward(params, past, xs):
-        step = partial(cell.step, params)
-        return jax.vmap(lambda c, x: join_fields(step(_split(c, carry), x)[0]))(past, xs)
-
-    d_params, d_past, d_xs = jax.vjp(forward, params, past, xs)[1](g)
-    return d_params, _split(d_past[0], carry), d_xs
+def _backward(cell, options, residuals, cotangents):
+    if options.jacobian == "full":
+        backward = "matrix"
+    else:
+        backward = "diagonal" if cell.diagonal_jacobian else "sequential"
+    return *pull_back(cell, backward, *residuals, cotangents[0]), None
 
 
 _solve.defvjp(_forward, _backward)

@@ -15,15 +15,18 @@ from rnn_jax.drivers.chunking import at, in_pieces
 from rnn_jax.drivers.cudnn import CuDNN
 from rnn_jax.drivers.fused import Fused
 from rnn_jax.drivers.newton import Newton
+from rnn_jax.drivers.parallel_backward import ParallelBackward
 from rnn_jax.drivers.scan import Scan
 from rnn_jax.errors import InputError, check_size
 from rnn_jax.typing import Array, Bool, Carry, Float, Int, Key, Params
 from rnn_jax.wrappers.masking import hold
 
-DriverName = Literal["auto", "scan", "chunked", "associative", "newton", "fused", "cudnn"]
+DriverName = Literal[
+    "auto", "scan", "chunked", "associative", "newton", "parallel_backward", "fused", "cudnn"
+]
 DriverLike = DriverName | Driver
 
-_DRIVERS = Scan(), Chunked(), Associative(), Newton(), Fused(), CuDNN()
+_DRIVERS = Scan(), Chunked(), Associative(), Newton(), ParallelBackward(), Fused(), CuDNN()
 DRIVERS = {driver.name: driver for driver in _DRIVERS}
 """Drivers by name, with their default options."""
 
@@ -70,7 +73,10 @@ def unroll(
         "scan", `Scan()`: `jax.lax.scan`, for any cell and all transformations of JAX.
         "chunked", `Chunked(length, remat)`: faster, for any GatedCell.
         "associative", `Associative()`: parallel over time, for linear cells.
-        "newton", `Newton(max_iterations)`: parallel over time, for cells without spatial axes.
+        "newton", `Newton(max_iterations, jacobian, damping)`: parallel over time, for cells without
+        spatial axes.
+        "parallel_backward", `ParallelBackward()`: the backward pass parallel over time, for cells
+        without spatial axes.
         "fused", `Fused(platform)`: one kernel on a GPU or TPU, for any GatedCell.
         "cudnn", `CuDNN()`: cuDNN's kernel on an NVIDIA GPU, for an LSTMCell without masks.
         "auto": the choice of `pick_driver`.

@@ -13,6 +13,7 @@ from rnn_jax.drivers.associative import Associative
 from rnn_jax.drivers.chunked import Chunked
 from rnn_jax.drivers.fused import Fused
 from rnn_jax.drivers.newton import Newton
+from rnn_jax.drivers.parallel_backward import ParallelBackward
 from rnn_jax.drivers.scan import Scan
 from rnn_jax.drivers.unroll import unroll
 from rnn_jax.numerics import named
@@ -27,6 +28,9 @@ DRIVERS = {
     "remat": Chunked(length=2, remat=True),
     "associative": Associative(),
     "newton": Newton(),
+    "quasi-newton": Newton(jacobian="diagonal"),
+    "damped-newton": Newton(damping=0.3),
+    "parallel_backward": ParallelBackward(),
     "fused": Fused(),
 }
 """Drivers by name; add a new driver here and in `drivers_for`."""

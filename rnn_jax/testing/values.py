@@ -83,6 +83,21 @@ def a_second_init_does_not_recompile(case):
 
 
 @CHECKS.add
+def a_declared_diagonal_jacobian_is_diagonal(case):
+    """Set `diagonal_jacobian` only if each entry of the carry sees no other one."""
+    cell = case.cell
+    if not cell.diagonal_jacobian:
+        return
+    params, xs, carry, _ = case.problem()
+    step = jax.jit(jax.jacfwd(lambda carry, params, x: cell.step(params, carry, x)[0]))
+    jacobian = step(carry, params, xs[0])
+    for name, row in zip(carry._fields, jacobian, strict=True):
+        for other, block in zip(carry._fields, row, strict=True):
+            inside = np.eye(np.prod(block.shape[: block.ndim // 2])).reshape(block.shape)
+            ensure(not np.any(np.where(inside, 0, block)), f"{name} depends on others of {other}")
+
+
+@CHECKS.add
 def update_is_elementwise_over_units(case):
     """Move the part that combines units into `mix`, or set `elementwise_update = False`."""
     cell = case.cell

@@ -124,9 +124,9 @@ class CellOptions:
     """Options of a recurrent cell."""
 
     cell: str = "lstm"
-    """Recurrent cell: lstm, gru, rnn, irnn, peephole, projected, coupled, slstm, gru-reset-before,
-    minimal, ugrnn, antisymmetric, cornn, lru, mingru, minlstm, rglru, or a class of your own as
-    my_module:MyCell, which is also searched for in the current folder."""
+    """Recurrent cell: lstm, gru, rnn, irnn, indrnn, peephole, projected, coupled, slstm, minimal,
+    gru-reset-before, ugrnn, antisymmetric, cornn, lru, mingru, minlstm, rglru, or a class of your
+    own as my_module:MyCell, which is also searched for in the current folder."""
     hidden_size: Size = 128
     """Hidden units of the cell."""
 
