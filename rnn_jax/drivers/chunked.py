@@ -99,13 +99,15 @@ def run_chunk(cell, params, carry, xs):
     return before, after, x_gates, h_gates
 
 
-def recall_chunk(cell, params, border, carries, xs):
-    """`run_chunk`, stacked over time; without the loop if the `carries` were kept."""
-    if carries is None:
+def recall_chunk(cell, params, border, kept, xs):
+    """`run_chunk`, stacked over time; without the loop if its results were kept."""
+    if kept is None:
         before, after, x_gates, h_gates = run_chunk(cell, params, border, xs)
         return stack(before), stack(after), x_gates, stack(h_gates)
+    carries, h_gates = kept
     past = jax.tree.map(lambda first, c: jnp.concatenate([first[None], c[:-1]]), border, carries)
-    return past, carries, cell.project(params, xs), cell.mix(params, past)
+    h_gates = cell.mix(params, past) if h_gates is None else h_gates
+    return past, carries, cell.project(params, xs), h_gates
 
 
 def turn(params):
@@ -140,22 +142,30 @@ def scan_chunks(cell, remat, params, carry, xs):
 
 
 def _scan(cell, remat, params, carry, xs):
-    """The results of `scan_chunks`, and the carries before each chunk and after each step.
+    """The results of `scan_chunks`, the carries before each chunk, and what each step leaves.
+
+    A step leaves its carry. With a single gate, whose pointwise part is cheap next to its product,
+    it also leaves h_gates, which the backward pass then need not compute again.
 
     Both forward passes run it: vmap (JAX 0.10, 0.12) expects the same batch axes of their results.
     """
 
     def body(carry, xs):
-        _, after, _, _ = run_chunk(cell, params, carry, xs)
+        _, after, _, h_gates = run_chunk(cell, params, carry, xs)
         carries = stack(after)
-        return after[-1], (carry, cell.readout(params, carries)) if remat else carries
+        if remat:
+            return after[-1], (carry, cell.readout(params, carries))
+        return after[-1], (carries, stack(h_gates) if len(cell.gates) == 1 else None)
 
     last, kept = jax.lax.scan(body, carry, xs)
     if remat:
         borders, ys = kept
         return (last, ys), (borders, None)
-    borders = jax.tree.map(lambda first, c: jnp.concatenate([first[None], c[:-1, -1]]), carry, kept)
-    return (last, cell.readout(params, kept)), (borders, kept)
+    carries, _ = kept
+    borders = jax.tree.map(
+        lambda first, c: jnp.concatenate([first[None], c[:-1, -1]]), carry, carries
+    )
+    return (last, cell.readout(params, carries)), (borders, kept)
 
 
 def forward(cell, remat, params, carry, xs):
@@ -196,7 +206,7 @@ class Adjoint:
 
 def backward(cell, residuals, cotangents, adjoint):
     """The backward pass: d_params, d_carry, d_xs, and what `adjoint` records at each step."""
-    params, xs, borders, carries, wants_d_xs = residuals
+    params, xs, borders, kept, wants_d_xs = residuals
     d_carry, d_ys = cotangents
     d_carry = materialized(d_carry, at(borders, 0))
     d_ys = None if isinstance(d_ys, SymbolicZero) else d_ys
@@ -204,8 +214,8 @@ def backward(cell, residuals, cotangents, adjoint):
 
     def body(state, chunk):
         d_carry, d_params = state
-        xs, border, carries, d_ys = chunk
-        past, after, *gates = recall_chunk(cell, params, border, carries, xs)
+        xs, border, kept, d_ys = chunk
+        past, after, *gates = recall_chunk(cell, params, border, kept, xs)
         d_after = None
         if d_ys is not None:
             d_readout, d_after = jax.vjp(cell.readout, params, after)[1](d_ys)
@@ -227,7 +237,7 @@ def backward(cell, residuals, cotangents, adjoint):
         return (d_carry, add(d_params, d_chunk)), (d_xs, stack(records))
 
     state = adjoint.start(d_carry), wide_zeros(params)
-    chunks = xs, borders, carries, d_ys
+    chunks = xs, borders, kept, d_ys
     (d_carry, d_params), (d_xs, records) = jax.lax.scan(body, state, chunks, reverse=True)
     d_xs = jax.tree.map(jnp.zeros_like, xs) if d_xs is None else d_xs
     return narrowed(d_params, params), adjoint.finish(d_carry), d_xs, records
