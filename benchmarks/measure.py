@@ -21,15 +21,17 @@ JOB_TURN = 50
 
 
 def measure_layer(
-    team: Team, problem: Problem, repeats: int, profile: Path | None = None
+    team: Team, problem: Problem, repeats: int, profile: Path | None = None, *, peers: bool = True
 ) -> tuple[list[dict], dict[str, str]]:
-    """Measure one point; return its rows, and by label why peers are absent.
+    """Measure one point; return its rows, and by label why implementations are absent.
 
     `max_difference` compares with the first driver of rnn_jax on one device, relative to the
     maximum of each array; null, with the reason, if the equations of a peer differ.
     """
-    built, reference, absent = [], None, dict(team.absent)
+    built, reference, absent = [], None, {}
     for member in team.members(problem.B):
+        if not (peers or member.ours):
+            continue
         try:
             facts, values = _build(member, problem)
         except Absent as reason:
@@ -58,7 +60,8 @@ def measure_layer(
         rate = _gflops(problem, reference["gates"], speed["median_ms"])
         rows.append(
             {
-                "implementation": member.label,
+                "implementation": member.name,
+                "devices": member.devices,
                 "default_driver": facts.get("default"),
                 "cell": problem.cell,
                 "pass": problem.work,
@@ -130,7 +133,7 @@ def measure_job(team: Team, steps: int, data: Path) -> tuple[list[dict], dict[st
       steps: training steps, after one turn to compile and warm up.
       data: an .npz file of images [N, 28, 28] in 0 to 255 and labels [N].
     """
-    sizes, absent, built = Sizes(), dict(team.absent), []
+    sizes, absent, built = Sizes(), {}, []
     with np.load(data) as arrays:
         count = len(arrays["labels"])
     random = np.random.RandomState(0)
@@ -164,7 +167,8 @@ def measure_job(team: Team, steps: int, data: Path) -> tuple[list[dict], dict[st
         rate = _gflops(layer, GATES["lstm"], 1e3 * seconds / steps)
         rows.append(
             {
-                "implementation": member.label,
+                "implementation": member.name,
+                "devices": member.devices,
                 "default_driver": member.options.get("driver") == default,
                 "job": "mnist",
                 "steps": steps,

@@ -1,5 +1,6 @@
 """Implementations of one run: rnn_jax, and the peers that are available."""
 
+import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -15,18 +16,25 @@ class Implementation(NamedTuple):
     """One line of a table.
 
     Attributes:
-      label: its name; several labels can share a process.
+      name: the library, with the driver of rnn_jax; several names can share a process.
+      devices: number of devices that share a batch. PyTorch uses all cores with one.
       worker: the process that runs it.
       options: arguments of its process besides the sizes.
       facts: its library and its versions of JAX and Python, as columns of a row.
       ours: whether it is rnn_jax.
     """
 
-    label: str
+    name: str
+    devices: int
     worker: Worker
     options: dict
     facts: dict
     ours: bool
+
+    @property
+    def label(self) -> str:
+        """The name, with the number of devices if there are several."""
+        return self.name + (f" x{self.devices}" if self.devices > 1 else "")
 
 
 class Team:
@@ -61,11 +69,14 @@ class Team:
         for name in [name for name in runs if device not in PEERS[name].devices]:
             self.absent[PEERS[name].label] = f"not for --device {device}"
             del runs[name]
-        many = devices != 1 and not (device == "cpu" and devices == 0 and cores() == 1)
-        self._asked = devices
-        self._ours = [Worker("rnn_jax", device, devices=n) for n in (1, devices)[: 1 + many]]
-        workers = {name: Worker(name, device, python) for name, python in runs.items()}
-        self._all = [*self._ours, *workers.values()]
+        counts = (1,) if devices == 1 or (devices or cores()) == 1 else (1, max(devices, cores()))
+        self._chosen = devices
+        self._ours = [Worker("rnn_jax", device, devices=n) for n in counts]
+        workers = {
+            name: [Worker(name, device, python, n) for n in counts[: 1 + PEERS[name].is_jax]]
+            for name, python in runs.items()
+        }
+        self._all = [*self._ours, *itertools.chain(*workers.values())]
         try:
             started = [worker.receive() for worker in self._ours]
         except Absent as reason:
@@ -80,16 +91,16 @@ class Team:
             self.close()
             raise
         self.facts = started[0]["facts"] | {"command": command()}
-        self._available = started[-1]["devices"] if many else 1
+        self._available = started[-1]["devices"] if len(counts) > 1 else 1
         if devices > self._available:
             self.close()
             raise InputError(
                 f"--devices {devices} is more than the {self._available} devices of this machine."
             )
-        for name, worker in workers.items():
+        for name, of_peer in workers.items():
             label = PEERS[name].label
             try:
-                self._peers.append(Implementation(label, worker, {}, worker.receive(), ours=False))
+                self._peers.append((label, [(worker, worker.receive()) for worker in of_peer]))
             except Absent as reason:
                 self.absent[label] = str(reason)
 
@@ -101,20 +112,25 @@ class Team:
         facts = {"library": "rnn_jax", "jax": self.facts["jax"], "python": self.facts["python"]}
         ours = [
             Implementation(
-                f"rnn_jax {driver}" + (f" x{count}" if count > 1 else ""),
-                self._ours[count > 1],
+                f"rnn_jax {driver}",
+                count,
+                worker,
                 {"driver": driver, "devices": count},
                 facts,
                 ours=True,
             )
-            for count in counts
+            for count, worker in zip(counts, self._ours, strict=False)
             for driver in self.drivers
         ]
-        return ours + self._peers
+        return ours + [
+            Implementation(label, count, worker, {"devices": count}, facts, ours=False)
+            for label, processes in self._peers
+            for count, (worker, facts) in zip(counts, processes, strict=False)
+        ]
 
     def _devices(self, batch_size):
-        if self._asked:
-            return self._asked
+        if self._chosen:
+            return self._chosen
         fitting = [n for n in range(1, self._available + 1) if batch_size % n == 0]
         return fitting[-1]
 
@@ -125,7 +141,8 @@ class Team:
 
     def clear(self) -> None:
         """Delete the compiled functions in every process."""
-        for worker in [*self._ours, *(peer.worker for peer in self._peers)]:
+        alive = [worker for _, processes in self._peers for worker, _ in processes]
+        for worker in [*self._ours, *alive]:
             worker.ask(do="clear")
 
     def close(self) -> None:

@@ -1,26 +1,23 @@
-"""Tables and figure of the throughput benchmark."""
+"""Tables of the throughput benchmark."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from direct_labels import label_ends
-from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
-
-from rnn_jax.plotting import style, tables
+from rnn_jax.plotting import tables
 from rnn_jax.training.runs.provenance import machine
 
 POINT = ("cell", "pass", "T", "B", "D", "H")
-OURS, SCAN, TORCH = "rnn_jax", "rnn_jax scan", "PyTorch"
-LINES = {
-    "Flax linen": (style.GREEN, "-"),
-    "Flax NNX": (style.GREEN, ":"),
-    "Haiku": (style.PURPLE, "-"),
-    "Equinox": (style.PURPLE, ":"),
-    "Keras on JAX": (style.MUTED, "-"),
-    TORCH: (style.VERMILLION, "-"),
-    "jax.experimental.rnn": (style.MUTED, ":"),
-}
-"""Color and dashes of the lines of peers; lines of rnn_jax are thick, dotted for one device."""
+OURS, TORCH = "rnn_jax", "PyTorch"
+
+
+def is_ours(row: Mapping) -> bool:
+    """Whether a row is of rnn_jax."""
+    return row["implementation"].startswith(OURS)
+
+
+def label(row: Mapping) -> str:
+    """The implementation of a row, with the number of devices if there are several."""
+    return row["implementation"] + (f" x{row['devices']}" if row["devices"] > 1 else "")
 
 
 def show_start(facts: Mapping, absent: Mapping[str, str], earlier: Path | None) -> None:
@@ -28,11 +25,16 @@ def show_start(facts: Mapping, absent: Mapping[str, str], earlier: Path | None) 
     print(f"device   {machine(facts)}")
     if earlier:
         print(f"kept     the earlier run, now in {earlier}")
-    for label, reason in absent.items():
+    show_absent(absent)
+
+
+def show_absent(absent: Mapping[str, str]) -> None:
+    """Print why implementations are not measured."""
+    for label, reason in sorted(absent.items()):
         print(f"absent   {label}: {reason}")
 
 
-def show_layer(rows: Sequence[Mapping], absent: Mapping[str, str]) -> None:
+def show_layer(rows: Sequence[Mapping]) -> None:
     """Print the table of one point: all rows, and the speedup of each over the best peer."""
     point = rows[0]
     title = "{cell}, {pass}, T={T} B={B} D={D} H={H}".format(**point)
@@ -52,46 +54,68 @@ def show_layer(rows: Sequence[Mapping], absent: Mapping[str, str]) -> None:
                 _text(row["max_difference"], "{:.0e}"),
             )
         )
-    _show(title, rows, columns, cells, "median_ms", absent)
-    for row in rows:
-        if row["difference_note"]:
-            print(f"         {row['implementation']}: not compared, {row['difference_note']}")
+    _show(title, rows, columns, cells, "median_ms")
+    differs = {row["implementation"]: row["difference_note"] for row in rows}
+    for name, note in differs.items():
+        if note:
+            print(f"         {name}: not compared, {note}")
 
 
 def summary(rows: Sequence[Mapping]) -> list[str]:
-    """Markdown table: rnn_jax with its default driver, a plain scan, and the fastest peers."""
+    """Markdown table: rnn_jax with its default driver and the fastest peers.
+
+    One column is for one device and one for the most devices that share a batch. "x" compares the
+    better of the two for each library.
+    """
+    most = max(row["devices"] for row in rows)
+    counts = f"{most} devices" if most > 1 else "several devices"
     columns = (
-        *("cell", "pass", "T, B, D, H", "rnn_jax", "best JAX peer", "PyTorch"),
-        *("x plain scan", "x JAX peer", "x PyTorch", "of matmul"),
+        *("cell", "pass", "T, B, D, H", "rnn_jax, 1 device", f"rnn_jax, {counts}"),
+        *("JAX peer, 1 device", f"JAX peer, {counts}", "PyTorch"),
+        *("x JAX peer", "x PyTorch", "of matmul"),
     )
     table = []
     for group in groups(rows):
-        ours = [row for row in group if row["implementation"].startswith(OURS)]
-        default = [row for row in ours if row["default_driver"]] or ours
-        mine = default[-1]
-        scan = [row for row in ours if row["implementation"] == SCAN]
-        jax = [row for row in group if row["jax"] and row not in ours]
+        ours = [row for row in group if is_ours(row)]
+        ours = [row for row in ours if row["default_driver"]] or ours
+        jax = [row for row in group if row["jax"] and not is_ours(row)]
         torch = [row for row in group if row["implementation"] == TORCH]
-        best = [min(rows, key=_milliseconds, default=None) for rows in (scan, jax, torch)]
-        milliseconds = [f"{_milliseconds(row):.3g} ms" if row else "-" for row in (mine, *best[1:])]
-        if jax:
-            milliseconds[1] += f" ({best[1]['implementation']})"
-        ratios = [f"{_milliseconds(row) / _milliseconds(mine):.2f}" if row else "-" for row in best]
+        times = [_text_of(_fastest(rows, several)) for rows in (ours, jax) for several in (0, 1)]
+        mine, *others = (min(rows, key=_milliseconds, default=None) for rows in (ours, jax, torch))
+        ratios = [
+            f"{_milliseconds(row) / _milliseconds(mine):.2f}" if row else "-" for row in others
+        ]
         share = _text(mine["roofline_fraction"], "{:.2f}") or "-"
-        table.append((*_point(mine), *milliseconds, *ratios, share))
+        table.append((*_point(mine), *times, _text_of(others[1]), *ratios, share))
     return tables.markdown(columns, table)
+
+
+def _fastest(rows, several):
+    """The fastest row on one device, or on several; None without any."""
+    chosen = [row for row in rows if (row["devices"] > 1) == several]
+    return min(chosen, key=_milliseconds, default=None)
+
+
+def _text_of(row):
+    if row is None:
+        return "-"
+    name = "" if is_ours(row) or row["implementation"] == TORCH else f" ({row['implementation']})"
+    return f"{_milliseconds(row):.3g} ms{name}"
 
 
 def driver_summary(rows: Sequence[Mapping]) -> list[str]:
     """Markdown table: milliseconds of each driver of rnn_jax, the default in bold."""
-    names = list(dict.fromkeys(row["implementation"] for row in rows))
+    names = list(dict.fromkeys(label(row) for row in rows))
     table = []
     for group in groups(rows):
-        default = [row for row in group if row["default_driver"]][-1]
-        times = {row["implementation"]: f"{_milliseconds(row):.3g}" for row in group}
-        times[default["implementation"]] = f"**{times[default['implementation']]}**"
-        table.append((*_point(default), *(times.get(name, "-") for name in names)))
-    return tables.markdown(("cell", "pass", "T, B, D, H", *names), table)
+        times = {
+            label(row): f"{'**' * row['default_driver']}{_milliseconds(row):.3g}"
+            f"{'**' * row['default_driver']}"
+            for row in group
+        }
+        table.append((*_point(group[0]), *(times.get(name, "-") for name in names)))
+    short = [name.removeprefix("rnn_jax ") for name in names]
+    return tables.markdown(("cell", "pass", "T, B, D, H", *short), table)
 
 
 def job_summary(rows: Sequence[Mapping]) -> list[str]:
@@ -99,7 +123,7 @@ def job_summary(rows: Sequence[Mapping]) -> list[str]:
     default = [row for row in rows if row["default_driver"]][-1]
     table = []
     for row in rows:
-        name = row["implementation"] + (", the default" if row is default else "")
+        name = label(row) + (", the default" if row is default else "")
         numbers = (
             f"{row['seconds']:.1f}",
             f"{row['step_ms']:.1f}",
@@ -118,7 +142,7 @@ def _milliseconds(row):
     return row["median_ms"]
 
 
-def show_job(rows: Sequence[Mapping], absent: Mapping[str, str]) -> None:
+def show_job(rows: Sequence[Mapping]) -> None:
     """Print the table of a job."""
     columns = ("s a job", "ms a step", "GFLOP/s", "of matmul", "start s", "final loss")
     cells = [
@@ -133,11 +157,11 @@ def show_job(rows: Sequence[Mapping], absent: Mapping[str, str]) -> None:
         for row in rows
     ]
     title = "the {job} job, {steps} steps of {batch}".format(**rows[0])
-    _show(title, rows, columns, cells, "seconds", absent)
+    _show(title, rows, columns, cells, "seconds")
 
 
-def _show(title, rows, columns, cells, time, absent):
-    peers = [row for row in rows if not row["implementation"].startswith(OURS)]
+def _show(title, rows, columns, cells, time):
+    peers = [row for row in rows if not is_ours(row)]
     times = [
         ("x JAX peer", [row[time] for row in peers if row["implementation"] != TORCH]),
         ("x PyTorch", [row[time] for row in peers if row["implementation"] == TORCH]),
@@ -145,13 +169,11 @@ def _show(title, rows, columns, cells, time, absent):
     times = [(name, min(found)) for name, found in times if found]
     columns = ("", *columns, *(name for name, _ in times))
     table = [
-        (row["implementation"], *values, *(f"{best / row[time]:.2f}" for _, best in times))
+        (label(row), *values, *(f"{best / row[time]:.2f}" for _, best in times))
         for row, values in zip(rows, cells, strict=True)
     ]
-    styles = ["bold" if row["implementation"].startswith(OURS) else "" for row in rows]
+    styles = ["bold" if is_ours(row) else "" for row in rows]
     tables.show(columns, table, title=title, styles=styles)
-    for label, reason in absent.items():
-        print(f"         {label} is absent: {reason}")
 
 
 def _text(value, form, most=None):
@@ -167,58 +189,3 @@ def groups(rows: Sequence[Mapping]) -> list[list[Mapping]]:
     for row in rows:
         found.setdefault(tuple(row[name] for name in POINT), []).append(row)
     return list(found.values())
-
-
-def draw(rows: Sequence[Mapping], path: Path) -> None:
-    """Plot tokens per second over T: a panel per cell and pass, a line per implementation."""
-    panels = list(dict.fromkeys((row["cell"], row["pass"]) for row in rows))
-    passes = list(dict.fromkeys(name for _, name in panels))
-    cells = list(dict.fromkeys(name for name, _ in panels))
-    sizes = {tuple(row[letter] for letter in "BDH") for row in rows}
-    title = "Throughput, {cores} cores, jax {jax}".format(**rows[0])
-    if len(sizes) == 1:
-        title += ", B={B} D={D} H={H}".format(**rows[0])
-    x = "time steps T" if len(sizes) == 1 else "T, B, D and H, one below the other"
-    with style.house_style():
-        height, below = (3.3, 0.52) if len(sizes) == 1 else (3.9, 1.1)
-        figure = style.new_figure(height * len(cells), title)
-        room = (below + 0.6) / (height - below - 0.6)
-        bottom = below / figure.get_figheight()
-        figure.subplots_adjust(bottom=bottom, right=0.81, wspace=0.9, hspace=room)
-        axes = figure.subplots(len(cells), len(passes), squeeze=False)
-        for i, cell in enumerate(cells):
-            for k, name in enumerate(passes):
-                chosen = [row for row in rows if (row["cell"], row["pass"]) == (cell, name)]
-                _panel(axes[i, k], chosen, len(sizes) == 1)
-                style.name_axes(axes[i, k], x, f"{cell}, {name}: tokens/s")
-        style.save(figure, path)
-
-
-def _panel(axes, rows, same_sizes):
-    points = sorted({tuple(row[letter] for letter in "TBDH") for row in rows})
-    lines = {}
-    for row in rows:
-        place = points.index(tuple(row[letter] for letter in "TBDH"))
-        line = lines.setdefault(row["implementation"], {})
-        line[place] = row["tokens_per_second"]
-    axes.set_yscale("log")
-    for label, line in lines.items():
-        color, dashes, width = _look(label)
-        places = sorted(line)
-        axes.plot(places, [line[p] for p in places], dashes, color=color, lw=width, marker=".")
-    axes.set_xlim(-0.15, len(points) - 0.85)
-    names = [f"{T}" if same_sizes else f"{T}\n{B}\n{D}\n{H}" for T, B, D, H in points]
-    axes.set_xticks(range(len(points)), names)
-    low, high = axes.get_ylim()
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
-    axes.yaxis.set(minor_locator=NullLocator(), major_formatter=EngFormatter(sep=""))
-    axes.grid(axis="y")
-    label_ends(axes, [(name, _look(name)[0], line[max(line)]) for name, line in lines.items()])
-
-
-def _look(label):
-    if label.startswith(OURS):
-        one, many = ("-.", "--") if "remat" in label else (":", "-")
-        color = style.INK if "scan" in label else style.BLUE
-        return color, many if " x" in label else one, 2.5
-    return *LINES.get(label, (style.INK, "-")), 1.2

@@ -17,6 +17,19 @@ from rnn_jax.training.commands.cli import run
 from rnn_jax.training.commands.ranges import Natural, Range, check_ranges
 from rnn_jax.training.runs.jsonl import append_rows, read_rows
 
+Driver = Literal[
+    "scan",
+    "chunked",
+    "remat",
+    "associative",
+    "newton",
+    "fused",
+    "cudnn",
+    "chunked-2",
+    "chunked-4",
+    "chunked-8",
+    "chunked-16",
+]
 ROWS, JOB_ROWS, FIGURE = "throughput.jsonl", "mnist_job.jsonl", "throughput.png"
 SIZE_FLAGS = "--lengths", "--batch-size", "--input-size", "--hidden-size"
 BUNDLED = Path(__file__).parent.parent / "experiments" / "mnist_files"
@@ -30,9 +43,9 @@ class Config:
     """Cells to measure; an empty list measures none of them."""
     cell: str | None = None
     """One more cell: a name in rnn_jax.CELLS, or my_module:MyCell in the current folder."""
-    lengths: tuple[int, ...] = (28, 128, 784)
+    lengths: tuple[int, ...] = (16, 64, 256, 1024, 4096)
     """Sequence lengths T."""
-    batch_size: int = 64
+    batch_size: int = 16
     """Sequences in a batch, B."""
     input_size: int = 28
     """Features of a time step, D."""
@@ -42,15 +55,17 @@ class Config:
     """Sizes T,B,D,H that replace the four flags above, e.g. 784,64,1,128 512,32,128,256."""
     passes: tuple[Literal["forward", "train", "lyapunov"], ...] = ("forward", "train")
     """Passes to measure: all outputs; the gradient by all parameters; all Lyapunov exponents."""
-    drivers: tuple[Literal["scan", "chunked", "remat", "associative"], ...] = ("scan", "chunked")
-    """Drivers of rnn_jax; remat is chunked with less memory; associative is for linear cells."""
+    drivers: tuple[Driver, ...] = ("scan", "chunked")
+    """Drivers of rnn_jax; remat is chunked with less memory, chunked-8 has chunks of 8 steps."""
     devices: Natural = 0
     """Number of devices to measure besides one; 0 takes the most that divide the batch."""
     peers: tuple[str, ...] = ("auto",)
     """Other libraries to measure: auto (all that are installed), none, or their names."""
+    peer_steps: Natural = 4096
+    """Longest sequences on which other libraries are measured."""
     peer_python: tuple[str, ...] = ()
     """Python interpreters of libraries in other environments, as torch=/path/to/python."""
-    repeats: Annotated[int, Range(at_least=1, at_most=10**6)] = 15
+    repeats: Annotated[int, Range(at_least=1, at_most=10**6)] = 7
     """Number of timed repeats of each implementation."""
     device: Literal["cpu", "gpu", "tpu"] = "cpu"
     """Device to measure on."""
@@ -91,12 +106,17 @@ def main(config: Config) -> None:
             data = _job_data(config, Path(scratch))
             rows, absent = measure_job(team, config.steps, data)
             append_rows(out.path / JOB_ROWS, rows)
-            _show_job(rows, absent)
+            report.show_absent(absent)
+            _show_job(rows)
             return
+        shown = {}
         for problem in problems:
-            rows, absent = measure_layer(team, problem, config.repeats, profile)
+            peers = config.peer_steps >= problem.T
+            rows, absent = measure_layer(team, problem, config.repeats, profile, peers=peers)
             append_rows(out.path / ROWS, rows)
-            report.show_layer(rows, absent)
+            report.show_absent(dict(absent.items() - shown.items()))
+            shown |= absent
+            report.show_layer(rows)
         _show_all(read_rows(out.path / ROWS), out.path)
 
 
@@ -172,26 +192,27 @@ def _replot(config):
 
     folder = local_path(config.out_dir)
     if (folder / JOB_ROWS).exists():
-        _show_job(read_rows(folder / JOB_ROWS), {})
+        _show_job(read_rows(folder / JOB_ROWS))
         return
     rows = read_rows(folder / ROWS)
     for group in report.groups(rows):
-        report.show_layer(group, {})
+        report.show_layer(group)
     _show_all(rows, folder)
 
 
-def _show_job(rows, absent):
+def _show_job(rows):
     import report
 
-    report.show_job(rows, absent)
+    report.show_job(rows)
     print("", *report.job_summary(rows), sep="\n")
 
 
 def _show_all(rows, folder):
     import report
+    import throughput_figure
 
     print("", *report.summary(rows), sep="\n")
-    report.draw(rows, folder / FIGURE)
+    throughput_figure.draw(rows, folder / FIGURE)
     print(f"wrote    {folder / ROWS}\nwrote    {folder / FIGURE}")
 
 

@@ -6,15 +6,20 @@ from collections.abc import Callable, Mapping
 
 TURN_SECONDS = 0.05
 """Seconds for which a turn repeats its call, so that short calls are timed precisely."""
+LONG_SECONDS = 1.0
+"""Seconds of a call from which the state of the caches at its start no longer matters."""
 
 
 def turn(call: Callable[[], object]) -> float:
     """Seconds of one call: the median of those that fit in a turn, at least one.
 
-    `call` returns when its work is done. The first call is not timed: other calls have run since
-    the last turn and have filled the caches.
+    `call` returns when its work is done. The first call does not count unless it is long: other
+    calls have run since the last turn and have filled the caches.
     """
+    start = time.perf_counter()
     call()
+    if (first := time.perf_counter() - start) > LONG_SECONDS:
+        return first
     seconds, end = [], time.perf_counter() + TURN_SECONDS
     while not seconds or time.perf_counter() < end:
         start = time.perf_counter()
@@ -33,10 +38,11 @@ def interleave(turns: Mapping[str, Callable[[], float]], repeats: int) -> dict[s
 
 
 def spread(seconds: list[float]) -> dict[str, float]:
-    """Median and interquartile range in ms, and number of repeats, as columns of a row."""
-    quartiles = statistics.quantiles(seconds, method="inclusive") if len(seconds) > 1 else [0, 0, 0]
+    """Median, quartiles and interquartile range in ms, and number of repeats, as columns."""
+    low, median, high = statistics.quantiles(seconds * (1 + (len(seconds) < 2)), method="inclusive")
     return {
-        "median_ms": 1e3 * statistics.median(seconds),
-        "iqr_ms": 1e3 * (quartiles[2] - quartiles[0]),
+        "median_ms": 1e3 * median,
+        "quartiles_ms": [1e3 * low, 1e3 * high],
+        "iqr_ms": 1e3 * (high - low),
         "repeats": len(seconds),
     }

@@ -24,6 +24,7 @@ from peers import PEERS
 from peers.problem import Problem, Sizes, Unsupported
 
 JAX_PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
+FORCED = "xla_force_host_platform_device_count"
 
 
 class Absent(Exception):
@@ -45,7 +46,7 @@ class Worker:
       name: a name in PEERS, or "rnn_jax".
       device: cpu, gpu or tpu.
       python: its Python interpreter.
-      devices: number of CPU devices of JAX, for rnn_jax.
+      devices: number of CPU devices of JAX.
     """
 
     def __init__(self, name: str, device: str, python: str = sys.executable, devices: int = 1):
@@ -125,13 +126,14 @@ class Server:
 
     def start(self, name, devices):
         """Import the library; return its version and number of devices."""
-        if name == "rnn_jax":
-            from rnn_jax.training.devices import sharding
-            from rnn_jax.training.runs.provenance import provenance
-
-            if devices != 1:
-                sharding.start_devices(devices)
+        if devices != 1 and FORCED not in os.environ.get("XLA_FLAGS", ""):
             import jax
+
+            jax.config.update("jax_num_cpu_devices", devices)
+        if name == "rnn_jax":
+            import jax
+
+            from rnn_jax.training.runs.provenance import provenance
 
             self.module = importlib.import_module("peers.ours")
             return {"facts": provenance(), "devices": len(jax.devices())}

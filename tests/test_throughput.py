@@ -18,7 +18,8 @@ from timing import interleave, spread
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
-COLUMNS = """implementation cell pass T B D H dtype median_ms iqr_ms repeats lower_ms compile_ms
+COLUMNS = """implementation devices cell pass T B D H dtype median_ms quartiles_ms iqr_ms repeats
+lower_ms compile_ms
 tokens_per_second gflops matmul_gflops roofline_fraction peak_memory_mb max_difference
 difference_note library device jax jaxlib python processor cores git_commit command"""
 LIBRARIES = {"linen": "flax", "nnx": "flax", "cudnn": "jax"}
@@ -95,19 +96,25 @@ def test_columns_of_a_row_are_consistent(rows):
 
 
 def test_the_summary_compares_the_default_with_scan_and_peers():
-    def row(implementation, milliseconds, *, jax="0.12", default=False):
+    def row(implementation, milliseconds, *, devices=1, jax="0.12", default=False):
         shared = {"cell": "lstm", "pass": "train", "T": 28, "B": 2, "D": 3, "H": 4}
         found = {"implementation": implementation, "median_ms": milliseconds, "jax": jax}
-        return shared | found | {"default_driver": default, "roofline_fraction": 0.5}
+        shared |= {"devices": devices, "default_driver": default, "roofline_fraction": 0.5}
+        return shared | found
 
-    ours = [row("rnn_jax scan", 8.0), row("rnn_jax chunked x2", 4.0, default=True)]
-    jax = [row("Haiku", 6.0), row("Equinox", 7.0)]
+    ours = [
+        row("rnn_jax scan", 1.0),
+        row("rnn_jax chunked", 7.0, default=True),
+        row("rnn_jax chunked", 4.0, default=True, devices=2),
+    ]
+    jax = [row("Haiku", 6.0), row("Equinox", 7.0), row("Haiku", 9.0, devices=2)]
     *_, line = report.summary([*ours, *jax, row("PyTorch", 10.0, jax=None)])
     assert line == (
-        "| lstm | train | 28, 2, 3, 4 | 4 ms | 6 ms (Haiku) | 10 ms | 2.00 | 1.50 | 2.50 | 0.50 |"
+        "| lstm | train | 28, 2, 3, 4 | 7 ms | 4 ms | 6 ms (Haiku) | 9 ms (Haiku) | 10 ms "
+        "| 1.50 | 2.50 | 0.50 |"
     )
     *_, line = report.summary(ours)
-    assert line.endswith("| 4 ms | - | - | 2.00 | - | - | 0.50 |")
+    assert line.endswith("| 7 ms | 4 ms | - | - | - | - | - | 0.50 |")
 
 
 def test_an_absent_peer_is_named_with_the_reason(measured):
@@ -153,7 +160,7 @@ def test_a_peer_with_the_same_weights_gives_the_same_results(name, cell, work, m
     peer = importlib.import_module(f"peers.{PEERS[name].module}")
     problem = Problem(cell, work, T=2, B=2, D=3, H=4)
     try:
-        prepared = peer.layer(problem)
+        prepared = peer.layer(problem, 1)
     except Unsupported as reason:
         pytest.skip(f"{PEERS[name].label}: {reason}")
     prepared.call()
@@ -167,15 +174,31 @@ def test_calls_are_interleaved_and_summarized():
     turns = {name: lambda name=name: order.append(name) or len(order) for name in "ab"}
     assert interleave(turns, 2) == {"a": [1, 3], "b": [2, 4]}
     assert order == ["a", "b", "a", "b"]
-    assert spread([1, 2, 3, 4, 5]) == {"median_ms": 3000, "iqr_ms": 2000, "repeats": 5}
-    assert spread([2])["iqr_ms"] == 0
+    quartiles = {"median_ms": 3000, "quartiles_ms": [2000, 4000], "iqr_ms": 2000}
+    assert spread([1, 2, 3, 4, 5]) == quartiles | {"repeats": 5}
+    assert spread([2]) == {
+        "median_ms": 2000,
+        "quartiles_ms": [2000, 2000],
+        "iqr_ms": 0,
+        "repeats": 1,
+    }
 
 
 def test_a_turn_is_the_median_of_its_calls_without_the_first(monkeypatch):
-    seconds, now = iter([9.0, 0.01, 0.03, 0.02]), [0.0]
+    seconds, now = iter([0.9, 0.01, 0.03, 0.02]), [0.0]
     monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: now[0]))
 
     def call():
         now[0] += next(seconds)
 
     assert timing.turn(call) == pytest.approx(0.02)
+
+
+def test_a_turn_of_a_long_call_is_its_first(monkeypatch):
+    seconds, now = iter([9.0]), [0.0]
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def call():
+        now[0] += next(seconds)
+
+    assert timing.turn(call) == pytest.approx(9.0)

@@ -18,7 +18,7 @@ def run(weights, xs, hidden_size):
     return ys, h[0]
 
 
-def layer(problem: Problem) -> Prepared:
+def layer(problem: Problem, devices: int) -> Prepared:
     """Prepare the layer, which supports batch-major sequences only."""
     if problem.cell != "lstm":
         raise Unsupported("it has an LSTM only")
@@ -30,10 +30,10 @@ def layer(problem: Problem) -> Prepared:
         ys, h = run(params, jnp.swapaxes(xs, 0, 1), problem.H)
         return jnp.swapaxes(ys, 0, 1), h
 
-    return jax_layer.prepare(jax_layer.Layer(params_of, apply), problem)
+    return jax_layer.prepare(jax_layer.Layer(params_of, apply), problem, devices)
 
 
-def job(sizes: Sizes):
+def job(sizes: Sizes, devices: int):
     """Build the training loop of the job."""
     keys, wide = jax.random.split(jax.random.key(0), 3), sizes.hidden_size
     draw = jax.nn.initializers.lecun_normal()
@@ -47,4 +47,4 @@ def job(sizes: Sizes):
         (w, b), (w_out, b_out) = params["project"], params["output"]
         return run(params["lstm"], images @ w + b, wide)[1] @ w_out + b_out
 
-    return jax_layer.job(params, logits_of, sizes)
+    return jax_layer.job(params, logits_of, sizes, devices)

@@ -23,7 +23,7 @@ def run(cell, xs):
     return ys, state[0] if lstm else state
 
 
-def layer(problem: Problem) -> Prepared:
+def layer(problem: Problem, devices: int) -> Prepared:
     """Prepare the layer, with `jax.vmap` over the batch."""
     if problem.cell not in CELLS:
         raise Unsupported("it has no simple recurrent cell")
@@ -42,7 +42,7 @@ def layer(problem: Problem) -> Prepared:
         cell = eqx.combine(params, static)
         return jax.vmap(lambda xs: run(cell, xs), in_axes=1, out_axes=(1, 0))(xs)
 
-    return jax_layer.prepare(jax_layer.Layer(params_of, apply), problem)
+    return jax_layer.prepare(jax_layer.Layer(params_of, apply), problem, devices)
 
 
 class Classifier(eqx.Module):
@@ -63,11 +63,11 @@ class Classifier(eqx.Module):
         return self.output(run(self.cell, jax.vmap(self.project)(image))[1])
 
 
-def job(sizes: Sizes):
+def job(sizes: Sizes, devices: int):
     """Build the training loop of the job."""
     params, static = eqx.partition(Classifier(sizes, jax.random.key(0)), eqx.is_array)
 
     def logits_of(params, images):
         return jax.vmap(eqx.combine(params, static))(images)
 
-    return jax_layer.job(params, logits_of, sizes)
+    return jax_layer.job(params, logits_of, sizes, devices)

@@ -10,7 +10,7 @@ from peers.problem import GATES, Prepared, Problem, Sizes
 CELLS = {"lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell, "rnn": nn.SimpleCell}
 
 
-def layer(problem: Problem) -> Prepared:
+def layer(problem: Problem, devices: int) -> Prepared:
     """Prepare the layer, time-major."""
     rnn = nn.RNN(CELLS[problem.cell](problem.H), time_major=True, return_carry=True)
 
@@ -30,7 +30,7 @@ def layer(problem: Problem) -> Prepared:
         carry, ys = rnn.apply({"params": params}, xs)
         return ys, carry[1] if problem.cell == "lstm" else carry
 
-    return jax_layer.prepare(jax_layer.Layer(params_of, apply), problem)
+    return jax_layer.prepare(jax_layer.Layer(params_of, apply), problem, devices)
 
 
 class Classifier(nn.Module):
@@ -46,8 +46,8 @@ class Classifier(nn.Module):
         return nn.Dense(self.sizes.classes)(ys[:, -1])
 
 
-def job(sizes: Sizes):
+def job(sizes: Sizes, devices: int):
     """Build the training loop of the job."""
     model = Classifier(sizes)
     params = model.init(jax.random.key(0), jnp.zeros((1, 28, sizes.input_size)))
-    return jax_layer.job(params, model.apply, sizes)
+    return jax_layer.job(params, model.apply, sizes, devices)

@@ -1,7 +1,10 @@
 """Flax NNX: `nnx.RNN` with its cells."""
 
+import jax
 import optax
 from flax import nnx
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from peers import jax_layer
 from peers.problem import Prepared, Problem, Sizes
@@ -9,7 +12,7 @@ from peers.problem import Prepared, Problem, Sizes
 CELLS = {"lstm": nnx.OptimizedLSTMCell, "gru": nnx.GRUCell, "rnn": nnx.SimpleCell}
 
 
-def layer(problem: Problem) -> Prepared:
+def layer(problem: Problem, devices: int) -> Prepared:
     """Prepare the layer, time-major."""
     cell = CELLS[problem.cell](problem.D, problem.H, rngs=nnx.Rngs(0))
     rnn = nnx.RNN(cell, time_major=True, return_carry=True)
@@ -27,7 +30,7 @@ def layer(problem: Problem) -> Prepared:
         return ys, carry[1] if problem.cell == "lstm" else carry
 
     differs = "its GRU has no second bias" if problem.cell == "gru" else None
-    return jax_layer.prepare(jax_layer.Layer(params_of, apply, differs), problem)
+    return jax_layer.prepare(jax_layer.Layer(params_of, apply, differs), problem, devices)
 
 
 class Classifier(nnx.Module):
@@ -44,10 +47,17 @@ class Classifier(nnx.Module):
         return self.output(self.rnn(self.project(images))[:, -1])
 
 
-def job(sizes: Sizes):
-    """Build the training loop of the job with `nnx.Optimizer` and `nnx.jit`, as in Flax guides."""
+def job(sizes: Sizes, devices: int):
+    """Build the training loop of the job with `nnx.Optimizer` and `nnx.jit`, as in Flax guides.
+
+    Several devices share a batch by its sharding, as in Flax's guide to parallel training.
+    """
     model = Classifier(sizes, nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, optax.adam(sizes.learning_rate), wrt=nnx.Param)
+    mesh = jax_layer.mesh_of(devices)
+    state = nnx.state((model, optimizer))
+    nnx.update((model, optimizer), jax.device_put(state, NamedSharding(mesh, P())))
+    split = NamedSharding(mesh, P("data"))
 
     @nnx.jit
     def step(model, optimizer, images, labels):
@@ -61,7 +71,10 @@ def job(sizes: Sizes):
 
     def train(images, labels, indices):
         for batch in indices:
-            loss = step(model, optimizer, images[batch], labels[batch])
+            chosen = images[batch], labels[batch]
+            if devices > 1:
+                chosen = jax.device_put(chosen, split)
+            loss = step(model, optimizer, *chosen)
         return float(loss)
 
     return train

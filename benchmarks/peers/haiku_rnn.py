@@ -11,7 +11,7 @@ CORES = {"lstm": hk.LSTM, "gru": hk.GRU, "rnn": hk.VanillaRNN}
 DIFFERS = {"gru": "its GRU resets before the product", "rnn": "its VanillaRNN is a relu network"}
 
 
-def layer(problem: Problem) -> Prepared:
+def layer(problem: Problem, devices: int) -> Prepared:
     """Prepare the layer, time-major."""
 
     def network(xs):
@@ -36,7 +36,7 @@ def layer(problem: Problem) -> Prepared:
         return ys, state.hidden if problem.cell == "lstm" else state
 
     built = jax_layer.Layer(params_of, apply, DIFFERS.get(problem.cell))
-    return jax_layer.prepare(built, problem)
+    return jax_layer.prepare(built, problem, devices)
 
 
 def _swap(w):
@@ -44,7 +44,7 @@ def _swap(w):
     return jnp.concatenate([i, g, f, o], -1)
 
 
-def job(sizes: Sizes):
+def job(sizes: Sizes, devices: int):
     """Build the training loop of the job."""
 
     def network(images):
@@ -55,4 +55,4 @@ def job(sizes: Sizes):
 
     model = hk.without_apply_rng(hk.transform(network))
     params = model.init(jax.random.key(0), jnp.zeros((1, 28, sizes.input_size)))
-    return jax_layer.job(params, model.apply, sizes)
+    return jax_layer.job(params, model.apply, sizes, devices)

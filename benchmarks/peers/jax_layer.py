@@ -8,6 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from peers.problem import Prepared, Problem, Sizes, Unsupported
 
@@ -37,25 +40,57 @@ def function(layer: Layer, work: str) -> Callable:
     return lambda params, xs: layer.apply(params, xs)[0]
 
 
-def prepare(layer: Layer, problem: Problem) -> Prepared:
-    """Compile a layer's pass for one device."""
+def prepare(layer: Layer, problem: Problem, devices: int) -> Prepared:
+    """Compile a layer's pass, the batch split over the devices."""
     if problem.work not in ("forward", "train"):
         raise Unsupported(f"it has no {problem.work} pass")
     weights = jax.tree.map(jnp.asarray, problem.weights())
     params, pull = jax.vjp(layer.params_of, weights)
-    results, call, facts = compiled(function(layer, problem.work), params, problem.inputs())
+    run = function(layer, problem.work)
+    results, call, facts = compiled(run, problem.work, params, problem.inputs(), devices)
     values = named(results, pull) if problem.work == "train" else {"ys": np.asarray(results)}
     return Prepared(call, values, facts | {"differs": layer.differs})
 
 
 def named(results: tuple, pull: Callable) -> dict[str, np.ndarray]:
     """Loss and gradients by name; `pull` maps a gradient by params to one by the weights."""
-    loss, grads = results
+    loss, grads = jax.device_put(results, jax.devices()[0])
     return {"loss": np.asarray(loss)} | {f"d_{k}": np.asarray(v) for k, v in pull(grads)[0].items()}
 
 
-def compiled(function: Callable, params, xs) -> tuple[Any, Callable[[], Any], dict]:
-    """Results of `function(params, xs)`, a blocking call of it, and compile time and memory."""
+BATCH_SPECS = {"train": P(), "forward": P(None, "data"), "lyapunov": P("data")}
+"""The axis of a pass's results that is split over devices, if any."""
+
+
+def mesh_of(devices: int) -> Mesh:
+    """A mesh with the axis `data`."""
+    return Mesh(np.array(jax.devices()[:devices]), ("data",))
+
+
+def mean_over_devices(tree):
+    """The means of all arrays over the axis `data`, by one all-reduce."""
+    flat, unravel = ravel_pytree(tree)
+    return unravel(jax.lax.pmean(flat, "data"))
+
+
+def compiled(
+    function: Callable, work: str, params, xs, devices: int = 1
+) -> tuple[Any, Callable[[], Any], dict]:
+    """Results of `function(params, xs)`, a blocking call of it, and compile time and memory.
+
+    With several devices, each runs its part of the batch, and gradients are averaged once.
+    """
+    if devices > 1:
+        mesh, local = mesh_of(devices), function
+
+        def of_part(params, xs):
+            results = local(params, xs)
+            return mean_over_devices(results) if work == "train" else results
+
+        specs = {"in_specs": (P(), P(None, "data")), "out_specs": BATCH_SPECS[work]}
+        function = jax.shard_map(of_part, mesh=mesh, check_vma=False, **specs)
+        params = jax.device_put(params, NamedSharding(mesh, P()))
+        xs = jax.device_put(xs, NamedSharding(mesh, P(None, "data")))
     start = time.perf_counter()
     lowered = jax.jit(function).lower(params, xs)
     middle = time.perf_counter()
@@ -78,13 +113,14 @@ def _peak_memory(run) -> float | None:
     return (sum(parts) - sizes.alias_size_in_bytes) * devices / 1e6
 
 
-def job(params, logits_of: Callable, sizes: Sizes) -> Callable[..., float]:
+def job(params, logits_of: Callable, sizes: Sizes, devices: int) -> Callable[..., float]:
     """Build a common training loop: a jitted step for each batch, fed from NumPy arrays.
 
     Args:
       params: the initial parameters.
       logits_of: (params, images [B, T, D]) -> logits [B, C].
       sizes: the sizes of the job.
+      devices: number of devices that share each batch.
 
     Returns:
       `train(images, labels, indices) -> loss`: takes a step on each batch of `indices` [S, B] and
@@ -92,17 +128,22 @@ def job(params, logits_of: Callable, sizes: Sizes) -> Callable[..., float]:
     """
     optimizer = optax.adam(sizes.learning_rate)
 
-    @jax.jit
     def step(params, state, images, labels):
         def loss(params):
             logits = logits_of(params, images)
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
-        value, grads = jax.value_and_grad(loss)(params)
+        results = jax.value_and_grad(loss)(params)
+        value, grads = mean_over_devices(results) if devices > 1 else results
         updates, state = optimizer.update(grads, state, params)
         return optax.apply_updates(params, updates), state, value
 
-    state = optimizer.init(params)
+    if devices > 1:
+        specs = (P(), P(), P("data"), P("data"))
+        step = jax.shard_map(
+            step, mesh=mesh_of(devices), in_specs=specs, out_specs=P(), check_vma=False
+        )
+    step, state = jax.jit(step), optimizer.init(params)
 
     def train(images, labels, indices):
         nonlocal params, state

@@ -13,7 +13,7 @@ from peers.problem import Prepared, Problem, Sizes
 LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "rnn": keras.layers.SimpleRNN}
 
 
-def layer(problem: Problem) -> Prepared:
+def layer(problem: Problem, devices: int) -> Prepared:
     """Prepare the layer; Keras supports batch-major sequences only."""
     rnn = LAYERS[problem.cell](problem.H, return_sequences=True, return_state=True)
     rnn.build((problem.B, problem.T, problem.D))
@@ -31,7 +31,7 @@ def layer(problem: Problem) -> Prepared:
         (ys, h, *_), _ = rnn.stateless_call(params, fixed, jnp.swapaxes(xs, 0, 1))
         return jnp.swapaxes(ys, 0, 1), h
 
-    return jax_layer.prepare(jax_layer.Layer(params_of, apply), problem)
+    return jax_layer.prepare(jax_layer.Layer(params_of, apply), problem, devices)
 
 
 def _swap(w):
@@ -39,8 +39,10 @@ def _swap(w):
     return jnp.concatenate([z, r, n], -1)
 
 
-def job(sizes: Sizes):
+def job(sizes: Sizes, devices: int):
     """Build the training loop of the job with `fit`, without shuffling."""
+    if devices > 1:
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
     model = keras.Sequential(
         [
             keras.layers.Dense(sizes.hidden_size),

@@ -6,13 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.flatten_util import ravel_pytree
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from peers import jax_layer
 from peers.problem import GATES, Prepared, Problem, Sizes, Unsupported
-from rnn_jax import CELLS, Associative, Chunked, GatedCell, Scan, unroll
+from rnn_jax import CELLS, Associative, Chunked, CuDNN, Fused, GatedCell, Newton, Scan, unroll
 from rnn_jax.analysis.lyapunov import lyapunov_spectrum
 from rnn_jax.cells.registry import find_cell
 from rnn_jax.drivers.unroll import pick_driver
@@ -28,7 +25,12 @@ DRIVERS = {
     "chunked": Chunked(),
     "remat": Chunked(remat=True),
     "associative": Associative(),
+    "newton": Newton(),
+    "fused": Fused(),
+    "cudnn": CuDNN(),
+    **{f"chunked-{length}": Chunked(length) for length in (2, 4, 8, 16)},
 }
+"""Drivers by name; a number is the length of the chunks, otherwise chosen by the driver."""
 
 
 def layer(problem: Problem, driver: str, devices: int) -> Prepared:
@@ -52,19 +54,14 @@ def layer(problem: Problem, driver: str, devices: int) -> Prepared:
         raise Unsupported(str(error)) from error
     if problem.work == "lyapunov":
         run = functools.partial(lyapunov_spectrum, cell)
-    if devices > 1:
-        split = sharding.data_mesh(problem.B, devices)
-        run = _over_devices(run, problem.work, split)
-        params = jax.device_put(params, sharding.replicated(split))
-        xs = jax.device_put(xs, NamedSharding(split, P(None, "data")))
-    results, call, facts = jax_layer.compiled(run, params, xs)
+    results, call, facts = jax_layer.compiled(run, problem.work, params, xs, devices)
     if problem.work == "forward":
         values = {"ys": np.asarray(results)}
     elif problem.work == "lyapunov":
         # After few steps, single exponents still depend on the initial directions.
         values = {"sum": np.asarray(results).sum(-1)}
     elif pull:
-        values = jax_layer.named(jax.device_put(results, jax.devices()[0]), pull)
+        values = jax_layer.named(results, pull)
     else:
         values = {str(k): np.asarray(v) for k, v in enumerate(jax.tree.leaves(results))}
     facts |= {
@@ -80,25 +77,10 @@ def _params_of(cell, weights):
     return type(like)(**weights)
 
 
-def _over_devices(run, work, split):
-    """Run on each device's part of the batch; average the gradients in one all-reduce."""
-
-    def local(params, xs):
-        results = run(params, xs)
-        if work != "train":
-            return results
-        flat, unravel = ravel_pytree(results)
-        return unravel(jax.lax.pmean(flat, "data"))
-
-    out_specs = {"train": P(), "forward": P(None, "data"), "lyapunov": P("data")}[work]
-    specs = {"in_specs": (P(), P(None, "data")), "out_specs": out_specs}
-    return jax.shard_map(local, mesh=split, check_vma=False, **specs)
-
-
 def matmul(size: int) -> tuple:
     """A call of a product of two square matrices, and its number of floating-point operations."""
     a = jax.random.normal(jax.random.key(0), (size, size))
-    _, call, _ = jax_layer.compiled(jnp.matmul, a, a)
+    _, call, _ = jax_layer.compiled(jnp.matmul, "forward", a, a)
     return call, 2 * size**3
 
 

@@ -22,8 +22,8 @@ def _wait():
         torch.cuda.synchronize()
 
 
-def layer(problem: Problem) -> Prepared:
-    """Prepare the layer, time-major, which is the default of PyTorch."""
+def layer(problem: Problem, devices: int) -> Prepared:
+    """Prepare the layer, time-major, which is the default of PyTorch; `devices` is 1."""
     if problem.work == "lyapunov":
         return torch_lyapunov.spectrum(problem)
     rnn = LAYERS[problem.cell](problem.D, problem.H).to(DEVICE)
@@ -82,8 +82,8 @@ class Classifier(nn.Module):
         return self.output(self.rnn(self.project(images))[0][:, -1])
 
 
-def job(sizes: Sizes):
-    """Build the training loop of the job with fused Adam, the fastest one of PyTorch."""
+def job(sizes: Sizes, devices: int):
+    """Build the training loop of the job with fused Adam, the fastest; `devices` is 1."""
     model = Classifier(sizes).to(DEVICE)
     optimizer = torch.optim.Adam(model.parameters(), sizes.learning_rate, fused=True)
 

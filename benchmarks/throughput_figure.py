@@ -1,0 +1,119 @@
+"""Figure of the throughput benchmark: tokens per second over T, or the ratios at several sizes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocator
+from report import TORCH, groups, is_ours
+
+from rnn_jax.plotting import style
+
+ONE, ALL = "rnn_jax, 1 device", "rnn_jax"
+COLORS = {
+    ALL: style.BLUE,
+    ONE: style.SKY,
+    TORCH: style.VERMILLION,
+    "Flax linen": style.GREEN,
+    "Flax NNX": "#66B39C",
+    "Haiku": style.PURPLE,
+    "Equinox": "#D3A3D3",
+    "Keras on JAX": style.MUTED,
+    "jax.experimental.rnn": style.INK,
+}
+WIDTHS = {ALL: 3}
+"""Line widths in points, 1.5 unless given."""
+
+
+def draw(rows: Sequence[Mapping], path: Path) -> None:
+    """Plot lines over T if the other sizes are fixed, else bars; a panel per cell and pass.
+
+    A library is drawn with the number of devices that is faster, rnn_jax also with one device.
+    """
+    sizes = {tuple(row[letter] for letter in "BDH") for row in rows}
+    lines = len(sizes) == 1 and len({row["T"] for row in rows}) > 2
+    cells = list(dict.fromkeys(row["cell"] for row in rows))
+    passes = list(dict.fromkeys(row["pass"] for row in rows))
+    cores = f"{rows[0]['cores']} core{'s' * (rows[0]['cores'] > 1)}"
+    title = f"Throughput on {cores}, jax {rows[0]['jax']}"
+    if lines:
+        title = "{title}, B={B} D={D} H={H}".format(title=title, **rows[0])
+    with style.house_style():
+        figure = style.new_figure(3.0 * len(cells) + 0.7, title)
+        bottom, height = 1.15 / figure.get_figheight(), 3.0
+        figure.subplots_adjust(bottom=bottom, wspace=0.3, hspace=1.05 / (height - 1.05))
+        axes = figure.subplots(len(cells), len(passes), squeeze=False)
+        names = []
+        for i, cell in enumerate(cells):
+            for k, name in enumerate(passes):
+                chosen = [row for row in rows if (row["cell"], row["pass"]) == (cell, name)]
+                found = _libraries(chosen)
+                names += found
+                (_lines if lines else _bars)(axes[i, k], found)
+                x = "time steps T" if lines else "T, B, D, H"
+                y = "tokens/s" if lines else "speed relative to rnn_jax"
+                style.name_axes(
+                    axes[i, k], x if i == len(cells) - 1 else "", f"{cell}, {name}: {y}"
+                )
+        known = [name for name in COLORS if name in names]
+        handles = [Line2D([], [], color=COLORS[name], lw=WIDTHS.get(name, 1.5)) for name in known]
+        figure.legend(handles, known, loc="lower center", ncols=4, frameon=False)
+        style.save(figure, path)
+
+
+def _libraries(rows):
+    """Rows by library, one for each point: those of the faster number of devices.
+
+    Of the drivers of rnn_jax only the default one is taken, in points where there is a default.
+    """
+    found = {}
+    for group in groups(rows):
+        default = [row for row in group if is_ours(row) and row["default_driver"]]
+        ours = default or [row for row in group if is_ours(row)]
+        one = [row for row in ours if row["devices"] == 1]
+        by_name = {ALL: ours, ONE: one if len(ours) > len(one) else []}
+        for row in group:
+            if not is_ours(row):
+                by_name.setdefault(row["implementation"], []).append(row)
+        for name, of_library in by_name.items():
+            if of_library:
+                fastest = min(of_library, key=lambda row: row["median_ms"])
+                found.setdefault(name, []).append(fastest)
+    return found
+
+
+def _lines(axes: Axes, libraries):
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    for name in sorted(libraries, key=lambda name: name == ALL):
+        rows = sorted(libraries[name], key=lambda row: row["T"])
+        steps = [row["T"] for row in rows]
+        rates = [row["tokens_per_second"] for row in rows]
+        axes.plot(steps, rates, color=COLORS[name], lw=WIDTHS.get(name, 1.5), marker=".")
+        slow, fast = (
+            [1e3 * row["T"] * row["B"] / row["quartiles_ms"][k] for row in rows] for k in (1, 0)
+        )
+        axes.fill_between(steps, slow, fast, color=COLORS[name], alpha=0.2, lw=0)
+    lengths = sorted({row["T"] for rows in libraries.values() for row in rows})
+    axes.set_xticks(lengths, [f"{T:,}" for T in lengths], rotation=30)
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    axes.yaxis.set(minor_locator=NullLocator(), major_formatter=EngFormatter(sep=""))
+    axes.xaxis.set(minor_locator=NullLocator(), minor_formatter=NullFormatter())
+    axes.grid(axis="y")
+
+
+def _bars(axes: Axes, libraries):
+    points = [tuple(row[letter] for letter in "TBDH") for row in libraries[ALL]]
+    ours = {point: row["median_ms"] for point, row in zip(points, libraries[ALL], strict=True)}
+    known = [name for name in COLORS if name in libraries]
+    width = 0.8 / len(known)
+    for k, name in enumerate(known):
+        for row in libraries[name]:
+            point = tuple(row[letter] for letter in "TBDH")
+            place = points.index(point) + (k - (len(known) - 1) / 2) * width
+            axes.bar(place, ours[point] / row["median_ms"], 0.9 * width, color=COLORS[name])
+    axes.axhline(1, color=style.MUTED, lw=0.8, zorder=0)
+    names = ["{}, {},\n{}, {}".format(*point) for point in points]
+    axes.set_xticks(range(len(points)), names, fontsize=7)
