@@ -23,6 +23,7 @@ Driver = Literal[
     "remat",
     "associative",
     "newton",
+    "parallel_backward",
     "fused",
     "cudnn",
     "chunked-2",

@@ -9,7 +9,18 @@ import optax
 
 from peers import jax_layer
 from peers.problem import GATES, Prepared, Problem, Sizes, Unsupported
-from rnn_jax import CELLS, Associative, Chunked, CuDNN, Fused, GatedCell, Newton, Scan, unroll
+from rnn_jax import (
+    CELLS,
+    Associative,
+    Chunked,
+    CuDNN,
+    Fused,
+    GatedCell,
+    Newton,
+    ParallelBackward,
+    Scan,
+    unroll,
+)
 from rnn_jax.analysis.lyapunov import lyapunov_spectrum
 from rnn_jax.cells.registry import find_cell
 from rnn_jax.drivers.unroll import pick_driver
@@ -26,6 +37,7 @@ DRIVERS = {
     "remat": Chunked(remat=True),
     "associative": Associative(),
     "newton": Newton(),
+    "parallel_backward": ParallelBackward(),
     "fused": Fused(),
     "cudnn": CuDNN(),
     **{f"chunked-{length}": Chunked(length) for length in (2, 4, 8, 16)},
