@@ -1,12 +1,13 @@
 """Figure of the throughput benchmark: tokens per second over T, or the ratios at several sizes."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocator
-from report import TORCH, groups, is_ours
+from report import TORCH, groups, is_ours, label
 
 from rnn_jax.plotting import style
 
@@ -24,13 +25,21 @@ COLORS = {
 }
 WIDTHS = {ALL: 3}
 """Line widths in points, 1.5 unless given."""
+DRIVER_COLORS = (style.INK, style.BLUE, style.SKY, *style.COLORS[1:], "#66B39C", "#D3A3D3")
+"""Colors of the drivers of rnn_jax, in rows without other libraries."""
 
 
 def draw(rows: Sequence[Mapping], path: Path) -> None:
     """Plot lines over T if the other sizes are fixed, else bars; a panel per cell and pass.
 
-    A library is drawn with the number of devices that is faster, rnn_jax also with one device.
+    A library is drawn with the number of devices that is faster, rnn_jax also with one device. In
+    rows without other libraries the drivers of rnn_jax are compared instead.
     """
+    drivers = list(dict.fromkeys(label(row) for row in rows))
+    alone = all(is_ours(row) for row in rows)
+    colors = COLORS
+    if alone:
+        colors = dict(zip(drivers, itertools.cycle(DRIVER_COLORS), strict=False))
     sizes = {tuple(row[letter] for letter in "BDH") for row in rows}
     lines = len(sizes) == 1 and len({row["T"] for row in rows}) > 2
     cells = list(dict.fromkeys(row["cell"] for row in rows))
@@ -48,18 +57,26 @@ def draw(rows: Sequence[Mapping], path: Path) -> None:
         for i, cell in enumerate(cells):
             for k, name in enumerate(passes):
                 chosen = [row for row in rows if (row["cell"], row["pass"]) == (cell, name)]
-                found = _libraries(chosen)
+                found = _drivers(chosen) if alone else _libraries(chosen)
                 names += found
-                (_lines if lines else _bars)(axes[i, k], found)
+                (_lines if lines else _bars)(axes[i, k], found, colors)
                 x = "time steps T" if lines else "T, B, D, H"
-                y = "tokens/s" if lines else "speed relative to rnn_jax"
+                y = "tokens/s" if lines else f"speed relative to {next(iter(colors))}"
                 style.name_axes(
                     axes[i, k], x if i == len(cells) - 1 else "", f"{cell}, {name}: {y}"
                 )
-        known = [name for name in COLORS if name in names]
-        handles = [Line2D([], [], color=COLORS[name], lw=WIDTHS.get(name, 1.5)) for name in known]
+        known = [name for name in colors if name in names]
+        handles = [Line2D([], [], color=colors[name], lw=WIDTHS.get(name, 1.5)) for name in known]
         figure.legend(handles, known, loc="lower center", ncols=4, frameon=False)
         style.save(figure, path)
+
+
+def _drivers(rows):
+    """Rows by driver and number of devices."""
+    found = {}
+    for row in rows:
+        found.setdefault(label(row), []).append(row)
+    return found
 
 
 def _libraries(rows):
@@ -83,18 +100,18 @@ def _libraries(rows):
     return found
 
 
-def _lines(axes: Axes, libraries):
+def _lines(axes: Axes, libraries, colors):
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     for name in sorted(libraries, key=lambda name: name == ALL):
         rows = sorted(libraries[name], key=lambda row: row["T"])
         steps = [row["T"] for row in rows]
         rates = [row["tokens_per_second"] for row in rows]
-        axes.plot(steps, rates, color=COLORS[name], lw=WIDTHS.get(name, 1.5), marker=".")
+        axes.plot(steps, rates, color=colors[name], lw=WIDTHS.get(name, 1.5), marker=".")
         slow, fast = (
             [1e3 * row["T"] * row["B"] / row["quartiles_ms"][k] for row in rows] for k in (1, 0)
         )
-        axes.fill_between(steps, slow, fast, color=COLORS[name], alpha=0.2, lw=0)
+        axes.fill_between(steps, slow, fast, color=colors[name], alpha=0.2, lw=0)
     lengths = sorted({row["T"] for rows in libraries.values() for row in rows})
     axes.set_xticks(lengths, [f"{T:,}" for T in lengths], rotation=30)
     low, high = axes.get_ylim()
@@ -104,16 +121,19 @@ def _lines(axes: Axes, libraries):
     axes.grid(axis="y")
 
 
-def _bars(axes: Axes, libraries):
-    points = [tuple(row[letter] for letter in "TBDH") for row in libraries[ALL]]
-    ours = {point: row["median_ms"] for point, row in zip(points, libraries[ALL], strict=True)}
-    known = [name for name in COLORS if name in libraries]
+def _bars(axes: Axes, libraries, colors):
+    first = libraries[next(iter(colors))]
+    points = [tuple(row[letter] for letter in "TBDH") for row in first]
+    base = {point: row["median_ms"] for point, row in zip(points, first, strict=True)}
+    known = [name for name in colors if name in libraries]
     width = 0.8 / len(known)
     for k, name in enumerate(known):
         for row in libraries[name]:
             point = tuple(row[letter] for letter in "TBDH")
             place = points.index(point) + (k - (len(known) - 1) / 2) * width
-            axes.bar(place, ours[point] / row["median_ms"], 0.9 * width, color=COLORS[name])
+            axes.bar(place, base[point] / row["median_ms"], 0.9 * width, color=colors[name])
     axes.axhline(1, color=style.MUTED, lw=0.8, zorder=0)
-    names = ["{}, {},\n{}, {}".format(*point) for point in points]
-    axes.set_xticks(range(len(points)), names, fontsize=7)
+    few = len(points) < 7
+    text, size = ("{}, {},\n{}, {}", 7) if few else ("{}, {}, {}, {}", 6)
+    names = [text.format(*point) for point in points]
+    axes.set_xticks(range(len(points)), names, fontsize=size, rotation=0 if few else 90)
