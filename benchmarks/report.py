@@ -61,6 +61,11 @@ def show_layer(rows: Sequence[Mapping]) -> None:
             print(f"         {name}: not compared, {note}")
 
 
+def overview(rows: Sequence[Mapping]) -> list[str]:
+    """Markdown table of libraries, or of the drivers of rnn_jax if there is no other library."""
+    return driver_summary(rows) if all(map(is_ours, rows)) else summary(rows)
+
+
 def summary(rows: Sequence[Mapping]) -> list[str]:
     """Markdown table: rnn_jax with its default driver and the fastest peers.
 

@@ -212,7 +212,7 @@ def _show_all(rows, folder):
     import report
     import throughput_figure
 
-    print("", *report.summary(rows), sep="\n")
+    print("", *report.overview(rows), sep="\n")
     throughput_figure.draw(rows, folder / FIGURE)
     print(f"wrote    {folder / ROWS}\nwrote    {folder / FIGURE}")
 

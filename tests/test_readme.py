@@ -9,6 +9,7 @@ import sys
 
 import features
 import flow_report
+import job_parts
 import photographs
 import pytest
 import reliability
@@ -127,19 +128,29 @@ def test_the_tables_of_the_benchmarks_are_those_of_the_committed_rows():
             lines = features.summary(rows)
         elif "job" in rows[0]:
             lines = report.job_summary(rows)
+        elif "part" in rows[0]:
+            lines = job_parts.summary(rows)
         else:
-            parallel = any("associative" in row["implementation"] for row in rows)
-            lines = (report.driver_summary if parallel else report.summary)(rows)
+            lines = report.overview(rows)
         assert f"<!-- rows: {name} -->\n" + "\n".join(lines) + "\n" in text, name
 
 
-def test_the_speeds_equal_those_of_the_committed_rows():
-    found = []
-    for path in (ROOT / "benchmarks/results").glob("*/throughput.jsonl"):
-        found += report.summary([json.loads(line) for line in path.open()])
+def test_the_speeds_of_the_performance_page_are_those_of_one_run():
     page = (ROOT / "docs/performance.md").read_text()
-    shown = re.findall(r"^\| lstm \| .*$", page, re.MULTILINE)
-    assert shown and set(shown) <= set(found)
+    ((name, cell, work),) = re.findall(r"<!-- rows: (\S+) (\w+) (\w+) -->", page)
+    rows = [json.loads(line) for line in (ROOT / "benchmarks" / name).open()]
+    lines = report.summary([row for row in rows if (row["cell"], row["pass"]) == (cell, work)])
+    assert f"<!-- rows: {name} {cell} {work} -->\n" + "\n".join(lines) + "\n" in page
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "benchmarks/results").glob("*/*.jsonl")), ids=lambda p: p.parent.name
+)
+def test_a_file_of_times_holds_one_run(path):
+    rows = [json.loads(line) for line in path.open()]
+    if "implementation" in rows[0] or "part" in rows[0]:
+        runs = {(row["command"], row["git_commit"], row["processor"]) for row in rows}
+        assert len(runs) == 1
 
 
 def test_the_trials_of_reliability_are_those_of_the_committed_rows():

@@ -78,7 +78,7 @@ def layer(problem: Problem, driver: str, devices: int) -> Prepared:
         values = {str(k): np.asarray(v) for k, v in enumerate(jax.tree.leaves(results))}
     facts |= {
         "differs": None,
-        "gates": len(cell.gates) if isinstance(cell, GatedCell) else None,
+        "gates": len(cell.gates) if isinstance(cell, GatedCell) and not cell.linear else None,
         "default": driver == pick_driver(cell, problem.T),
     }
     return Prepared(call, values, facts)
