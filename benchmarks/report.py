@@ -11,7 +11,7 @@ OURS, TORCH = "rnn_jax", "PyTorch"
 
 
 def is_ours(row: Mapping) -> bool:
-    """Whether a row is of rnn_jax."""
+    """Return whether a row is of rnn_jax."""
     return row["implementation"].startswith(OURS)
 
 
