@@ -9,6 +9,8 @@ from .cells.base import GatedParams as GatedParams
 from .cells.base import HiddenCarry as HiddenCarry
 from .cells.convolutional import ConvLSTMCell as ConvLSTMCell
 from .cells.coupled import CoupledLSTMCell as CoupledLSTMCell
+from .cells.ctrnn import CTRNNCell as CTRNNCell
+from .cells.diagonal_ssm import S5Cell as S5Cell
 from .cells.elman import IRNNCell as IRNNCell
 from .cells.elman import RNNCell as RNNCell
 from .cells.exponential import SLSTMCell as SLSTMCell
@@ -16,12 +18,14 @@ from .cells.gru import GRUCell as GRUCell
 from .cells.gru import GRUParams as GRUParams
 from .cells.gru import ResetBeforeGRUCell as ResetBeforeGRUCell
 from .cells.independent import IndRNNCell as IndRNNCell
+from .cells.lem import LEMCell as LEMCell
 from .cells.linear import LRUCell as LRUCell
 from .cells.linear import MinGRUCell as MinGRUCell
 from .cells.linear import MinLSTMCell as MinLSTMCell
 from .cells.linear import RGLRUCell as RGLRUCell
 from .cells.linear_cell import LinearCell as LinearCell
 from .cells.linear_cell import LinearParams as LinearParams
+from .cells.lmu import LMUCell as LMUCell
 from .cells.lstm import LSTMCarry as LSTMCarry
 from .cells.lstm import LSTMCell as LSTMCell
 from .cells.minimal import MinimalGatedCell as MinimalGatedCell
@@ -52,6 +56,7 @@ from .wrappers.dropout import drop_connect as drop_connect
 from .wrappers.dropout import dropout as dropout
 from .wrappers.layer_norm import layer_norm as layer_norm
 from .wrappers.learned_carry import learned_carry as learned_carry
+from .wrappers.orthogonal_recurrence import orthogonal_recurrence as orthogonal_recurrence
 from .wrappers.unbiased import unbiased as unbiased
 from .wrappers.zoneout import zoneout as zoneout
 

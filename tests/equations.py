@@ -3,19 +3,26 @@
 import numpy as np
 import pytest
 from cells import H
+from scipy import signal
 
 from rnn_jax import (
     AntisymmetricRNNCell,
     ConvLSTMCell,
     CoRNNCell,
+    CTRNNCell,
     HiddenCarry,
+    LEMCell,
+    LMUCell,
     LRUCell,
     LSTMCarry,
     MinGRUCell,
     MinLSTMCell,
     RGLRUCell,
+    S5Cell,
 )
+from rnn_jax.cells.lem import LEMCarry
 from rnn_jax.cells.linear import ComplexCarry
+from rnn_jax.cells.lmu import LMUCarry
 from rnn_jax.cells.ode import OscillatorCarry
 
 
@@ -138,6 +145,68 @@ def griffin(params, xs, carry):
     return HiddenCarry(h), np.array(hs), named("rin", seen)
 
 
+def song(params, xs, carry):
+    """Song, Yang, Wang (2016), equations 10 and 11 with Dale's law, without noise."""
+    alpha, signs = 0.3, np.diag([1, 1, -1])
+    w, u, b = (np.asarray(array) for array in params)
+    (h,), rates = carry, []
+    for x in xs:
+        h = (1 - alpha) * h + alpha * (np.tanh(h) @ signs @ np.abs(u) + x @ w + b)
+        rates.append(np.tanh(h))
+    return HiddenCarry(h), np.array(rates)
+
+
+def rusch_lem(params, xs, carry):
+    """Rusch et al. (2022), equation 3, with y as h."""
+    dt, sizes = 0.5, (H, 2 * H, 3 * H)
+    v1, v2, vz, vy = np.split(np.asarray(params.w_x), sizes, axis=1)
+    w1, w2, wz = np.split(np.asarray(params.w_h), sizes[:2], axis=1)
+    b1, b2, bz, by = np.split(np.asarray(params.b), sizes)
+    (y, z), ys = carry, []
+    for u in xs:
+        slow, fast = dt * sigmoid(y @ w1 + u @ v1 + b1), dt * sigmoid(y @ w2 + u @ v2 + b2)
+        z = (1 - slow) * z + slow * np.tanh(y @ wz + u @ vz + bz)
+        y = (1 - fast) * y + fast * np.tanh(z @ params.w_z + u @ vy + by)
+        ys.append(y)
+    return LEMCarry(y, z), np.array(ys)
+
+
+def voelker(params, xs, carry):
+    """Voelker et al. (2019), equations 1 and 2, discretized by SciPy."""
+    order, theta = H, 6.0
+    a, b = np.zeros((order, order)), np.zeros((order, 1))
+    for i in range(order):
+        b[i] = (2 * i + 1) * (-1) ** i / theta
+        for j in range(order):
+            a[i, j] = (2 * i + 1) / theta * (-1 if i < j else (-1) ** (i - j + 1))
+    rest = np.eye(order), np.zeros((order, 1))
+    a, b, *_ = signal.cont2discrete((a, b, *rest), 1.0, method="zoh")
+    (h, m), hs = carry, []
+    for x in xs:
+        u = x @ params.e_x + h @ params.e_h + m @ params.e_m
+        m = m @ a.T + np.outer(u, b)
+        h = np.tanh(x @ params.w_x + h @ params.w_h + m @ params.w_m + params.b)
+        hs.append(h)
+    return LMUCarry(h, m), np.array(hs)
+
+
+def smith(params, xs, carry):
+    """Smith et al. (2023): a diagonal system, mode by mode discretized by SciPy."""
+    re, im, y = np.array(carry.re), np.array(carry.im), []
+    systems = []
+    for n in range(H):
+        rate, angle = -np.exp(params.decay[n]), params.frequency[n]
+        a, step = np.array([[rate, -angle], [angle, rate]]), np.exp(params.log_step[n])
+        systems.append(signal.cont2discrete((a, np.eye(2), a, np.eye(2)), step, method="zoh")[:2])
+    for x in xs:
+        source = x @ params.w_x + params.b
+        for n, (a, b) in enumerate(systems):
+            parts = np.stack([re[:, n], im[:, n]]), np.stack([source[:, n], source[:, H + n]])
+            re[:, n], im[:, n] = a @ parts[0] + b @ parts[1]
+        y.append(np.concatenate([re, im], axis=1) @ params.w_y)
+    return ComplexCarry(re, im), np.array(y)
+
+
 OSCILLATORS = CoRNNCell(H, step_size=0.2, stiffness=1.5, damping=0.7)
 EQUATIONS = [
     pytest.param(AntisymmetricRNNCell(H, step_size=0.2, damping=0.03), chang, id="antisymmetric"),
@@ -145,6 +214,10 @@ EQUATIONS = [
     pytest.param(ConvLSTMCell(H), shi, id="conv_lstm"),
     pytest.param(ConvLSTMCell(2, kernel_size=1), shi, id="conv_lstm_of_one_place"),
     pytest.param(LRUCell(H), orvieto, id="lru"),
+    pytest.param(CTRNNCell(H, 0.3, excitatory=0.7, activation="tanh"), song, id="ctrnn"),
+    pytest.param(LEMCell(H, step_size=0.5), rusch_lem, id="lem"),
+    pytest.param(LMUCell(H, window=6.0), voelker, id="lmu"),
+    pytest.param(S5Cell(H), smith, id="s5"),
     pytest.param(MinGRUCell(H), feng_gru, id="mingru"),
     pytest.param(MinLSTMCell(H), feng_lstm, id="minlstm"),
     pytest.param(RGLRUCell(H), griffin, id="rglru"),

@@ -182,7 +182,7 @@ REFERENCES = [
     *EQUATIONS,
 ]
 WITHOUT_GATES = "rnn_tanh", "rnn_relu", "gru_reset_before", "antisymmetric", "cornn", "lru"
-WITHOUT_GATES += "conv_lstm", "conv_lstm_of_one_place", "indrnn"
+WITHOUT_GATES += "conv_lstm", "conv_lstm_of_one_place", "indrnn", "ctrnn", "lem", "lmu", "s5"
 GATED = [row for row in REFERENCES if row.id not in WITHOUT_GATES]
 
 

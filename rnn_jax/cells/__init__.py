@@ -2,11 +2,15 @@
 
 from rnn_jax.cells.convolutional import ConvLSTMCell
 from rnn_jax.cells.coupled import CoupledLSTMCell
+from rnn_jax.cells.ctrnn import CTRNNCell
+from rnn_jax.cells.diagonal_ssm import S5Cell
 from rnn_jax.cells.elman import IRNNCell, RNNCell
 from rnn_jax.cells.exponential import SLSTMCell
 from rnn_jax.cells.gru import GRUCell, GRUParams, ResetBeforeGRUCell
 from rnn_jax.cells.independent import IndRNNCell
+from rnn_jax.cells.lem import LEMCell
 from rnn_jax.cells.linear import LRUCell, MinGRUCell, MinLSTMCell, RGLRUCell
+from rnn_jax.cells.lmu import LMUCell
 from rnn_jax.cells.lstm import LSTMCarry, LSTMCell
 from rnn_jax.cells.minimal import MinimalGatedCell, UGRNNCell
 from rnn_jax.cells.ode import AntisymmetricRNNCell, CoRNNCell
@@ -28,7 +32,11 @@ CELLS = {
     "ugrnn": UGRNNCell,
     "antisymmetric": AntisymmetricRNNCell,
     "cornn": CoRNNCell,
+    "ctrnn": CTRNNCell,
+    "lem": LEMCell,
+    "lmu": LMUCell,
     "lru": LRUCell,
+    "s5": S5Cell,
     "mingru": MinGRUCell,
     "minlstm": MinLSTMCell,
     "rglru": RGLRUCell,
@@ -38,6 +46,7 @@ CELLS = {
 __all__ = [
     "CELLS",
     "AntisymmetricRNNCell",
+    "CTRNNCell",
     "CoRNNCell",
     "ConvLSTMCell",
     "CoupledLSTMCell",
@@ -45,6 +54,8 @@ __all__ = [
     "GRUParams",
     "IRNNCell",
     "IndRNNCell",
+    "LEMCell",
+    "LMUCell",
     "LRUCell",
     "LSTMCarry",
     "LSTMCell",
@@ -56,6 +67,7 @@ __all__ = [
     "RGLRUCell",
     "RNNCell",
     "ResetBeforeGRUCell",
+    "S5Cell",
     "SLSTMCell",
     "UGRNNCell",
 ]

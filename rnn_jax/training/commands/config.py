@@ -125,8 +125,8 @@ class CellOptions:
 
     cell: str = "lstm"
     """Recurrent cell: lstm, gru, rnn, irnn, indrnn, peephole, projected, coupled, slstm, minimal,
-    gru-reset-before, ugrnn, antisymmetric, cornn, lru, mingru, minlstm, rglru, or a class of your
-    own as my_module:MyCell, which is also searched for in the current folder."""
+    gru-reset-before, ugrnn, antisymmetric, cornn, ctrnn, lem, lmu, lru, s5, mingru, minlstm, rglru,
+    or a class of your own as my_module:MyCell, which is also searched for in the current folder."""
     hidden_size: Size = 128
     """Hidden units of the cell."""
 
