@@ -20,6 +20,11 @@ MEASURES = {
     },
     "date_translation": {"test_accuracy": "{:.2%} ± {:.2%} of dates correct"},
     "sine_regression": {"test_mse": "mean squared error {:.2e} ± {:.0e}"},
+    "flip_flop": {
+        "test_bits": "{:.2%} ± {:.2%} of bits right",
+        "stable_points": "{:.1f} ± {:.1f} stable fixed points",
+        "saddles": "{:.1f} ± {:.1f} saddles",
+    },
     "char_lm": {"test_bits": "{:.3f} ± {:.3f} bits per character"},
 }
 """Measures of each experiment, with a format for mean and standard deviation."""

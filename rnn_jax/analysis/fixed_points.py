@@ -1,0 +1,189 @@
+"""Fixed and slow points of any cell under a constant input, and their linear stability.
+
+The fields of a carry are concatenated into n numbers, for an LSTM h and c.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnn_jax.cells.array_ops import join_fields
+from rnn_jax.cells.base import Cell
+from rnn_jax.cells.checks import require_cell
+from rnn_jax.drivers.auto_axes import compiled
+from rnn_jax.drivers.linearized import split_fields
+from rnn_jax.errors import InputError, check_size
+from rnn_jax.typing import Array, Carry, Float, Params
+
+
+class FixedPoints(NamedTuple):
+    """Fixed points, and slow points if asked for, the slowest-moving first.
+
+    Attributes:
+      carry: the points, fields [K, H].
+      speeds: q = ½ |F(carry) - carry|² of each point, [K].
+      jacobians: J[i, j] = ∂F(carry)[j]/∂carry[i], [K, n, n], for rows as in `lyapunov_spectrum`.
+      eigenvalues: those of the Jacobians, complex [K, n], the largest magnitude first.
+      directions: the right eigenvectors of the transposed Jacobians as rows, complex [K, n, n]: a
+        perturbation of the carry along row k of a point grows by eigenvalue k in a step.
+    """
+
+    carry: Carry
+    speeds: np.ndarray
+    jacobians: np.ndarray
+    eigenvalues: np.ndarray
+    directions: np.ndarray
+
+    @property
+    def unstable_dimensions(self) -> np.ndarray:
+        """The number of eigenvalues outside the unit circle, [K]: 0 for a stable point."""
+        return (np.abs(self.eigenvalues) > 1).sum(-1)
+
+    @property
+    def time_constants(self) -> np.ndarray:
+        """-1 / ln |eigenvalue| in steps, [K, n]: negative for directions that grow."""
+        with np.errstate(divide="ignore"):
+            return -1 / np.log(np.abs(self.eigenvalues))
+
+
+def find_fixed_points(
+    cell: Cell,
+    params: Params,
+    carries: Carry,
+    x: Float[Array, " D"],
+    *,
+    tolerance: float = 1e-10,
+    merge_distance: float = 1e-2,
+    outlier_distance: float = 10.0,
+    max_iterations: int = 500,
+) -> FixedPoints:
+    """Find points where the carry stays: h = F(h, x) for a constant input x.
+
+        q(h) = ½ |F(h, x) - h|²
+
+    Each candidate is moved downhill on q by the Levenberg-Marquardt algorithm. Points with q of at
+    most `tolerance` are kept; a larger tolerance also keeps slow points, the local minima of q.
+
+    Args:
+      cell: any `Cell` without spatial axes.
+      params: the parameters, from `cell.init`.
+      carries: candidates, fields [N, H], such as carries visited in a run (`unroll_carries`).
+      x: the constant input, [D].
+      tolerance: the largest q of a result.
+      merge_distance: results nearer than this, relative to the mean distance of the candidates from
+        their center, count as one.
+      outlier_distance: results farther than this from that center, in the same unit, are dropped,
+        since the network never goes there.
+      max_iterations: the most iterations.
+
+    Raises:
+      InputError: a cell with spatial axes, carries that do not fit it, an option out of range.
+    References: Sussillo, Barak (2013), "Opening the black box: low-dimensional dynamics in
+    high-dimensional recurrent neural networks"; Golub, Sussillo (2018), "FixedPointFinder: a
+    Tensorflow toolbox for identifying and characterizing fixed points in recurrent neural
+    networks", for the outliers.
+    """
+    require_cell("find_fixed_points", cell, has_params=True)
+    check_size("max_iterations", max_iterations)
+    options = {"tolerance": tolerance, "merge_distance": merge_distance}
+    for name, value in (options | {"outlier_distance": outlier_distance}).items():
+        if not value > 0:
+            raise InputError(f"{name} must be above 0, got {value!r}.")
+    like = _checked(cell, carries)
+    x = jnp.asarray(x)
+    first = join_fields(jax.tree.map(jnp.asarray, carries))
+    found, speeds = map(np.asarray, _minimize(cell, max_iterations, params, like, first, x))
+
+    center = np.asarray(first).mean(0)
+    unit = max(float(np.linalg.norm(np.asarray(first) - center, axis=1).mean()), 1e-6)
+    near = np.linalg.norm(found - center, axis=1) <= outlier_distance * unit
+    chosen = _distinct(found, speeds, near & (speeds <= tolerance), merge_distance * unit)
+    return _linearized(cell, params, like, found[chosen], speeds[chosen], x)
+
+
+def _checked(cell, carries):
+    """An example of the carry; InputError unless `carries` has its fields, [N, H] each."""
+    like = jax.eval_shape(cell.initial_carry)
+    if cell.spatial_axes:
+        raise InputError(
+            f"find_fixed_points needs a cell without spatial axes, got {type(cell).__name__}."
+        )
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(carries)]
+    want = [(*shapes[0][:1], *leaf.shape) for leaf in jax.tree.leaves(like)] if shapes else None
+    if jax.tree.structure(carries) != jax.tree.structure(like) or shapes != want or not want[0][0]:
+        raise InputError(
+            f"carries must be a {type(like).__name__} of fields [N, H] with N > 0, got "
+            f"{type(carries).__name__} of shapes {shapes}."
+        )
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
+
+
+def _residual(cell, params, like, x, flat):
+    carry, _ = cell.step(params, split_fields(flat, like), x)
+    return join_fields(carry) - flat
+
+
+@compiled(static=2)
+def _minimize(cell, max_iterations, params, like, first, x):
+    """Levenberg-Marquardt for every candidate [N, n]: the points, and their q [N]."""
+    residual = partial(_residual, cell, params, like, x)
+    eps = float(jnp.finfo(first.dtype).eps)
+    eye = jnp.eye(first.shape[1], dtype=first.dtype)
+
+    def q_of(flat):
+        return 0.5 * jnp.sum(jax.vmap(residual)(flat) ** 2, axis=-1)
+
+    def downhill(flat, damping):
+        r, jacobian = residual(flat), jax.jacfwd(residual)(flat)
+        scale = damping * jnp.trace(jacobian.T @ jacobian) / len(flat)
+        return flat - jnp.linalg.solve(jacobian.T @ jacobian + scale * eye, jacobian.T @ r)
+
+    def body(state):
+        flat, q, damping, count = state
+        # One after the other, so that the Jacobians of few candidates are in memory at a time.
+        moved = jax.lax.map(lambda pair: downhill(*pair), (flat, damping), batch_size=64)
+        q_moved = q_of(moved)
+        better = q_moved < q
+        flat = jnp.where(better[:, None], moved, flat)
+        damping = jnp.clip(jnp.where(better, damping / 4, damping * 8), eps, 1 / eps)
+        return flat, jnp.where(better, q_moved, q), damping, count + 1
+
+    def unfinished(state):
+        _, q, damping, count = state
+        # A candidate is done at the limit of precision, or where no step goes downhill.
+        done = (q <= eps**2) | (damping >= 1 / eps)
+        return ~done.all() & (count < max_iterations)
+
+    state = first, q_of(first), jnp.full(len(first), 1e-2, first.dtype), 0
+    flat, q, *_ = jax.lax.while_loop(unfinished, body, state)
+    return flat, q
+
+
+def _distinct(points, speeds, eligible, distance):
+    """Indices of the eligible points, the slowest first, without those near a slower one."""
+    chosen = []
+    for index in sorted(np.flatnonzero(eligible), key=lambda k: speeds[k]):
+        gaps = np.linalg.norm(points[chosen] - points[index], axis=1)
+        if not (gaps < distance).any():
+            chosen.append(index)
+    return chosen
+
+
+def _linearized(cell, params, like, points, speeds, x):
+    def jacobian_of(flat):
+        return jax.jacfwd(lambda f: _residual(cell, params, like, x, f) + f)(flat).T
+
+    size = points.shape[1]
+    jacobians = np.zeros((0, size, size), points.dtype)
+    if len(points):
+        jacobians = np.asarray(jax.jit(partial(jax.lax.map, jacobian_of))(points))
+    eigenvalues, columns = np.linalg.eig(np.swapaxes(jacobians, 1, 2).astype(np.float64))
+    order = np.argsort(-np.abs(eigenvalues), axis=-1)
+    eigenvalues = np.take_along_axis(eigenvalues, order, -1)
+    rows = np.take_along_axis(np.swapaxes(columns, 1, 2), order[..., None], 1)
+    return FixedPoints(
+        split_fields(jnp.asarray(points), like), speeds, jacobians, eigenvalues, rows
+    )
