@@ -24,7 +24,7 @@ LAYERS = (
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 CORE = {part for part, level in LEVEL.items() if level <= LEVEL["layers"]}
 CORE_LIBRARIES = {"flax", "jax", "jaxtyping", "lazy_loader", "numpy", "optax"}
-PEERS = {"keras", "torch"}
+PEERS = {"keras", "safetensors", "torch"}
 """Imported inside functions of `interop`, where a user of these libraries has them."""
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
