@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnn_jax.analysis.gram_schmidt import nearly_orthonormal, orthonormal
+from rnn_jax.analysis.lyapunov_gradient import fixed_schedule_spectrum
 from rnn_jax.cells.array_ops import join_fields
 from rnn_jax.cells.base import Cell, GatedCell
 from rnn_jax.drivers.arguments import prepare
@@ -30,6 +31,7 @@ def lyapunov_spectrum(
     count: int | None = None,
     burn_in: int = 0,
     qr_every: int = 8,
+    differentiable: bool = False,
 ) -> Float[Array, "... K"]:
     """Lyapunov exponents of each example [..., K] in nats per step, largest first.
 
@@ -49,12 +51,16 @@ def lyapunov_spectrum(
       qr_every: the most steps between two orthonormalizations. There are fewer if rows would
         otherwise grow apart by more than a factor of about 1/sqrt(eps). In float32, nine in ten
         exponents then agree with float64 to four digits, and the smallest to half a percent.
+      differentiable: allow gradients, by a QR decomposition after every `qr_every` steps exactly.
+        Rows that become parallel in between lose their gradient too: take a small `qr_every` for
+        exponents far apart. Gradient flossing makes exponents a part of the loss.
 
     Raises:
       InputError: as `unroll`; a count, burn_in or qr_every out of range.
-    Reference: Benettin, Galgani, Giorgilli, Strelcyn (1980), "Lyapunov characteristic exponents for
-    smooth dynamical systems". Departure from the paper: V is only nearly orthonormal inside the
-    average. This changes no exponent, since R only has to be triangular.
+    References: Benettin, Galgani, Giorgilli, Strelcyn (1980), "Lyapunov characteristic exponents
+    for smooth dynamical systems"; Engelken (2023), "Gradient flossing: improving gradient descent
+    through dynamic control of Jacobians". Departure from the first: V is only nearly orthonormal
+    inside the average. This changes no exponent, since R only has to be triangular.
     """
     run = prepare(cell, params, xs, carry)
     params, xs, start = run.params, run.xs, run.carry
@@ -65,10 +71,12 @@ def lyapunov_spectrum(
         )
     size = sum(field.shape[-1] for field in jax.tree.leaves(start))
     count = size if count is None else count
-    _check("T, the length of xs,", len(xs), 1, None)
-    _check("count", count, 1, size)
-    _check("burn_in", burn_in, 0, len(xs) - 1)
-    _check("qr_every", qr_every, 1, None)
+    check_range("T, the length of xs,", len(xs), 1, None)
+    check_range("count", count, 1, size)
+    check_range("burn_in", burn_in, 0, len(xs) - 1)
+    check_range("qr_every", qr_every, 1, None)
+    if differentiable:
+        return _differentiable(cell, params, start, xs, count, burn_in, qr_every)
     assemble = _worth_assembling(cell, params, count)
     options = int(count), int(burn_in), int(qr_every), assemble
     return _spectrum(cell, options, params, start, xs)
@@ -78,25 +86,44 @@ def lyapunov_spectrum(
 def _spectrum(cell, options, params, start, xs):
     """`lyapunov_spectrum` of checked arguments, compiled once for each cell and shape."""
     count, burn_in, qr_every, assemble = options
-    dtype = jax.tree.leaves(start)[0].dtype
-    size = sum(field.shape[-1] for field in jax.tree.leaves(start))
     batch = xs.shape[1:-1]
-    number = math.prod(batch)
-    xs = xs.reshape(len(xs), number, xs.shape[-1])
-    start = jax.tree.map(lambda field: field.reshape(number, field.shape[-1]), start)
-    columns, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(size, size)))
-    rows = jnp.asarray(columns[:, :count].T, dtype)
-    rows = jnp.broadcast_to(rows, (number, count, size))
-
+    start, xs = _with_one_batch_axis(start, xs)
+    rows = random_rows(start, count)
     spans = jnp.asarray([(0, burn_in), (burn_in, len(xs))], jnp.int32)
     with jax.default_matmul_precision("highest"):
-        push = _assembled(cell, params) if assemble else partial(_push, cell, params)
+        push = _assembled(cell, params) if assemble else partial(push_rows, cell, params)
         _, logs = jax.lax.scan(partial(_grow, push, xs, qr_every), (start, rows), spans)
     exponents = logs[-1] / (len(xs) - burn_in)
     return jnp.sort(exponents, axis=-1, descending=True).reshape(*batch, count)
 
 
-def _check(name, value, low, high):
+def _differentiable(cell, params, start, xs, count, burn_in, qr_every):
+    batch = xs.shape[1:-1]
+    start, xs = _with_one_batch_axis(start, xs)
+    rows, options = random_rows(start, int(count)), (int(burn_in), int(qr_every))
+    with jax.default_matmul_precision("highest"):
+        logs = fixed_schedule_spectrum(cell, push_rows, options, params, start, xs, rows)
+    exponents = logs / (len(xs) - burn_in)
+    return jnp.sort(exponents, axis=-1, descending=True).reshape(*batch, count)
+
+
+def _with_one_batch_axis(start, xs):
+    number = math.prod(xs.shape[1:-1])
+    start = jax.tree.map(lambda field: field.reshape(number, field.shape[-1]), start)
+    return start, xs.reshape(len(xs), number, xs.shape[-1])
+
+
+def random_rows(carry: Carry, count: int) -> Float[Array, "N K n"]:
+    """Orthonormal rows, the same for each example of a carry with fields [N, H]."""
+    flat = join_fields(carry)
+    size = flat.shape[-1]
+    columns, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(size, size)))
+    rows = jnp.asarray(columns[:, :count].T, flat.dtype)
+    return jnp.broadcast_to(rows, (len(flat), count, size))
+
+
+def check_range(name, value, low, high):
+    """Raise InputError unless `value` is a whole number from `low` to `high`, or above `low`."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole or value < low or (high is not None and value > high):
         range_ = f"at least {low}" if high is None else f"{low} to {high}"
@@ -149,7 +176,7 @@ def _worth_assembling(cell, params, count):
     return square and 4 * count >= cell.hidden_size * len(fields)
 
 
-def _push(cell, params, carry, rows, x):
+def push_rows(cell, params, carry, rows, x):
     """One step of any cell: the new carry, fields [N, H], and rows [N, K, n] times the Jacobian."""
     fields, structure = jax.tree.flatten(carry)
     ends = np.cumsum([field.shape[-1] for field in fields])[:-1]
@@ -163,7 +190,7 @@ def _push(cell, params, carry, rows, x):
 
 
 def _assembled(cell, params):
-    """`_push` for a gated cell and many rows: a matrix J for each example, and one product.
+    """`push_rows` for a gated cell and many rows: a matrix J for each example, and one product.
 
     Since `mix` is affine and `update` elementwise, J is the sum of diagonals and of the constant
     weights of mix, with columns scaled by the slopes of update. The columns of J for a field that
