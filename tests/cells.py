@@ -113,7 +113,6 @@ CELLS = {
     "ugrnn": Row(UGRNNCell(H), FAST),
     "antisymmetric": Row(AntisymmetricRNNCell(H), FAST),
     "cornn": Row(CoRNNCell(H), FAST),
-    "ctrnn": Row(CTRNNCell(H), FAST),
     "dale": Row(CTRNNCell(H, excitatory=0.7, activation="tanh"), FAST),
     "lem": Row(LEMCell(H), SLOW),
     "lmu": Row(LMUCell(H, window=6.0), SLOW),

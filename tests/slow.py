@@ -90,6 +90,27 @@ SLOW = {
     "test_unroll_properties": {
         "test_the_chunked_driver_gives_the_values_and_gradients_of_scan": ("leaky", "mingru"),
     },
+    "test_parallel_in_time": {
+        "test_values_and_gradients_are_those_of_the_scan_driver": ("cell0-paral", "cell2-quasi"),
+        "test_quasi_newton_takes_more_iterations_and_is_exact_after_t_of_them": (),
+        "test_the_forecast_agrees_with_the_iteration": ("1.0-True-100", "2.5-False-None"),
+        "test_a_diagonal_jacobian_gives_the_iterations_of_the_full_one": ("cell0",),
+    },
+    "test_lyapunov_gradient": {
+        "test_the_differentiable_spectrum_has_the_same_values": ("cell1",),
+        "test_the_gradient_of_exponents_equals_finite_differences": ("cell0",),
+        "test_a_step_maps_covariant_vectors_to_those_of_the_next_step": ("cell0",),
+    },
+    "test_flip_flop": {"test_a_run_that_is_cut_off_resumes_exactly": ()},
+    "test_special_cells": {
+        "test_recurrent_matrices_stay_orthogonal_after_an_update": ("inner0-exp", "inner1-cay"),
+    },
+    "test_export": {
+        "test_exported_sequences_of_any_length_and_batch": ("model",),
+        "test_an_exported_step_follows_streams_with_resets": ("cell0",),
+    },
+    "test_cudnn": {"test_values_and_gradients_are_those_of_scan": ("batch0-True",)},
+    "test_fixed_points": {"test_a_point_of_any_cell_stays_and_is_visited": ("cell0",)},
     "test_memory_tasks": {
         "test_an_interrupted_grid_resumes_exactly": (),
     },

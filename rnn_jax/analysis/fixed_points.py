@@ -20,7 +20,7 @@ from rnn_jax.typing import Array, Carry, Float, Params
 
 
 class FixedPoints(NamedTuple):
-    """Fixed points, and slow points if asked for, the slowest-moving first.
+    """Fixed points and, with a larger tolerance, slow points; the slowest first.
 
     Attributes:
       carry: the points, fields [K, H].

@@ -40,7 +40,7 @@ def newton_forecast(
     *,
     steps: int | None = None,
 ) -> NewtonForecast:
-    """Run the first steps of a sequence and tell whether the newton driver would converge on it.
+    """Forecast whether the newton driver converges on a sequence, from its first steps.
 
         e_t = e_t-1 J_t + ε_t      amplification = max |e_t| / |ε_t|
 

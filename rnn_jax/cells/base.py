@@ -71,7 +71,7 @@ class Cell:
         """Initialize parameters for inputs [..., D], D = `input_size`."""
         raise NotImplementedError
 
-    def initial_carry(self, batch_shape: tuple[int, ...] = (), dtype=jnp.float32) -> Carry:
+    def initial_carry(self, batch_shape: tuple[Any, ...] = (), dtype=jnp.float32) -> Carry:
         """The carry before the first step without parameters, fields [*batch_shape, H]."""
         raise NotImplementedError
 
@@ -88,7 +88,7 @@ class Cell:
         """The D of these parameters, or None if the cell does not know it."""
         return None
 
-    def start(self, params: Params, batch_shape: tuple[int, ...] = (), dtype=jnp.float32) -> Carry:
+    def start(self, params: Params, batch_shape: tuple[Any, ...] = (), dtype=jnp.float32) -> Carry:
         """The carry before the first step: `initial_carry`, or one that the parameters hold."""
         return self.initial_carry(batch_shape, dtype)
 
@@ -107,9 +107,10 @@ class Cell:
     def sampled(
         self, params: Params, xs: Inputs, key: Key[Array, ""] | None
     ) -> tuple["Cell", Params, Inputs]:
-        """Cell, parameters and inputs of one run, with its noise sampled from `key`.
+        """Cell, parameters and inputs of one run, with its noise sampled from `key`, if any.
 
-        A deterministic cell returns its arguments, as does every cell without a key.
+        It is called once for each run, also without a key, so that a wrapper can compute parameters
+        here that are the same at every step. Most cells return their arguments.
         """
         return self, params, xs
 
@@ -142,7 +143,7 @@ class GatedCell(Cell):
             b=jnp.zeros(count * size, jnp.float32) if self.use_bias else None,
         )
 
-    def initial_carry(self, batch_shape: tuple[int, ...] = (), dtype=jnp.float32) -> Carry:
+    def initial_carry(self, batch_shape: tuple[Any, ...] = (), dtype=jnp.float32) -> Carry:
         """Zeros [*batch_shape, H] in every field of `carry_type`."""
         shape = *batch_shape, self.hidden_size
         # An array for each field: a buffer that appears twice cannot be donated.

@@ -83,8 +83,8 @@ class S5Cell(LinearCell):
         decay, frequency, log_step = (
             leaf.astype(x_gates.dtype) for leaf in (params.decay, params.frequency, params.log_step)
         )
-        eigenvalues = jax.lax.complex(-exp(decay), frequency)
-        a = exp(eigenvalues * exp(log_step))
+        eigenvalues, step = jax.lax.complex(-exp(decay), frequency), exp(log_step)
+        a = exp(jax.lax.complex(-exp(decay) * step, frequency * step))
         re, im = self.split(x_gates)
         source = jax.lax.complex(re, im)
         return a, expand((a - 1) / eigenvalues, source) * source

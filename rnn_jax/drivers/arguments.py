@@ -83,7 +83,7 @@ def prepare(
         xs = select(_spread(keep, cell), xs, 0)
     if key is not None:
         check_key(key)
-        cell, params, xs = cell.sampled(params, xs, key)
+    cell, params, xs = cell.sampled(params, xs, key)
     keep, ends = (None if mask is None else _spread(mask, cell) for mask in (keep, ends))
     if ends is not None:
         ends, carry = ends[..., None], EpisodeCarry(carry, carry)

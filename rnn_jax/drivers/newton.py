@@ -206,8 +206,8 @@ def _solve(cell, options, params, carry, xs, guess):
         # A selection, so that the guess varies over a mesh as the carry does.
         first = jnp.where(True, join_fields(guess).astype(first.dtype), first)
     zeros, unknown = jnp.zeros_like(first), jnp.full_like(first, jnp.inf)
-    residuals = jnp.full(options.max_iterations, jnp.nan, start.dtype)
-    # No examples are solved from the start.
+    # An empty sum: a zero that varies over a mesh as the carry does.
+    residuals = jnp.full(options.max_iterations, jnp.nan, start.dtype) + start[..., :0].sum()
     done = jnp.all(unknown < 0)
     state = first, zeros, unknown, done, residuals, jnp.zeros((), jnp.int32)
     states, _, error, done, residuals, count = jax.lax.while_loop(unfinished, iterate, state)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import expm
 
+from rnn_jax.cells.array_ops import widest
 from rnn_jax.cells.base import Cell, GatedCell
 from rnn_jax.cells.checks import has_param, require_cell
 from rnn_jax.errors import InputError
@@ -77,7 +78,7 @@ class OrthogonalCell(Wrapper):
         # Entries [1, 0], [3, 2], ...: one plane each.
         planes = jnp.arange(size) % 2 == 1
         rows = jnp.where(planes[:, None], jnp.eye(size, k=-1, dtype=jnp.float32), 0)
-        blocks = angles[:, :, None] * rows
+        blocks = angles[:, :, None] * rows[None]
         return params._replace(w_h=jnp.concatenate(list(blocks), axis=1))
 
     def inner_params(self, params):
@@ -85,7 +86,7 @@ class OrthogonalCell(Wrapper):
         gates = params.w_h.shape[1] // self.hidden_size
         matrices = []
         for block in jnp.split(params.w_h, gates, axis=1):
-            lower = jnp.tril(block, -1)
+            lower = jnp.tril(block, -1).astype(widest(block.dtype, jnp.float32))
             matrices.append(MAPS[self.map](lower - lower.T))
         w_h = jnp.concatenate(matrices, axis=1)
         return params._replace(w_h=w_h.astype(params.w_x.dtype))
