@@ -125,9 +125,20 @@ SLOW = {
 """By module and test, parts of the names of the parameters that stay among the fast tests."""
 
 
+SIMILAR = (
+    *("irnn", "coupled", "projected", "minlstm", "ugrnn", "antisymmetric", "unbiased"),
+    *("zoneout_of_a_step", "learned_carry_of_a_step", "cayley_of_a_step"),
+    *("dale", "indrnn", "lem", "lmu", "s5"),
+)
+"""Rows of `tests/cells.py` like others: fast are the comparisons with their equations alone."""
+
+
 def mark_slow(items):
-    """Mark the collected tests that `SLOW` lists."""
+    """Mark the collected tests that `SLOW` lists, and most of those of `SIMILAR` cells."""
     for item in items:
+        row = getattr(item, "callspec", None) and item.callspec.id
+        if row and item.path.stem != "test_references" and row.startswith(SIMILAR):
+            item.add_marker(pytest.mark.slow)
         fast = SLOW.get(item.path.stem, {}).get(item.originalname)
         if fast is not None and not any(part in item.name for part in fast):
             item.add_marker(pytest.mark.slow)
