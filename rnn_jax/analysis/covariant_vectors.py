@@ -80,7 +80,7 @@ def covariant_vectors(
 @partial(jax.jit, static_argnums=(0, 1))
 def _vectors(cell, burn_in, params, carry, rows, xs):
     def forward(state, x):
-        carry, rows = push_rows(cell, params, *state, x[None])
+        carry, rows = push_rows(cell, params, state[0], state[1], x[None])
         q, r = jnp.linalg.qr(jnp.swapaxes(rows, -1, -2))
         rows = jnp.swapaxes(q, -1, -2)
         return (carry, rows), (rows[0], r[0])

@@ -112,8 +112,10 @@ def _checked(cell, carries):
             f"find_fixed_points needs a cell without spatial axes, got {type(cell).__name__}."
         )
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(carries)]
-    want = [(*shapes[0][:1], *leaf.shape) for leaf in jax.tree.leaves(like)] if shapes else None
-    if jax.tree.structure(carries) != jax.tree.structure(like) or shapes != want or not want[0][0]:
+    count = shapes[0][:1] if shapes else ()
+    want = [(*count, *leaf.shape) for leaf in jax.tree.leaves(like)]
+    same = jax.tree.structure(carries) == jax.tree.structure(like)
+    if not same or shapes != want or count in ((), (0,)):
         raise InputError(
             f"carries must be a {type(like).__name__} of fields [N, H] with N > 0, got "
             f"{type(carries).__name__} of shapes {shapes}."

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -52,10 +52,10 @@ class CuDNN(Driver):
                 f"the cudnn driver needs float32 params, carry and xs, got {', '.join(wide)}; use "
                 "driver='auto'."
             )
-        batch, (steps, *_, features) = carry.h.shape[:-1], xs.shape
+        batch, steps, features = carry.h.shape[:-1], xs.shape[0], xs.shape[-1]
         size, count = cell.hidden_size, math.prod(carry.h.shape[:-1])
         h, c = carry.h.reshape(1, count, size), carry.c.reshape(1, count, size)
-        ys, h, c = rnn.lstm(
+        results: Any = rnn.lstm(
             jnp.swapaxes(xs.reshape(steps, count, features), 0, 1),
             h,
             c,
@@ -67,6 +67,7 @@ class CuDNN(Driver):
             0.0,
             False,
         )
+        ys, h, c = results
         carry = LSTMCarry(h=h.reshape(*batch, size), c=c.reshape(*batch, size))
         return carry, jnp.swapaxes(ys, 0, 1).reshape(steps, *batch, size), None
 

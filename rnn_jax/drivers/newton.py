@@ -234,7 +234,8 @@ def _backward(cell, options, residuals, cotangents):
         backward = "matrix"
     else:
         backward = "diagonal" if cell.diagonal_jacobian else "sequential"
-    return *pull_back(cell, backward, *residuals, cotangents[0]), None
+    params, carry, xs, states = residuals
+    return *pull_back(cell, backward, params, carry, xs, states, cotangents[0]), None
 
 
 _solve.defvjp(_forward, _backward)

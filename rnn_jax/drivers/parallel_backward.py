@@ -65,7 +65,8 @@ def _forward(cell, params, carry, xs):
 
 def _backward(cell, residuals, d_states):
     backward = "diagonal" if cell.diagonal_jacobian else "matrix"
-    return pull_back(cell, backward, *residuals, d_states)
+    params, carry, xs, states = residuals
+    return pull_back(cell, backward, params, carry, xs, states, d_states)
 
 
 _carries.defvjp(_forward, _backward)

@@ -63,7 +63,7 @@ def fixed_point_figure(states: np.ndarray, points: FixedPoints, title: str) -> F
                 label = f"{name}: {chosen.sum()}"
                 space.scatter(*places[chosen].T, color=color, s=size, label=label, depthshade=False)
                 values = points.eigenvalues[chosen].ravel()
-                plane.scatter(values.real, values.imag, color=color, s=5)
+                plane.scatter(np.real(values), np.imag(values), color=color, s=5)
         space.set(xlabel="PC 1", ylabel="PC 2", zlabel="PC 3")
         space.tick_params(labelsize=7)
         plane.set_aspect("equal")
