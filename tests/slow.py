@@ -81,7 +81,10 @@ SLOW = {
     "test_modules": {
         "test_a_fused_projection_changes_neither_values_nor_gradients": ("lstm", "reset_before"),
     },
-    "test_processes": {"test_a_process_without_the_run_folder_is_an_error": ()},
+    "test_processes": {
+        "test_a_process_without_the_run_folder_is_an_error": (),
+        "test_another_server_at_the_port_is_detected": (),
+    },
     "test_readme": {"test_the_cell_of_the_readme_trains_on_mnist": ()},
     "test_trainer": {
         "test_a_resumed_run_equals_an_uninterrupted_one": ("lstm",),
@@ -101,7 +104,13 @@ SLOW = {
         "test_the_gradient_of_exponents_equals_finite_differences": ("cell0",),
         "test_a_step_maps_covariant_vectors_to_those_of_the_next_step": ("cell0",),
     },
-    "test_flip_flop": {"test_a_run_that_is_cut_off_resumes_exactly": ()},
+    "test_flip_flop": {
+        "test_a_run_that_is_cut_off_resumes_exactly": (),
+        "test_a_run_writes_its_files_and_can_be_loaded": (),
+    },
+    "test_run_dir": {"test_runs_that_start_together_use_separate_folders": ()},
+    "test_gradient_flow_benchmark": {"test_a_trained_run_is_measured_before_and_after": ()},
+    "test_sine_regression": {"test_the_figure_is_updated_during_training": ("False",)},
     "test_special_cells": {
         "test_recurrent_matrices_stay_orthogonal_after_an_update": ("inner0-exp", "inner1-cay"),
     },
@@ -116,6 +125,10 @@ SLOW = {
     },
     "test_throughput": {
         "test_every_driver_has_a_row_with_all_columns": (),
+        "test_drivers_and_devices_agree": (),
+        "test_columns_of_a_row_are_consistent": (),
+        "test_an_absent_peer_is_named_with_the_reason": (),
+        "test_replot_needs_only_the_rows": (),
         "test_bad_input_is_one_sentence_and_exit_code_2": ("arguments0",),
     },
     "test_wrapped_cells": {
