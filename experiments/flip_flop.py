@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 
 from rnn_jax.training.commands.cli import run
-from rnn_jax.training.commands.config import CellOptions, TrainConfig, own_options_first
-from rnn_jax.training.commands.ranges import Count, Positive, Size
+from rnn_jax.training.commands.config import CellOptions, Schedule, TrainConfig, own_options_first
+from rnn_jax.training.commands.ranges import Count, NonNegative, Positive, Size
 
 VERDICT = "{test_bits:.2%} of bits right, {stable_points} stable fixed points"
 
@@ -35,8 +35,8 @@ class Config(CellOptions, TrainConfig):
     """Number of training steps."""
     batch_size: Count = 64
     learning_rate: Positive = 3e-3
-    schedule: str = "cosine"
-    clip_norm: float = 1.0
+    schedule: Schedule = "cosine"
+    clip_norm: NonNegative = 1.0
     log_every: Count = 100
     out_dir: Path = Path("runs/flip_flop")
 

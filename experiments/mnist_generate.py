@@ -7,7 +7,7 @@ from typing import Literal
 
 from rnn_jax.errors import InputError
 from rnn_jax.training.commands.cli import run
-from rnn_jax.training.commands.config import CellOptions, ImageConfig, own_options_first
+from rnn_jax.training.commands.config import CellOptions, ImageConfig, Schedule, own_options_first
 from rnn_jax.training.commands.ranges import Count, NonNegative, Positive, Size
 
 BUNDLED = Path(__file__).parent / "mnist_files"
@@ -34,7 +34,7 @@ class Config(CellOptions, ImageConfig):
     """Hidden units of the network that samples a row."""
     examples: Count = 250_000
     learning_rate: Positive = 3e-3
-    schedule: Literal["constant", "cosine", "warmup-cosine"] = "cosine"
+    schedule: Schedule = "cosine"
     ink: Literal["threshold", "sampled"] = "threshold"
     """Binarize gray values by the threshold 127, or sample with the gray value as probability."""
     unlabelled: NonNegative = 0.1

@@ -6,6 +6,7 @@ from pathlib import Path
 import char_lm
 import date_translation
 import features
+import flip_flop
 import mnist_generate
 import mnist_lstm
 import pytest
@@ -15,7 +16,7 @@ import throughput
 from rnn_jax import InputError
 
 HUGE = 10**30
-EXPERIMENTS = char_lm, date_translation, mnist_generate, mnist_lstm, sine_regression
+EXPERIMENTS = char_lm, date_translation, flip_flop, mnist_generate, mnist_lstm, sine_regression
 
 TABLE = [
     (throughput, "--drivers associative .* lstm is not one", {"drivers": ("associative",)}),

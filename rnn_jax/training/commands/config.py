@@ -31,6 +31,9 @@ FREE = (
 LENGTHS = "examples", "steps", "extensions"
 """Settings that a resumed run may increase, and the record of such extensions."""
 
+Schedule = Literal["constant", "cosine", "warmup-cosine"]
+"""Names of learning rate schedules."""
+
 MOST_STEPS = 2**31 - 1
 """Steps are counted in 32 bits."""
 
@@ -51,7 +54,7 @@ class TrainConfig:
     """Optimizer; sgd has a momentum of 0.9."""
     learning_rate: Positive = 1e-3
     """Learning rate; the highest one of a schedule."""
-    schedule: Literal["constant", "cosine", "warmup-cosine"] = "constant"
+    schedule: Schedule = "constant"
     """Learning rate schedule: constant, half a cosine to 0 at the last step, or the same after a
     linear warmup over the first tenth of the steps."""
     weight_decay: NonNegative = 0.0
