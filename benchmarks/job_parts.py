@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from timing import interleave, spread
+from timing import interleave, spread, turn
 
 from rnn_jax.files import local_path
 from rnn_jax.plotting.tables import markdown
@@ -58,21 +58,14 @@ def main(config: Config) -> None:
 
 def measure(config: Config) -> list[dict]:
     """One row for each variant: milliseconds of a step."""
-    import time
-
     import jax
 
-    def turn(call):
-        start = time.perf_counter()
-        jax.block_until_ready(call())
-        return (time.perf_counter() - start) / config.steps
+    def step_seconds(call):
+        return turn(lambda: jax.block_until_ready(call())) / config.steps
 
     calls = variants(config.batch_size, config.steps)
-    for call in calls.values():
-        jax.block_until_ready(call())
-    seconds = interleave(
-        {name: partial(turn, call) for name, call in calls.items()}, config.repeats
-    )
+    turns = {name: partial(step_seconds, call) for name, call in calls.items()}
+    seconds = interleave(turns, config.repeats)
     shared = {"batch_size": config.batch_size, "steps": config.steps}
     return [{"part": n, **spread(s), **shared, **provenance()} for n, s in seconds.items()]
 
@@ -180,10 +173,10 @@ def variants(batch_size: int, steps: int) -> dict[str, Callable[[], Any]]:
         parts.add(name)
         found[text] = loop(step_of(set(parts)), start)
     train = make_train_step(graphdef, classification_loss, adam, mesh)
-    whole = jax.jit(lambda state: jax.tree.map(jnp.copy, state))
+    copied = jax.jit(lambda state: jax.tree.map(jnp.copy, state))  # `many` donates its state.
 
     def trainer():
-        return train.many(whole(first), data[:2], data[2], steps)[0].params
+        return train.many(copied(first), data[:2], data[2], steps)[0].params
 
     found["the trainer's step"] = trainer
     return found

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from rnn_jax.analysis.lyapunov import check_range, push_rows, random_rows
 from rnn_jax.cells.array_ops import join_fields
 from rnn_jax.cells.base import Cell
+from rnn_jax.cells.checks import require_vectors
 from rnn_jax.drivers.arguments import prepare
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Carry, Float, Params
@@ -63,10 +64,7 @@ def covariant_vectors(
     if jnp.ndim(xs) != 2:
         raise InputError(f"covariant_vectors needs one sequence xs [T, D], got {jnp.shape(xs)}.")
     run = prepare(cell, params, xs, carry)
-    if cell.spatial_axes:
-        raise InputError(
-            f"covariant_vectors needs a cell without spatial axes, got {type(cell).__name__}."
-        )
+    require_vectors("covariant_vectors", cell)
     start = jax.tree.map(lambda field: field[None], run.carry)
     size = join_fields(start).shape[-1]
     count = size if count is None else count

@@ -12,9 +12,9 @@ import numpy as np
 
 from rnn_jax.cells.array_ops import join_fields
 from rnn_jax.cells.base import Cell
-from rnn_jax.cells.checks import require_cell
+from rnn_jax.cells.checks import require_cell, require_vectors
 from rnn_jax.drivers.auto_axes import compiled
-from rnn_jax.drivers.linearized import split_fields
+from rnn_jax.drivers.linearized import flat_step, split_fields
 from rnn_jax.errors import InputError, check_size
 from rnn_jax.typing import Array, Carry, Float, Params
 
@@ -106,11 +106,8 @@ def find_fixed_points(
 
 def _checked(cell, carries):
     """An example of the carry; InputError unless `carries` has its fields, [N, H] each."""
+    require_vectors("find_fixed_points", cell)
     like = jax.eval_shape(cell.initial_carry)
-    if cell.spatial_axes:
-        raise InputError(
-            f"find_fixed_points needs a cell without spatial axes, got {type(cell).__name__}."
-        )
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(carries)]
     count = shapes[0][:1] if shapes else ()
     want = [(*count, *leaf.shape) for leaf in jax.tree.leaves(like)]
@@ -124,8 +121,7 @@ def _checked(cell, carries):
 
 
 def _residual(cell, params, like, x, flat):
-    carry, _ = cell.step(params, split_fields(flat, like), x)
-    return join_fields(carry) - flat
+    return flat_step(cell, like, params, flat, x) - flat
 
 
 @compiled(static=2)
@@ -174,14 +170,18 @@ def _distinct(points, speeds, eligible, distance):
     return chosen
 
 
-def _linearized(cell, params, like, points, speeds, x):
-    def jacobian_of(flat):
-        return jax.jacfwd(lambda f: _residual(cell, params, like, x, f) + f)(flat).T
+@compiled(static=1)
+def _jacobians(cell, params, like, points, x):
+    """The Jacobian of a step at each point, [K, n, n], one after the other."""
+    step = partial(flat_step, cell, like, params, x=x)
+    return jax.lax.map(lambda flat: jax.jacfwd(step)(flat).T, points)
 
+
+def _linearized(cell, params, like, points, speeds, x):
     size = points.shape[1]
     jacobians = np.zeros((0, size, size), points.dtype)
     if len(points):
-        jacobians = np.asarray(jax.jit(partial(jax.lax.map, jacobian_of))(points))
+        jacobians = np.asarray(_jacobians(cell, params, like, jnp.asarray(points), x))
     eigenvalues, columns = np.linalg.eig(np.swapaxes(jacobians, 1, 2).astype(np.float64))
     order = np.argsort(-np.abs(eigenvalues), axis=-1)
     eigenvalues = np.take_along_axis(eigenvalues, order, -1)

@@ -9,9 +9,10 @@ import numpy as np
 
 from rnn_jax.cells.array_ops import join_fields
 from rnn_jax.cells.base import Cell
+from rnn_jax.cells.checks import require_vectors
 from rnn_jax.drivers.arguments import prepare
 from rnn_jax.drivers.auto_axes import compiled, scan
-from rnn_jax.errors import InputError, check_size
+from rnn_jax.errors import check_size
 from rnn_jax.typing import Array, Carry, Float, Int, Params
 
 
@@ -63,11 +64,7 @@ def long_term_jacobians(
     check_size("every", every)
     run = prepare(cell, params, xs, carry)
     params, xs, start = run.params, run.xs, run.carry
-    if cell.spatial_axes:
-        raise InputError(
-            f"long_term_jacobians needs a cell without spatial axes, got {type(cell).__name__}; "
-            "use gradient_flow.adjoint_norms."
-        )
+    require_vectors("long_term_jacobians", cell, "; use gradient_flow.adjoint_norms")
     every = int(every)
     largest, smallest = _extremes_over_time(cell, every, params, start, xs)
     steps = np.arange(len(xs) % every, len(xs) + 1, every)

@@ -16,8 +16,10 @@ from rnn_jax.analysis.gram_schmidt import nearly_orthonormal, orthonormal
 from rnn_jax.analysis.lyapunov_gradient import fixed_schedule_spectrum
 from rnn_jax.cells.array_ops import join_fields
 from rnn_jax.cells.base import Cell, GatedCell
+from rnn_jax.cells.checks import require_vectors
 from rnn_jax.drivers.arguments import prepare
 from rnn_jax.drivers.auto_axes import compiled
+from rnn_jax.drivers.linearized import split_fields
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Carry, Float, Params
 
@@ -64,11 +66,7 @@ def lyapunov_spectrum(
     """
     run = prepare(cell, params, xs, carry)
     params, xs, start = run.params, run.xs, run.carry
-    if cell.spatial_axes:
-        raise InputError(
-            f"lyapunov_spectrum needs a cell without spatial axes, got {type(cell).__name__}; "
-            "use gradient_flow.adjoint_norms."
-        )
+    require_vectors("lyapunov_spectrum", cell, "; use gradient_flow.adjoint_norms")
     size = sum(field.shape[-1] for field in jax.tree.leaves(start))
     count = size if count is None else count
     check_range("T, the length of xs,", len(xs), 1, None)
@@ -178,11 +176,9 @@ def _worth_assembling(cell, params, count):
 
 def push_rows(cell, params, carry, rows, x):
     """One step of any cell: the new carry, fields [N, H], and rows [N, K, n] times the Jacobian."""
-    fields, structure = jax.tree.flatten(carry)
-    ends = np.cumsum([field.shape[-1] for field in fields])[:-1]
 
     def tangent(row):
-        change = jax.tree.unflatten(structure, jnp.split(row, ends, axis=-1))
+        change = split_fields(row, carry)
         _, change = jax.jvp(lambda c: cell.step(params, c, x)[0], (carry,), (change,))
         return join_fields(change)
 

@@ -1,5 +1,6 @@
 """A forecast of whether Newton's iteration over a sequence converges."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ from rnn_jax.cells.array_ops import join_fields
 from rnn_jax.cells.base import Cell
 from rnn_jax.drivers.arguments import prepare
 from rnn_jax.drivers.auto_axes import compiled
-from rnn_jax.drivers.linearized import split_fields
+from rnn_jax.drivers.linearized import flat_step
 from rnn_jax.errors import check_size
 from rnn_jax.typing import Array, Bool, Carry, Float, Params
 
@@ -80,10 +81,7 @@ def _amplification(cell, params, carry, xs):
     def step(state, inputs):
         flat, error = state
         x, sign = inputs
-
-        def after(flat):
-            return join_fields(cell.step(params, split_fields(flat, carry), x)[0])
-
+        after = partial(flat_step, cell, carry, params, x=x)
         flat, error = jax.jvp(after, (flat,), (error,))
         unit = 1 + jnp.abs(flat)
         error += unit * sign

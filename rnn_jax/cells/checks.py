@@ -40,6 +40,14 @@ def require_cell(
     check_complete(cell, has_params)
 
 
+def require_vectors(caller: str, cell: Cell, advice: str = "") -> None:
+    """Raise InputError if `cell` has spatial axes; `advice` ends the sentence."""
+    if cell.spatial_axes:
+        raise InputError(
+            f"{caller} needs a cell without spatial axes, got {type(cell).__name__}{advice}."
+        )
+
+
 def check_complete(cell: Cell, has_params: bool = False) -> None:
     """Raise InputError unless the class of `cell` defines all attributes in `REQUIRED`."""
     kind = type(cell)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from rnn_jax.cells.array_ops import dot
 from rnn_jax.cells.base import GatedCell, HiddenCarry
-from rnn_jax.cells.elman import ACTIVATIONS
+from rnn_jax.cells.elman import ACTIVATIONS, check_activation
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float, Inputs
 
@@ -63,8 +63,7 @@ class CTRNNCell(GatedCell):
             raise InputError(
                 f"excitatory must be a share between 0 and 1, or None, got {self.excitatory!r}."
             )
-        if self.activation not in ACTIVATIONS:
-            raise InputError(f"activation must be 'relu' or 'tanh', got {self.activation!r}.")
+        check_activation(self.activation)
 
     def init(self, key, input_size):
         """As every gated cell; with Dale's law each row is scaled so that the signs balance."""

@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax.numpy import exp, log
 
-from rnn_jax.cells.array_ops import dot, expand
+from rnn_jax.cells.array_ops import expand
 from rnn_jax.cells.gate_params import lecun_normal
-from rnn_jax.cells.linear import ComplexCarry
-from rnn_jax.cells.linear_cell import LinearCell
+from rnn_jax.cells.linear import ComplexLinearCell
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float
 
@@ -27,7 +26,7 @@ class S5Params(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class S5Cell(LinearCell):
+class S5Cell(ComplexLinearCell):
     """Diagonal state space model, complex, gates in the order re, im: the parts of its input.
 
         lambda = -exp(decay) + i frequency      step = exp(log_step)
@@ -53,9 +52,6 @@ class S5Cell(LinearCell):
     """
 
     steps: tuple[float, float] = (0.001, 0.1)
-    gates = ("re", "im")
-    carry_type = ComplexCarry
-    diagonal_jacobian = False
 
     def __post_init__(self):
         super().__post_init__()
@@ -88,15 +84,3 @@ class S5Cell(LinearCell):
         re, im = self.split(x_gates)
         source = jax.lax.complex(re, im)
         return a, expand((a - 1) / eigenvalues, source) * source
-
-    def state(self, carry):
-        """re + i im."""
-        return jax.lax.complex(carry.re, carry.im)
-
-    def carry(self, state):
-        """The real and imaginary parts of the state."""
-        return ComplexCarry(state.real, state.imag)
-
-    def readout(self, params, carry):
-        """y."""
-        return dot(jnp.concatenate(carry, axis=-1), params.w_y)

@@ -15,6 +15,12 @@ from rnn_jax.typing import Array, ArrayInit
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
 
+def check_activation(activation: str) -> None:
+    """Raise InputError unless `activation` is a name in `ACTIVATIONS`."""
+    if activation not in ACTIVATIONS:
+        raise InputError(f"activation must be 'relu' or 'tanh', got {activation!r}.")
+
+
 @dataclasses.dataclass(frozen=True)
 class RNNCell(GatedCell):
     """Simple recurrent network.

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 
 from rnn_jax.cells.array_ops import expand
 from rnn_jax.cells.base import GatedCell, HiddenCarry
-from rnn_jax.cells.elman import ACTIVATIONS
+from rnn_jax.cells.elman import ACTIVATIONS, check_activation
 from rnn_jax.cells.gate_params import check_key, lecun_normal
-from rnn_jax.errors import InputError, check_size
+from rnn_jax.errors import check_size
 from rnn_jax.typing import Array, Float
 
 
@@ -47,8 +47,7 @@ class IndRNNCell(GatedCell):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.activation not in ACTIVATIONS:
-            raise InputError(f"activation must be 'relu' or 'tanh', got {self.activation!r}.")
+        check_activation(self.activation)
 
     def init(self, key, input_size) -> Any:
         """w_x LeCun normal, u uniform in [0, 1), b = 0."""

@@ -121,6 +121,29 @@ class ComplexCarry(NamedTuple):
     im: Float[Array, "... H"]
 
 
+class ComplexLinearCell(LinearCell):
+    """A linear cell with a complex state, gates in the order re, im: the parts of its input.
+
+    Params have w_y [2H, H], the real and imaginary parts of an output matrix.
+    """
+
+    gates = ("re", "im")
+    carry_type = ComplexCarry
+    diagonal_jacobian = False
+
+    def state(self, carry):
+        """re + i im."""
+        return jax.lax.complex(carry.re, carry.im)
+
+    def carry(self, state):
+        """The real and imaginary parts of the state."""
+        return ComplexCarry(state.real, state.imag)
+
+    def readout(self, params, carry):
+        """y."""
+        return dot(jnp.concatenate(carry, axis=-1), params.w_y)
+
+
 class LRUParams(NamedTuple):
     """Parameters of an LRU: input matrix, eigenvalues, scale of the input, output matrix."""
 
@@ -133,7 +156,7 @@ class LRUParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class LRUCell(LinearCell):
+class LRUCell(ComplexLinearCell):
     """Linear recurrent unit, complex, gates in the order re, im: the parts of its input.
 
         lambda = exp(-exp(nu) + i exp(theta))
@@ -151,9 +174,6 @@ class LRUCell(LinearCell):
 
     radii: tuple[float, float] = (0.9, 0.999)
     largest_angle: float = 6.28
-    gates = ("re", "im")
-    carry_type = ComplexCarry
-    diagonal_jacobian = False
 
     def __post_init__(self):
         super().__post_init__()
@@ -182,18 +202,6 @@ class LRUCell(LinearCell):
         gamma = exp(params.gamma.astype(x_gates.dtype))
         re, im = (expand(gamma, part) * part for part in self.split(x_gates))
         return a, jax.lax.complex(re, im)
-
-    def state(self, carry):
-        """re + i im."""
-        return jax.lax.complex(carry.re, carry.im)
-
-    def carry(self, state):
-        """The real and imaginary parts of the state."""
-        return ComplexCarry(state.real, state.imag)
-
-    def readout(self, params, carry):
-        """y."""
-        return dot(jnp.concatenate(carry, axis=-1), params.w_y)
 
 
 NO_GATES: Any = None

@@ -45,15 +45,6 @@ class Driver:
         raise NotImplementedError
 
 
-def check_no_spatial_axes(driver: Driver, cell: Cell) -> None:
-    """Raise InputError if `cell` is convolutional."""
-    if cell.spatial_axes:
-        raise InputError(
-            f"the {driver.name} driver needs a cell without spatial axes, got "
-            f"{type(given_cell(cell)).__name__}; use driver='auto'."
-        )
-
-
 def given_cell(cell: Cell) -> Cell:
     """The cell given to `unroll`, without the wrappers for masks and resets."""
     while isinstance(cell, MaskedCell | EpisodicCell):

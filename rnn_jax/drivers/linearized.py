@@ -26,6 +26,13 @@ def split_fields(flat: Float[Array, "... n"], like: Carry) -> Carry:
     return structure.unflatten(jnp.split(flat, ends, axis=-1))
 
 
+def flat_step(
+    cell: Cell, like: Carry, params: Params, flat: Float[Array, "... n"], x: Inputs
+) -> Float[Array, "... n"]:
+    """The state after a step, from the state before; `like` is a carry with its field widths."""
+    return join_fields(cell.step(params, split_fields(flat, like), x)[0])
+
+
 def shifted(start: Float[Array, "... n"], states: Float[Array, "T ... n"]) -> Array:
     """The state before each step."""
     return jnp.concatenate([start[None], states[:-1]])
@@ -33,7 +40,7 @@ def shifted(start: Float[Array, "... n"], states: Float[Array, "T ... n"]) -> Ar
 
 def outputs(cell: Cell, params: Params, carry: Carry, states: Carry, xs: Inputs):
     """The final carry and ys [T, ..., O], from the carry after each step."""
-    past = jax.tree.map(lambda c, s: jnp.concatenate([c[None], s[:-1]]), carry, states)
+    past = jax.tree.map(shifted, carry, states)
     carries, ys = jax.vmap(partial(cell.step, params))(past, xs)
     return jax.tree.map(lambda leaf: leaf[-1], carries), ys
 
@@ -43,11 +50,8 @@ def linearize(
 ) -> tuple[Array, Array]:
     """The state after each step [T, ..., n], and the Jacobians [T, ..., n, n] or [T, ..., n]."""
 
-    def after(flat, x):
-        return join_fields(cell.step(params, split_fields(flat, carry), x)[0])
-
     def at_step(flat, x):
-        value, push = jax.linearize(lambda f: after(f, x), flat)
+        value, push = jax.linearize(lambda f: flat_step(cell, carry, params, f, x), flat)
         if diagonal and cell.diagonal_jacobian:
             return value, push(jnp.ones_like(flat))
         rows = jnp.eye(flat.shape[-1], dtype=flat.dtype)
@@ -75,10 +79,7 @@ def push_forward(
     """The changes of the states after each step, from those of the states before: c_t a_t."""
 
     def at_step(flat, x, change):
-        def after(flat):
-            return join_fields(cell.step(params, split_fields(flat, carry), x)[0])
-
-        return jax.jvp(after, (flat,), (change,))[1]
+        return jax.jvp(lambda f: flat_step(cell, carry, params, f, x), (flat,), (change,))[1]
 
     return jax.vmap(at_step)(past, xs, changes)
 
@@ -112,10 +113,7 @@ def pull_back(
     """
     past = shifted(join_fields(carry), join_fields(states))
     d = join_fields(d_states)
-
-    def step(params, flat, x):
-        return join_fields(cell.step(params, split_fields(flat, carry), x)[0])
-
+    step = partial(flat_step, cell, carry)
     if backward == "sequential":
 
         def back(later, inputs):

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 
 from rnn_jax.cells.array_ops import join_fields
 from rnn_jax.cells.base import Cell
+from rnn_jax.cells.checks import require_vectors
 from rnn_jax.drivers.arguments import prepare
-from rnn_jax.drivers.base import Driver, check_no_spatial_axes
+from rnn_jax.drivers.base import Driver, given_cell
 from rnn_jax.drivers.linearized import (
     linearize,
     outputs,
@@ -70,7 +71,7 @@ class Newton(Driver):
 
     def check(self, cell, steps):
         """Raise InputError unless `cell` has no spatial axes and T is fixed."""
-        check_no_spatial_axes(self, cell)
+        require_vectors("the newton driver", given_cell(cell), "; use driver='auto'")
         super().check(cell, steps)
 
     def run(self, cell, params, carry, xs):

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 import jax
 
 from rnn_jax.cells.base import Cell
+from rnn_jax.cells.checks import require_vectors
 from rnn_jax.drivers.auto_axes import scan
-from rnn_jax.drivers.base import Driver, check_no_spatial_axes
+from rnn_jax.drivers.base import Driver, given_cell
 from rnn_jax.drivers.linearized import outputs, pull_back
 from rnn_jax.typing import Array, Carry, Float, Inputs, Params
 
@@ -30,7 +31,7 @@ class ParallelBackward(Driver):
 
     def check(self, cell, steps):
         """Raise InputError unless `cell` has no spatial axes and T is fixed."""
-        check_no_spatial_axes(self, cell)
+        require_vectors("the parallel_backward driver", given_cell(cell), "; use driver='auto'")
         super().check(cell, steps)
 
     def run(self, cell, params, carry, xs):

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rnn_jax.errors import InputError
-from rnn_jax.files import local_path, printable, replacing
+from rnn_jax.files import printable
+from rnn_jax.interop.files import read_file, write_file
 from rnn_jax.numerics import named
 
 
@@ -101,16 +102,12 @@ def load_exported(path: str | Path) -> Callable:
       InputError: flatbuffers is not installed; the file cannot be read, or holds no such program.
     """
     _check_installed()
-    path = local_path(Path(path))
-    try:
-        data = bytearray(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{printable(path)} cannot be read ({error.strerror}).") from error
+    data = bytearray(read_file(path))
     try:
         return jax.export.deserialize(data).call
     except Exception as error:
         raise InputError(
-            f"{printable(path)} is not a program written by export_sequences or export_step "
+            f"{printable(Path(path))} is not a program written by export_sequences or export_step "
             f"({type(error).__name__})."
         ) from error
 
@@ -125,10 +122,5 @@ def _check_installed():
 
 def _write(run, shapes, path, platforms):
     _check_installed()
-    path = local_path(Path(path))
     exported = jax.export.export(jax.jit(run), platforms=tuple(platforms))(*shapes)
-    try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(exported.serialize())
-    except OSError as error:
-        raise InputError(f"{printable(path)} cannot be written ({error.strerror}).") from error
+    write_file(path, exported.serialize())

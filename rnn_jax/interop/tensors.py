@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnn_jax.errors import InputError
-from rnn_jax.files import local_path, printable, replacing
+from rnn_jax.files import printable
+from rnn_jax.interop.files import read_file, write_file
 from rnn_jax.numerics import named
 
 
@@ -22,14 +23,8 @@ def save_tensors(params: Any, path: str | Path) -> None:
     Raises:
       InputError: the package safetensors is not installed; the file cannot be written.
     """
-    path = local_path(Path(path))
     arrays = {name: np.ascontiguousarray(leaf) for name, leaf in named(params).items()}
-    data = _library().save(arrays)
-    try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(data)
-    except OSError as error:
-        raise InputError(f"{printable(path)} cannot be written ({error.strerror}).") from error
+    write_file(path, _library().save(arrays))
 
 
 def load_tensors(like: Any, path: str | Path) -> Any:
@@ -43,12 +38,10 @@ def load_tensors(like: Any, path: str | Path) -> Any:
       InputError: the package safetensors is not installed; the file cannot be read; its names or
         shapes are not those of `like`.
     """
-    path = local_path(Path(path))
-    library = _library()
+    path, library = Path(path), _library()
+    data = read_file(path)
     try:
-        arrays = library.load(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{printable(path)} cannot be read ({error.strerror}).") from error
+        arrays = library.load(data)
     except Exception as error:
         raise InputError(f"{printable(path)} is not a safetensors file ({error}).") from error
     want = named(like)
