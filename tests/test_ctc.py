@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from figure_checks import flaws
 
 from rnn_jax import InputError
 from rnn_jax.models.ctc import collapse, greedy_decode, prefix_beam_decode
+from rnn_jax.plotting.ctc import lattice_figure, symbol_figure
 
 T, C = 3, 3
 
@@ -129,3 +131,23 @@ def test_nan_and_a_width_of_zero_are_errors():
         greedy_decode(logits[None])
     with pytest.raises(InputError, match="width must be a positive whole number"):
         prefix_beam_decode(np.zeros((2, 3)), width=0)
+
+
+def test_the_lattice_shows_the_share_of_paths_through_each_node():
+    figure = lattice_figure({"a-ba": 0.3, "-aba": 0.1}, "aba", "a title")
+    axes, listing = figure.axes
+    shown = {text.get_position(): text.get_text() for text in axes.texts}
+    assert shown == {
+        **{(0, 0): "0.25", (0, 1): "0.75", (1, 1): "0.25", (1, 2): "0.75"},
+        **{(2, 3): "1.00", (3, 5): "1.00"},
+    }
+    assert listing.texts[0].get_text().split() == ["a-ba", "0.300", "-aba", "0.100", "sum", "0.400"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == list("-a-b-a-")
+    assert flaws(figure) == []
+
+
+def test_the_figure_of_symbols_has_a_curve_for_every_class():
+    values = np.full((20, 6), 1 / 6)
+    figure = symbol_figure({"step 0": values, "step 1": values}, "-abcde", "a title")
+    assert [len(axes.lines) for axes in figure.axes] == [6, 6]
+    assert flaws(figure) == []

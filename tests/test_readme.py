@@ -46,7 +46,8 @@ def command(name):
     [ROOT / "README.md", *(pytest.param(page, marks=pytest.mark.slow) for page in GUIDE)],
     ids=name_of,
 )
-def test_the_python_blocks_of_a_page_run_in_order(page):
+def test_the_python_blocks_of_a_page_run_in_order(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # A block may save a figure.
     code = "".join(blocks("python", page.read_text()))
     exec(compile(code, page.name, "exec"), {})
 
