@@ -1,0 +1,107 @@
+"""Log-mel features of sound, computed from blocks of samples of any length."""
+
+import math
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy import signal
+
+RATE = 8_000
+"""Sampling rate of the features [Hz]; sound of other rates is resampled."""
+WINDOW, HOP = 200, 80
+"""Length of a window, and distance from one to the next [samples]: 25 ms and 10 ms."""
+BANDS = 40
+"""Mel bands from 0 Hz to half of the rate."""
+FLOOR = 1e-7
+"""Added before the logarithm; white noise with standard deviation s has a power of s^2."""
+POINTS = 512
+"""Length of the Fourier transform: finer than a window, so that every band has a bin."""
+CHUNK = 1_000
+"""Frames that are computed at once."""
+
+
+def log_mel(samples: Float[np.ndarray, " n"], rate: int = RATE) -> Float[np.ndarray, "T 40"]:
+    """Log-mel features [T, 40] of a whole recording; see `log_mel_blocks`."""
+    return np.concatenate([np.zeros((0, BANDS), np.float32), *log_mel_blocks([samples], rate)])
+
+
+def log_mel_blocks(blocks: Iterable[np.ndarray], rate: int = RATE) -> Iterator[np.ndarray]:
+    """Yield the log-mel features of a recording that comes in blocks, as soon as they are known.
+
+        features[t, band] = ln(FLOOR + Σ_k filter[band, k] |FFT(window * samples)[t, k]|²)
+
+    The result does not depend on the division into blocks. A recording of n samples at 8 kHz has
+    T = 1 + (n - 200) // 80 frames, and none if it is shorter than a window.
+
+    Args:
+      blocks: mono samples from -1 to 1, [n].
+      rate: their rate [Hz].
+    Reference: Davis, Mermelstein (1980), "Comparison of parametric representations for monosyllabic
+      word recognition in continuously spoken sentences".
+    """
+    window = np.asarray(signal.get_window("hann", WINDOW), np.float32)
+    filters = _mel_filters().astype(np.float32) / np.sum(window**2)
+    pending = np.zeros(0, np.float32)
+    for block in resampled(blocks, rate):
+        pending = np.concatenate([pending, block])
+        while len(pending) >= WINDOW:
+            count = min(CHUNK, 1 + (len(pending) - WINDOW) // HOP)
+            frames = np.lib.stride_tricks.sliding_window_view(pending, WINDOW)[: count * HOP : HOP]
+            power = np.abs(np.fft.rfft(frames * window, POINTS)).astype(np.float32) ** 2
+            yield np.log(power @ filters + np.float32(FLOOR))
+            pending = pending[count * HOP :]
+
+
+def resampled(blocks: Iterable[np.ndarray], rate: int, to: int = RATE) -> Iterator[np.ndarray]:
+    """Resample a recording that comes in blocks, as `scipy.signal.resample_poly` does the whole.
+
+    Args:
+      blocks: samples at `rate` [n].
+      rate, to: the old and the new rate [Hz].
+    """
+    up, down = to // math.gcd(rate, to), rate // math.gcd(rate, to)
+    if up == down:
+        yield from blocks
+        return
+    half = 10 * max(up, down)
+    kaiser: Any = ("kaiser", 5.0)
+    taps = up * signal.firwin(2 * half + 1, 1 / max(up, down), window=kaiser)
+    # Zeros before the taps make their delay a multiple of `down`, so output falls on its grid.
+    taps = np.concatenate([np.zeros(-half % down), taps])
+    delay = (len(taps) - half - 1) // down
+    context = -(-half // (up * down)) * down  # Samples before and after that an output needs.
+    pending = np.zeros(context, np.float32)
+    read = written = 0
+
+    def ready():
+        """Filter the samples that have their context; keep the rest."""
+        nonlocal pending
+        usable = max(0, len(pending) - 2 * context) // down * down
+        filtered = signal.upfirdn(taps, pending[: usable + 2 * context], up, down)
+        first = delay + context // down * up
+        pending = pending[usable:]
+        return filtered[first : first + usable // down * up].astype(np.float32)
+
+    for block in blocks:
+        pending = np.concatenate([pending, block])
+        read += len(block)
+        if len(pending) >= 2 * context + down:
+            yield (made := ready())
+            written += len(made)
+    pending = np.concatenate([pending, np.zeros(context + down, np.float32)])
+    yield ready()[: -(-read * up // down) - written]
+
+
+@cache
+def _mel_filters():
+    """Triangles of equal width on the mel scale, with a sum of 1 each, [POINTS // 2 + 1, BANDS]."""
+    highest = 2595 * math.log10(1 + RATE / 2 / 700)
+    edges = 700 * (10 ** (np.linspace(0, highest, BANDS + 2) / 2595) - 1)
+    hertz = np.fft.rfftfreq(POINTS, 1 / RATE)[:, None]
+    rising = (hertz - edges[:-2]) / np.diff(edges)[:-1]
+    falling = (edges[2:] - hertz) / np.diff(edges)[1:]
+    weights = np.maximum(0, np.minimum(rising, falling))
+    return weights / weights.sum(0)
