@@ -108,6 +108,10 @@ SLOW = {
         "test_a_run_that_is_cut_off_resumes_exactly": (),
         "test_a_run_writes_its_files_and_can_be_loaded": (),
     },
+    "test_sequence_classification": {
+        "test_a_network_learns_ragged_sequences_and_can_be_loaded": ("mean",),
+        "test_a_run_that_is_cut_off_resumes_exactly": (),
+    },
     "test_run_dir": {"test_runs_that_start_together_use_separate_folders": ()},
     "test_gradient_flow_benchmark": {"test_a_trained_run_is_measured_before_and_after": ()},
     "test_sine_regression": {"test_the_figure_is_updated_during_training": ("False",)},

@@ -10,13 +10,17 @@ import flip_flop
 import mnist_generate
 import mnist_lstm
 import pytest
+import sequence_classification
 import sine_regression
 import throughput
 
 from rnn_jax import InputError
 
 HUGE = 10**30
-EXPERIMENTS = char_lm, date_translation, flip_flop, mnist_generate, mnist_lstm, sine_regression
+EXPERIMENTS = (
+    *(char_lm, date_translation, flip_flop, mnist_generate, mnist_lstm),
+    *(sequence_classification, sine_regression),
+)
 
 TABLE = [
     (throughput, "--drivers associative .* lstm is not one", {"drivers": ("associative",)}),
@@ -77,6 +81,7 @@ TABLE = [
     *((char_lm, "--temperature must be", {"temperature": n}) for n in (-1.0, math.nan, math.inf)),
     (char_lm, "https://a.org/b is a URL", {"text": Path("https://a.org/b")}),
     *((mnist_lstm, "--forget-bias must be", {"forget_bias": n}) for n in (math.nan, -math.inf)),
+    (sequence_classification, "--data-dir is for data sets of the arch", {"data_dir": Path("a")}),
     (mnist_lstm, "--projection-size must be", {"projection_size": -1}),
     *(
         (mnist_generate, f"--{name} must be", {name: n})

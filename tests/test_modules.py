@@ -67,6 +67,18 @@ def test_padding_is_ignored():
         np.testing.assert_allclose(whole[b], alone, atol=1e-6)
 
 
+@pytest.mark.parametrize("options", [{"lengths": True}, {"mask": True}, {}], ids=str)
+def test_the_mean_readout_is_that_of_the_valid_steps(options):
+    model, counts = classifier(LSTMCell(7), readout="mean"), np.array([T, 0, 4])
+    valid = np.arange(T)[:, None] < counts
+    given = {"lengths": counts, "mask": valid} if options else {}
+    got = model(sequences(), **{name: jnp.asarray(given[name]) for name in options})
+    _, ys = model.rnn(model.projection(sequences()))
+    for b, count in enumerate(counts if options else [T] * B):
+        mean = ys[:count, b].mean(0) if count else jnp.zeros(7)
+        np.testing.assert_allclose(got[b], model.output(mean), atol=1e-6)
+
+
 @pytest.mark.parametrize("fuse", [True, False])
 @pytest.mark.parametrize("how", ["lengths", "mask", "gaps"])
 def test_outputs_are_taken_at_the_last_valid_step(how, fuse):
@@ -159,7 +171,7 @@ def test_bfloat16_products_keep_float32_parameters():
 @pytest.mark.parametrize(
     "make, words",
     [
-        (lambda: classifier(LSTMCell(7), readout="last"), "readout must be 'carry' or 'outputs'"),
+        (lambda: classifier(LSTMCell(7), readout="last"), "readout must be 'carry', 'outputs' or"),
         (lambda: classifier(LSTMCell(7), projection_size=-1), "got -1"),
         (lambda: classifier(ConvLSTMCell(7)), "ConvLSTMCell has 2 spatial axes; use RNN(cell"),
         (lambda: classifier(LSTMCell), "SequenceClassifier needs a cell, got the class LSTMCell"),

@@ -37,6 +37,7 @@ class SequenceClassifier(nnx.Module):
       readout: the input of the output layer: "carry", the output in the final carry, or "outputs",
         the output of the last valid step. Both are equal up to rounding for a sequence with at
         least one valid step. Without one, "carry" uses the initial carry and "outputs" zeros.
+        "mean" is the mean of the outputs of all valid steps.
       fuse_projection: multiply the input layer with the cell's input weights where that saves work;
         parameters and gradients are the same, see `rnn_jax.wrappers.fused_projection`.
       init, dtype, driver, time_major: as in `RNN`.
@@ -54,7 +55,7 @@ class SequenceClassifier(nnx.Module):
         num_classes: int,
         *,
         projection_size: int = 128,
-        readout: Literal["carry", "outputs"] = "carry",
+        readout: Literal["carry", "outputs", "mean"] = "carry",
         fuse_projection: bool = True,
         init: Initializer = Default(),
         dtype: Any = None,
@@ -67,8 +68,8 @@ class SequenceClassifier(nnx.Module):
         check_size("input_size", input_size)
         check_size("num_classes", num_classes)
         check_size("projection_size", projection_size, least=0)
-        if readout not in ("carry", "outputs"):
-            raise InputError(f"readout must be 'carry' or 'outputs', got {readout!r}.")
+        if readout not in ("carry", "outputs", "mean"):
+            raise InputError(f"readout must be 'carry', 'outputs' or 'mean', got {readout!r}.")
         if readout == "carry" and not _has_output(cell):
             raise InputError(
                 f"the carry of {type(cell).__name__} has no field h and the cell no readout; use "
@@ -101,14 +102,15 @@ class SequenceClassifier(nnx.Module):
         if not self.rnn.time_major:
             xs, mask, resets = to_time_major(xs, mask, resets)
         cell, params, xs = self._project(xs, fuse=self.fuse_projection and key is None)
-        if self.readout == "outputs" and not len(xs):
+        if self.readout != "carry" and not len(xs):
             raise InputError(
-                "readout='outputs' needs at least one step, got T = 0; use readout='carry'."
+                f"readout={self.readout!r} needs at least one step, got T = 0; use readout='carry'."
             )
         options = {"resets": resets, "key": key, "driver": self.rnn.driver}
         carry, ys = unroll(cell, params, xs, lengths=lengths, mask=mask, **options)
-        if self.readout == "outputs":
-            return self.output(last_outputs(ys, lengths=lengths, mask=mask))
+        if self.readout != "carry":
+            pool = last_outputs if self.readout == "outputs" else mean_outputs
+            return self.output(pool(ys, lengths=lengths, mask=mask))
         readout = getattr(cell, "readout", None)
         return self.output(readout(params, carry) if readout else carry.h)
 
@@ -160,6 +162,18 @@ def last_outputs(
         last = jnp.where(jnp.asarray(mask), steps, -1).max(0)
     taken = jnp.take_along_axis(ys, jnp.maximum(last, 0)[None, ..., None], axis=0)[0]
     return jnp.where(last[..., None] < 0, 0, taken)
+
+
+def mean_outputs(
+    ys: Float[Array, "T ... O"],
+    lengths: Int[Array, "..."] | None = None,
+    mask: Bool[Array, "T ..."] | None = None,
+) -> Float[Array, "... O"]:
+    """Mean output of the valid steps of each sequence, where all other outputs are zero."""
+    if lengths is None and mask is None:
+        return ys.mean(0)
+    valid = jnp.clip(jnp.asarray(lengths), 0, len(ys)) if mask is None else jnp.sum(mask, axis=0)
+    return ys.sum(0) / jnp.maximum(valid, 1)[..., None]
 
 
 def _require_vectors(caller, cell):
