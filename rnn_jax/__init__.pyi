@@ -10,6 +10,8 @@ from .cells.base import HiddenCarry as HiddenCarry
 from .cells.convolutional import ConvLSTMCell as ConvLSTMCell
 from .cells.coupled import CoupledLSTMCell as CoupledLSTMCell
 from .cells.ctrnn import CTRNNCell as CTRNNCell
+from .cells.delta_net import DeltaNetCell as DeltaNetCell
+from .cells.delta_net import GatedDeltaNetCell as GatedDeltaNetCell
 from .cells.diagonal_ssm import S5Cell as S5Cell
 from .cells.elman import IRNNCell as IRNNCell
 from .cells.elman import RNNCell as RNNCell
@@ -30,6 +32,7 @@ from .cells.lstm import LSTMCarry as LSTMCarry
 from .cells.lstm import LSTMCell as LSTMCell
 from .cells.minimal import MinimalGatedCell as MinimalGatedCell
 from .cells.minimal import UGRNNCell as UGRNNCell
+from .cells.mlstm import MLSTMCell as MLSTMCell
 from .cells.ode import AntisymmetricRNNCell as AntisymmetricRNNCell
 from .cells.ode import CoRNNCell as CoRNNCell
 from .cells.peephole import PeepholeLSTMCell as PeepholeLSTMCell

@@ -21,7 +21,7 @@ Params = Any
 """The parameters of a cell: a pytree of arrays, usually a NamedTuple."""
 
 Carry = Any
-"""The state that a cell carries from step to step: a NamedTuple of arrays [..., H]."""
+"""The state that a cell carries from step to step: a NamedTuple of arrays [..., N], h first."""
 
 Inputs = Any
 """x [..., D] or xs [T, ..., D]; some wrappers take it in a tuple with masks or noise."""

@@ -124,6 +124,10 @@ SLOW = {
     },
     "test_cudnn": {"test_values_and_gradients_are_those_of_scan": ("batch0-True",)},
     "test_fixed_points": {"test_a_point_of_any_cell_stays_and_is_visited": ("cell0",)},
+    "test_matrix_cells": {
+        "test_adjoint_norms_are_those_of_each_field": (),
+        "test_drivers_parallel_in_time_agree_with_scan": ("parallel_backward",),
+    },
     "test_memory_tasks": {
         "test_an_interrupted_grid_resumes_exactly": (),
     },
@@ -145,7 +149,7 @@ SLOW = {
 SIMILAR = (
     *("irnn", "coupled", "projected", "minlstm", "ugrnn", "antisymmetric", "unbiased"),
     *("zoneout_of_a_step", "learned_carry_of_a_step", "cayley_of_a_step"),
-    *("dale", "indrnn", "lem", "lmu", "s5"),
+    *("dale", "indrnn", "lem", "lmu", "s5", "gated_deltanet", "mlstm"),
 )
 """Rows of `tests/cells.py` like others: fast are the comparisons with their equations alone."""
 

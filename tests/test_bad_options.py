@@ -50,7 +50,7 @@ TABLE = {
             "got 'Newton'",
             driver="Newton",
         ),
-        case("associative driver needs a linear cell", "got LSTMCell", driver="associative"),
+        case("associative driver needs a LinearCell", "got LSTMCell", driver="associative"),
         case(
             "newton driver needs a cell without", **CONV, xs=zeros(T, 1, 2, 3, D), driver="newton"
         ),

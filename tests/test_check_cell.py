@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from cells import LinearRNNCell
 
-from rnn_jax import HiddenCarry, InputError, LSTMCell, MinimalGatedCell, ResetBeforeGRUCell, RNNCell
+from rnn_jax import (
+    DeltaNetCell,
+    HiddenCarry,
+    InputError,
+    LSTMCell,
+    MinimalGatedCell,
+    ResetBeforeGRUCell,
+    RNNCell,
+)
 from rnn_jax.cells.base import dot
 from rnn_jax.cells.lstm import LSTMCarry
 from rnn_jax.testing import CHECKS, VALUE_CHECKS, ContractError, check_cell
@@ -84,6 +92,29 @@ class LooksAhead(RNNCell):
         return jnp.flip(carry.h, axis=-3) if carry.h.ndim > 2 else carry.h
 
 
+class WideFirst(ResetBeforeGRUCell):
+    def initial_carry(self, batch_shape=(), dtype=jnp.float32):
+        return HiddenCarry(jnp.zeros((*batch_shape, self.hidden_size + 1), dtype))
+
+
+class ClaimsToBeElementwise(DeltaNetCell):
+    elementwise_update = True
+
+
+class ClaimsADiagonal(LinearRNNCell):
+    """The Jacobian is diagonal within each field alone."""
+
+    carry_type = LSTMCarry
+    diagonal_jacobian = True
+
+    def mix(self, params, carry):
+        return carry.h[..., :0]
+
+    def update(self, params, carry, x_gates, h_gates):
+        c = carry.c + x_gates
+        return LSTMCarry(jnp.tanh(c), c)
+
+
 class CountsItsCalls(ResetBeforeGRUCell):
     """Mutable state outside the carry."""
 
@@ -122,6 +153,9 @@ class Broken(NamedTuple):
 BROKEN = [
     Broken(PlainCarry(2), ("scan",), ("initial carry is a named tuple", "is a tuple")),
     Broken(Float32Carry(2), ("scan",), ("initial carry", "expected bfloat16")),
+    Broken(WideFirst(2), ("scan",), ("initial carry", "the first field has 3 units, not H = 2")),
+    Broken(ClaimsToBeElementwise(2), ("scan",), ("elementwise", "fields of 2 and 4 units")),
+    Broken(ClaimsADiagonal(2), ("scan",), ("declared diagonal", "h depends on others of c")),
     Broken(WideParams(2), ("scan",), ("params are float32", "float32 and float64")),
     Broken(
         OneBuffer(2),

@@ -10,7 +10,7 @@ from rnn_jax import RNN, LRUCell, learned_carry
 from rnn_jax.wrappers.orthogonal_recurrence import OrthogonalCell
 
 T, D = 5, 2
-MATRICES = {"w_x", "w_h", "w_p", "w_y", "w_z", "w_m"}
+MATRICES = {"w_x", "w_h", "w_p", "w_y", "w_z", "w_m", "w_s"}
 
 
 def leaves(tree):

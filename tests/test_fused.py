@@ -27,6 +27,7 @@ from rnn_jax import (
     unroll,
     zoneout,
 )
+from rnn_jax.cells.checks import has_recurrent_product
 from rnn_jax.drivers.fused import Fused
 from rnn_jax.drivers.fused_scan import fused_scan
 from rnn_jax.drivers.kernel_operands import ROWS
@@ -45,7 +46,7 @@ CASES = {
 FUSED = {
     name: row.cell
     for name, row in CELLS.items()
-    if isinstance(row.cell, GatedCell) and not (row.cell.linear or row.cell.spatial_axes)
+    if has_recurrent_product(row.cell) and not row.cell.spatial_axes
 }
 WIDE = {
     name: dataclasses.replace(cell, hidden_size=128)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from cells import H
 from equations import EQUATIONS, by_gate, named, sigmoid
+from matrix_equations import MATRIX_EQUATIONS
 
 from rnn_jax import (
     CoupledLSTMCell,
@@ -180,6 +181,7 @@ REFERENCES = [
     pytest.param(MinimalGatedCell(H), zhou, id="minimal"),
     pytest.param(UGRNNCell(H), collins, id="ugrnn"),
     *EQUATIONS,
+    *MATRIX_EQUATIONS,
 ]
 WITHOUT_GATES = "rnn_tanh", "rnn_relu", "gru_reset_before", "antisymmetric", "cornn", "lru"
 WITHOUT_GATES += "conv_lstm", "conv_lstm_of_one_place", "indrnn", "ctrnn", "lem", "lmu", "s5"

@@ -15,13 +15,13 @@ from rnn_jax import (
     Chunked,
     CuDNN,
     Fused,
-    GatedCell,
     Newton,
     ParallelBackward,
     Scan,
     unroll,
 )
 from rnn_jax.analysis.lyapunov import lyapunov_spectrum
+from rnn_jax.cells.checks import has_recurrent_product
 from rnn_jax.cells.registry import find_cell
 from rnn_jax.drivers.unroll import pick_driver
 from rnn_jax.errors import InputError
@@ -78,7 +78,7 @@ def layer(problem: Problem, driver: str, devices: int) -> Prepared:
         values = {str(k): np.asarray(v) for k, v in enumerate(jax.tree.leaves(results))}
     facts |= {
         "differs": None,
-        "gates": len(cell.gates) if isinstance(cell, GatedCell) and not cell.linear else None,
+        "gates": len(cell.gates) if has_recurrent_product(cell) else None,
         "default": driver == pick_driver(cell, problem.T),
     }
     return Prepared(call, values, facts)

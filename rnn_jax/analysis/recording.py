@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -13,6 +12,7 @@ from rnn_jax.cells.base import Cell, GatedCell
 from rnn_jax.cells.checks import require_cell
 from rnn_jax.drivers.arguments import prepare
 from rnn_jax.drivers.auto_axes import scan
+from rnn_jax.drivers.linearized import split_fields
 from rnn_jax.drivers.unroll import DriverLike, unroll
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Bool, Carry, Float, Int, Key, Params
@@ -50,8 +50,7 @@ def unroll_carries(
         key=key,
         driver=driver,
     )
-    fields, structure = jax.tree.flatten(last)
-    return structure.unflatten(jnp.split(joined, len(fields), axis=-1))
+    return split_fields(joined, last)
 
 
 class _CarryOut(Wrapper):
@@ -104,19 +103,21 @@ def gate_activations(
         reverse=reverse,
         key=key,
     )
-    _, joined = run.finish(*_activations(run.cell, run.params, run.carry, run.xs))
-    return dict(zip(cell.gates, jnp.split(joined, len(cell.gates), axis=-1), strict=True))
+    last, values = _activations(run.cell, run.params, run.carry, run.xs)
+    return {
+        gate: run.finish(last, value)[1] for gate, value in zip(cell.gates, values, strict=True)
+    }
 
 
 @partial(jax.jit, static_argnames="cell")
 def _activations(cell, params, carry, xs):
-    """The final carry, and the concatenated values of all gates at each step."""
+    """The final carry, and the values of each gate at each step."""
 
     def step(carry, x):
         x_gates, h_gates = cell.project(params, x), cell.mix(params, carry)
         values = cell.activations(params, carry, x_gates, h_gates)
         after = cell.update(params, carry, x_gates, h_gates)
-        return after, jnp.concatenate(values, axis=-1)
+        return after, tuple(values)
 
     return scan(step, carry, xs)
 

@@ -3,6 +3,7 @@
 from rnn_jax.cells.convolutional import ConvLSTMCell
 from rnn_jax.cells.coupled import CoupledLSTMCell
 from rnn_jax.cells.ctrnn import CTRNNCell
+from rnn_jax.cells.delta_net import DeltaNetCell, GatedDeltaNetCell
 from rnn_jax.cells.diagonal_ssm import S5Cell
 from rnn_jax.cells.elman import IRNNCell, RNNCell
 from rnn_jax.cells.exponential import SLSTMCell
@@ -13,6 +14,7 @@ from rnn_jax.cells.linear import LRUCell, MinGRUCell, MinLSTMCell, RGLRUCell
 from rnn_jax.cells.lmu import LMUCell
 from rnn_jax.cells.lstm import LSTMCarry, LSTMCell
 from rnn_jax.cells.minimal import MinimalGatedCell, UGRNNCell
+from rnn_jax.cells.mlstm import MLSTMCell
 from rnn_jax.cells.ode import AntisymmetricRNNCell, CoRNNCell
 from rnn_jax.cells.peephole import PeepholeLSTMCell
 from rnn_jax.cells.projected import ProjectedLSTMCell
@@ -27,6 +29,7 @@ CELLS = {
     "projected": ProjectedLSTMCell,
     "coupled": CoupledLSTMCell,
     "slstm": SLSTMCell,
+    "mlstm": MLSTMCell,
     "gru-reset-before": ResetBeforeGRUCell,
     "minimal": MinimalGatedCell,
     "ugrnn": UGRNNCell,
@@ -40,6 +43,8 @@ CELLS = {
     "mingru": MinGRUCell,
     "minlstm": MinLSTMCell,
     "rglru": RGLRUCell,
+    "deltanet": DeltaNetCell,
+    "gated-deltanet": GatedDeltaNetCell,
 }
 """The cells for sequences of vectors, by their names on the command line."""
 
@@ -50,8 +55,10 @@ __all__ = [
     "CoRNNCell",
     "ConvLSTMCell",
     "CoupledLSTMCell",
+    "DeltaNetCell",
     "GRUCell",
     "GRUParams",
+    "GatedDeltaNetCell",
     "IRNNCell",
     "IndRNNCell",
     "LEMCell",
@@ -59,6 +66,7 @@ __all__ = [
     "LRUCell",
     "LSTMCarry",
     "LSTMCell",
+    "MLSTMCell",
     "MinGRUCell",
     "MinLSTMCell",
     "MinimalGatedCell",

@@ -35,7 +35,8 @@ class Cell:
     """Base class of all cells: subclasses define `init`, `initial_carry` and `step`.
 
     Attributes:
-      hidden_size: H, the width of every field of the carry.
+      hidden_size: H, the width of h, the first field of the carry. The others are vectors too, for
+        most cells as wide as h; see `rnn_jax.cells.matrix_state` for a matrix as the state.
       spatial_axes: number of trailing batch axes that are spatial: 0, or 2 for a cell that
         convolves images [..., height, width, D].
       keep_gate: the gate that multiplies the previous state, such as "f" of an LSTM, or None.
@@ -72,7 +73,10 @@ class Cell:
         raise NotImplementedError
 
     def initial_carry(self, batch_shape: tuple[Any, ...] = (), dtype=jnp.float32) -> Carry:
-        """The carry before the first step without parameters, fields [*batch_shape, H]."""
+        """The carry before the first step without parameters.
+
+        Its first field is [*batch_shape, H], the others [*batch_shape, N] of any width N.
+        """
         raise NotImplementedError
 
     def step(self, params: Params, carry: Carry, x: Inputs) -> tuple[Carry, Float[Array, "... O"]]:

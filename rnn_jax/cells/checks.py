@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -119,6 +119,25 @@ def has_param(cell: Cell, field: str) -> bool:
     """Return whether the parameters of `cell` have `field`; True if `init` cannot be traced."""
     params = abstract_params(cell)
     return params is None or getattr(params, field, None) is not None
+
+
+def gate_widths(cell: GatedCell) -> tuple[int, int] | None:
+    """The widths of x_gates and h_gates, or None where `cell.init` cannot be traced."""
+    params, places = abstract_params(cell, 1), (1,) * cell.spatial_axes
+    if params is None:
+        return None
+    x = jax.ShapeDtypeStruct((*places, 1), jnp.float32)
+    x_gates = jax.tree.leaves(jax.eval_shape(cell.project, params, x))[0]
+    carry = jax.eval_shape(partial(cell.initial_carry, places))
+    return x_gates.shape[-1], jax.eval_shape(cell.mix, params, carry).shape[-1]
+
+
+def has_recurrent_product(cell: Cell) -> bool:
+    """Return whether `cell` is a GatedCell whose gates depend on the carry, or cannot be traced."""
+    if not isinstance(cell, GatedCell):
+        return False
+    widths = gate_widths(cell)
+    return widths is None or widths[1] > 0
 
 
 def check_memory(cell: Cell, input_size: int) -> None:

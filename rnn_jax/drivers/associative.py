@@ -26,10 +26,10 @@ class Associative(Driver):
     name: ClassVar[str] = "associative"
 
     def check(self, cell, steps):
-        """Raise InputError unless `cell` is linear and T is fixed."""
+        """Raise InputError unless `cell` is a LinearCell, or a wrapped one, and T is fixed."""
         if not getattr(cell, "linear", False):
             raise InputError(
-                "the associative driver needs a linear cell, got "
+                "the associative driver needs a LinearCell, got "
                 f"{type(given_cell(cell)).__name__}; use driver='auto'."
             )
         super().check(cell, steps)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnn_jax.cells.base import GatedCell
+from rnn_jax.cells.checks import has_recurrent_product
 from rnn_jax.drivers.base import Driver, given_cell
 from rnn_jax.drivers.chunking import add, at
 from rnn_jax.drivers.fused_scan import Platform, fused_scan
@@ -57,7 +58,7 @@ class Fused(Driver):
         """Raise InputError unless a kernel can run `cell`, and T is fixed."""
         given, size = given_cell(cell), cell.hidden_size
         name = type(given).__name__
-        if not isinstance(cell, GatedCell) or cell.linear or cell.spatial_axes:
+        if given.spatial_axes or not has_recurrent_product(given):
             raise InputError(
                 "the fused driver needs a GatedCell with a recurrent product and without spatial "
                 f"axes, got {name}; use driver='auto'."

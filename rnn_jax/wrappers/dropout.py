@@ -8,7 +8,7 @@ import jax
 
 from rnn_jax.cells.array_ops import expand
 from rnn_jax.cells.base import Cell, GatedCell
-from rnn_jax.cells.checks import has_param, require_cell
+from rnn_jax.cells.checks import has_param, has_recurrent_product, require_cell
 from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float, Key, Params
 from rnn_jax.wrappers.base import (
@@ -41,7 +41,7 @@ def dropout(cell: Cell, inputs: float = 0.0, state: float = 0.0) -> Cell:
         raise InputError(
             f"state dropout needs a GatedCell, {type(cell).__name__} is not one; use inputs only."
         )
-    if state and innermost(cell).linear:
+    if state and not has_recurrent_product(cell):
         raise InputError(
             f"state dropout has no effect on {type(innermost(cell)).__name__}, whose gates do not "
             "depend on the state; use inputs only."

@@ -7,9 +7,10 @@ from jax.lax import rsqrt
 
 from rnn_jax.cells.array_ops import expand
 from rnn_jax.cells.base import GatedCell
-from rnn_jax.cells.checks import require_cell
+from rnn_jax.cells.checks import gate_widths, require_cell
+from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float, Params
-from rnn_jax.wrappers.base import GatedWrapper, on_first_leaf
+from rnn_jax.wrappers.base import GatedWrapper, innermost, on_first_leaf
 
 EPSILON = 1e-6
 """Added to the variance, which is 0 where all units of a gate are equal."""
@@ -26,10 +27,17 @@ def layer_norm(cell: GatedCell) -> GatedCell:
     Departs from the paper: gates are normalized one by one, and c of an LSTM is not normalized.
 
     Raises:
-      InputError: `cell` is not a GatedCell.
+      InputError: `cell` is not a GatedCell, or has gates of other widths than H.
     Reference: Ba, Kiros, Hinton (2016), "Layer normalization".
     """
     require_cell("layer_norm", cell, gated=True)
+    widths, wanted = gate_widths(cell), len(cell.gates) * cell.hidden_size
+    if widths is not None and widths[0] != wanted:
+        raise InputError(
+            f"layer_norm needs {len(cell.gates)} gates of H = {cell.hidden_size} units, those of "
+            f"{type(innermost(cell)).__name__} have {widths[0]} values together instead of "
+            f"{wanted}; normalize its inputs or outputs instead."
+        )
     return LayerNormCell(cell)
 
 

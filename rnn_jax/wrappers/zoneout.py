@@ -65,10 +65,11 @@ class ZoneoutCell(Wrapper):
         key, key_z = jax.random.split(key)
         cell, params, xs = super().sampled(params, xs, key)
         x = first_leaf(xs)
-        shape, keys = (*x.shape[:-1], self.hidden_size), jax.random.split(key_z, len(self.rates))
+        fields = jax.tree.leaves(jax.eval_shape(self.initial_carry))
+        keys = jax.random.split(key_z, len(fields))
         moves = [
-            jax.random.bernoulli(k, 1 - rate, shape).astype(x.dtype)
-            for k, rate in zip(keys, self.rates, strict=True)
+            jax.random.bernoulli(k, 1 - rate, (*x.shape[:-1], field.shape[-1])).astype(x.dtype)
+            for k, rate, field in zip(keys, self.rates, fields, strict=True)
         ]
         return cell, params, Zoned(xs, tuple(moves))
 
