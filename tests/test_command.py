@@ -13,8 +13,9 @@ from flax import nnx
 from repository import ROOT
 
 from rnn_jax.models.nade import NADE
-from rnn_jax.training import intervals
+from rnn_jax.training import feeds
 from rnn_jax.training.batches import BatchOrder, StreamOrder
+from rnn_jax.training.devices.sharding import data_mesh
 
 HEAD = """
 import dataclasses, os, pathlib, signal, sys, time
@@ -199,10 +200,12 @@ def test_the_backend_of_a_notebook_is_not_used_for_figures(tmp_path):
 
 @pytest.mark.parametrize("order", [BatchOrder(0, 1000, 100), StreamOrder(7, 100)])
 def test_memory_use_does_not_grow_with_log_every(order):
-    found = intervals.call_indices(order, 5, 3, 10**9)
-    assert found.size <= intervals.MOST_INDICES
+    many, few = (feeds.InMemory({}, order, n, data_mesh(100, 1)) for n in (10**9, 20))
+    many.set_state({"next_step": 5})
+    _, found = many.inputs(3)
+    assert found.size <= feeds.MOST_INDICES
     assert (found[:3] == order.indices(5, 3)).all() and not found[3:].any()
-    assert intervals.call_indices(order, 5, 3, 20).shape == (20, 100)
+    assert few.inputs(3)[1].shape == (20, 100)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ import shutil
 import numpy as np
 import pytest
 from cut import cut_at, rows
-from small_runs import STEPS, SmallRun, assert_same, few_examples
+from small_runs import STEPS, N, SmallRun, assert_same, few_examples
 
 from rnn_jax import InputError
 from rnn_jax.files import read_json
+from rnn_jax.training.batches import BatchOrder
+from rnn_jax.training.feeds import InMemory
 from rnn_jax.training.runs.metrics import METRICS, PENDING
 from rnn_jax.training.runs.records import RecordWarning, write_summary
 from rnn_jax.training.runs.run_dir import RunDir
@@ -178,7 +180,7 @@ def test_a_run_can_be_extended_and_equals_a_longer_one(lstm, examples, run, tmp_
 def test_an_interrupted_extension_without_checkpoint_resumes(lstm, examples, run):
     lstm(run, examples, SETTINGS, resume=True)
     trainer = lstm.trainer(run, SETTINGS | {"steps": 20}, 20, resume=True)
-    trainer._start(lstm.first)
+    trainer._start(lstm.first, InMemory(examples, BatchOrder(0, N, 8), 5, lstm.mesh))
     assert [row["step"] for row in rows(run)] == [5, 10]
     state = lengthened(lstm, run, examples, 20)
     assert int(state.step) == 20 and [row["step"] for row in rows(run)] == [5, 10, 15, 20]

@@ -11,18 +11,20 @@ import numpy as np
 import pytest
 
 from rnn_jax import InputError
+from rnn_jax.datasets import text as text_module
 from rnn_jax.datasets.text import (
     START_ID,
     bigram_bits,
     encode,
+    hold_out,
     load_text,
     python_source,
     read_text,
     shift_right,
     unigram_bits,
-    windows,
 )
 from rnn_jax.datasets.text_files import BLOCK
+from rnn_jax.datasets.text_windows import Windows
 from rnn_jax.models.char_lm import (
     EVAL_WINDOW,
     character_bits,
@@ -105,11 +107,49 @@ def test_reading_a_text_takes_less_memory_than_twice_its_size(tmp_path):
     path, size = tmp_path / "some.txt", 40_000_000
     path.write_bytes(b"some text " * (size // 10))
     tracemalloc.start()
-    data = windows(load_text(path).ids, batch_size=32, length=64)
+    data = Windows(load_text(path).ids, batch_size=32, length=64).load()
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert data[1].nbytes > 0.99 * size
     assert peak < 2 * size
+
+
+@pytest.mark.parametrize("alphabet", ["some text ", "zw\u00f6lf \u4e09\r\n", "\U0001f3b5 " * 9])
+def test_ids_in_a_file_are_those_in_memory(tmp_path, alphabet):
+    path, ids_file = tmp_path / "some.txt", tmp_path / "ids.npy"
+    path.write_text(alphabet * (1 + 2 * BLOCK // len(alphabet)), newline="", encoding="utf-8")
+    ids, *rest = load_text(path)
+    tracemalloc.start()
+    found, *others = load_text(path, ids_file)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(found, np.memmap) and found.dtype == ids.dtype and others == rest
+    np.testing.assert_array_equal(found, ids)
+    assert peak < 40 * BLOCK and [each.name for each in tmp_path.iterdir()].count("ids.npy") == 1
+
+
+def test_a_text_that_changes_while_it_is_read_is_an_error(tmp_path, monkeypatch):
+    texts = iter([["ab", "c"], ["ab", "b"]])
+    monkeypatch.setattr(text_module, "decoded_blocks", lambda path: next(texts))
+    with pytest.raises(InputError, match=r"some\.txt changed while it was read"):
+        load_text(tmp_path / "some.txt", tmp_path / "ids.npy")
+    assert not list(tmp_path.iterdir())
+
+
+def test_windows_read_one_by_one_are_those_read_at_once(tmp_path):
+    np.save(tmp_path / "ids.npy", np.random.default_rng(0).integers(9, size=123).astype(np.uint8))
+    ids = np.load(tmp_path / "ids.npy", mmap_mode="r")
+    whole = Windows(np.array(ids), batch_size=3, length=5).load()
+    for windows in (Windows(ids, 3, 5), Windows(np.array(ids), 3, 5)):
+        chosen = np.random.default_rng(1).permutation(len(windows))[:17]
+        for mine, theirs in zip(windows[chosen], whole, strict=True):
+            assert type(mine) is np.ndarray and mine.dtype == theirs.dtype
+            np.testing.assert_array_equal(mine, theirs[chosen])
+
+
+def test_at_most_five_million_characters_are_held_out():
+    for count, want in [(1, 1), (60, 6), (10**8, 5 * 10**6)]:
+        assert len(hold_out(np.broadcast_to(np.uint8(0), count))[1]) == want
 
 
 def test_id_255_is_not_confused_with_the_start_id():
@@ -152,7 +192,7 @@ def test_encoding_is_invertible_and_refuses_unknown_characters():
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
 def test_windows_cover_every_character_once_after_its_predecessor(dtype):
     ids = np.arange(50, dtype=dtype)
-    before, targets, begins = windows(ids, batch_size=3, length=5)
+    before, targets, begins = Windows(ids, batch_size=3, length=5).load()
     assert targets.shape == (9, 5) and targets.dtype == dtype
     np.testing.assert_array_equal(np.sort(targets.ravel()), np.arange(45))
     np.testing.assert_array_equal(before == START_ID, begins)

@@ -15,6 +15,7 @@ from rnn_jax.training.batches import BatchOrder
 from rnn_jax.training.commands.config import TrainConfig
 from rnn_jax.training.devices.sharding import data_mesh
 from rnn_jax.training.evaluation import make_predict
+from rnn_jax.training.feeds import InMemory
 from rnn_jax.training.intervals import fit
 from rnn_jax.training.losses import classification_loss, evaluate, logits_of
 from rnn_jax.training.optimizers import make_optimizer
@@ -43,9 +44,8 @@ def trained(examples, *, devices=1, steps=12, log_every=5, clip_norm=0, max_bad_
         optimizer = optax.chain(clip_by_global_norm(clip_norm), optimizer)
     graphdef, state = init_state(functools.partial(create, **model), optimizer, mesh)
     step = make_train_step(graphdef, classification_loss, optimizer, mesh, max_bad_steps)
-    order = BatchOrder(0, N, 8)
-    rows = []
-    for latest, row in fit(step.many, state, examples, order, steps=steps, log_every=log_every):
+    feed, rows = InMemory(examples, BatchOrder(0, N, 8), log_every, mesh), []
+    for latest, row in fit(step.many, state, feed, steps=steps, log_every=log_every):
         state = latest
         rows += [row] if row else []
     return graphdef, state, rows

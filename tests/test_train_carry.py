@@ -14,6 +14,7 @@ from rnn_jax.models.sequence import SequenceModel
 from rnn_jax.numerics import all_finite
 from rnn_jax.training.batches import StreamOrder
 from rnn_jax.training.devices.sharding import data_mesh
+from rnn_jax.training.feeds import InMemory
 from rnn_jax.training.intervals import fit
 from rnn_jax.training.state import init_state
 from rnn_jax.training.step import make_train_step
@@ -53,8 +54,9 @@ def trainer(devices, learning_rate):
 
 def trained(data, *, devices=1, steps=7, log_every=2, learning_rate=0.01):
     interval, start = trainer(devices, learning_rate)
-    state, order, rows = jax.tree.map(jnp.copy, start), StreamOrder(WINDOWS, STREAMS), []
-    for latest, row in fit(interval, state, data, order, steps=steps, log_every=log_every):
+    state, rows = jax.tree.map(jnp.copy, start), []
+    feed = InMemory(data, StreamOrder(WINDOWS, STREAMS), log_every, data_mesh(STREAMS, devices))
+    for latest, row in fit(interval, state, feed, steps=steps, log_every=log_every):
         state = latest
         rows += [row] if row else []
     return state, rows
@@ -99,8 +101,8 @@ def test_noise_differs_between_steps_and_batch_elements():
     mesh = data_mesh(STREAMS, 1)
     graphdef, state = init_state(create, optax.sgd(0), mesh, carry=jnp.zeros(STREAMS))
     interval = make_train_step(graphdef, loss, optax.sgd(0), mesh).many
-    drawn = []
-    for latest, _ in fit(interval, state, {}, StreamOrder(3, STREAMS), steps=4, log_every=1):
+    drawn, feed = [], InMemory({}, StreamOrder(3, STREAMS), 1, mesh)
+    for latest, _ in fit(interval, state, feed, steps=4, log_every=1):
         drawn += np.asarray(latest.carry).tolist()
     assert len(set(drawn)) == 4 * STREAMS
 

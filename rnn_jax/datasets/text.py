@@ -1,4 +1,4 @@
-"""Text as arrays of character ids: loading, encoding, training windows and entropies."""
+"""Text as arrays of character ids: loading, encoding and entropies."""
 
 import hashlib
 import sysconfig
@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from rnn_jax.datasets.text_files import decoded_blocks
-from rnn_jax.errors import InputError, check_size
-from rnn_jax.files import printable
-from rnn_jax.typing import Bool, Int, Integer
+from rnn_jax.errors import InputError
+from rnn_jax.files import printable, replacing, writing
+from rnn_jax.typing import Int, Integer
 
 SOURCE_MODULES = (
     *("__future__", "_markupbase", "_py_abc", "_threading_local", "_weakrefset"),
@@ -25,8 +25,8 @@ SOURCE_MODULES = (
 )
 """Standard-library modules whose source is identical in Python 3.11, 3.12 and 3.13."""
 
-HELD_OUT = 0.1
-"""Fraction of a text, at its end, that is held out."""
+HELD_OUT, MOST_HELD_OUT = 0.1, 5_000_000
+"""Fraction of a text, at its end, that is held out, and the most characters of it."""
 
 START_ID = -1
 """Id that precedes the first character of a stream. Its one-hot vector is zero."""
@@ -46,18 +46,24 @@ class EncodedText(NamedTuple):
     sha256: str
 
 
-def load_text(path: Path | None = None) -> EncodedText:
+def load_text(path: Path | None = None, ids_file: Path | None = None) -> EncodedText:
     """Read and encode a text file, by default `python_source()`.
 
     The file is decoded twice, block by block, so that at most one block is in memory as a string.
 
+    Args:
+      path: the text file.
+      ids_file: write the ids to this .npy file, and return them as a memory map of it, so that
+        they are not in memory either.
+
     Raises:
       InputError: as for `read_text`, or the file changed while it was read.
+      RunError: `ids_file` cannot be written.
     """
     if path is None:
         source = python_source()
-        return _encoded(lambda: [source], path)
-    return _encoded(lambda: decoded_blocks(path), path)
+        return _encoded(lambda: [source], path, ids_file)
+    return _encoded(lambda: decoded_blocks(path), path, ids_file)
 
 
 def read_text(path: Path) -> str:
@@ -71,25 +77,43 @@ def read_text(path: Path) -> str:
     return "".join(decoded_blocks(path))
 
 
-def _encoded(blocks: Callable[[], Iterable[str]], path: Path | None) -> EncodedText:
+def _encoded(
+    blocks: Callable[[], Iterable[str]], path: Path | None, ids_file: Path | None
+) -> EncodedText:
     known, count, digest = set(), 0, hashlib.sha256()
     for block in blocks():
         known.update(block)
         count += len(block)
-    vocabulary = "".join(sorted(known))
-    ids, start = np.empty(count, _id_dtype(vocabulary)), 0
-    for block in blocks():
-        if start + len(block) > count or not known.issuperset(block):
-            break
-        ids[start : start + len(block)] = encode(block, vocabulary)
-        start += len(block)
         digest.update(block.encode())
+    vocabulary, sha256 = "".join(sorted(known)), digest.hexdigest()
+    dtype, encoded = _id_dtype(vocabulary), _encoded_again(blocks(), path, vocabulary, sha256)
+    if ids_file is None:
+        ids, start = np.empty(count, dtype), 0
+        for part in encoded:
+            ids[start : start + len(part)] = part
+            start += len(part)
     else:
-        if start == count:
-            return EncodedText(ids, vocabulary, digest.hexdigest())
-    raise InputError(
-        f"{printable(path)} changed while it was read; try again when nothing writes to it."
-    )
+        with writing(ids_file), replacing(ids_file) as temporary, open(temporary, "wb") as file:
+            header = {"descr": dtype.str, "fortran_order": False, "shape": (count,)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for part in encoded:
+                file.write(part.data)
+        ids = np.load(ids_file, mmap_mode="r")
+    return EncodedText(ids, vocabulary, sha256)
+
+
+def _encoded_again(blocks, path, vocabulary, sha256):
+    """Yield the ids of each block; raise InputError if the text has another digest by now."""
+    known, digest = set(vocabulary), hashlib.sha256()
+    for block in blocks:
+        digest.update(block.encode())
+        if not known.issuperset(block):
+            break
+        yield encode(block, vocabulary)
+    if digest.hexdigest() != sha256:
+        raise InputError(
+            f"{printable(path)} changed while it was read; try again when nothing writes to it."
+        )
 
 
 def python_source() -> str:
@@ -136,37 +160,6 @@ def _id_dtype(vocabulary):
     return np.min_scalar_type(max(len(vocabulary) - 1, 0))
 
 
-def windows(
-    ids: Integer[np.ndarray, " N"], batch_size: int, length: int
-) -> tuple[Int[np.ndarray, " M"], Integer[np.ndarray, "M T"], Bool[np.ndarray, " M"]]:
-    """Cut a text into training windows, in the order that `StreamOrder` expects.
-
-    The text is split into `batch_size` streams of equal length, and each stream into windows of
-    `length` characters. Trailing characters that do not fill a window in every stream are dropped.
-    A model reads a window from the character before it to its second-last character, and predicts
-    the window.
-
-    Returns:
-      The character before each window [M] (`START_ID` at the start of a stream), the windows [M, T]
-      as a view of `ids`, and a flag [M] for windows at the start of a stream.
-
-    Raises:
-      InputError: the text is shorter than one window for every stream.
-    """
-    check_size("batch_size", batch_size)
-    check_size("length", length)
-    count = len(ids) // (batch_size * length)
-    if not count:
-        raise InputError(
-            f"{batch_size} streams of windows of {length} characters need {batch_size * length:,} "
-            f"characters to train on, got {len(ids):,}; give a longer text, a smaller batch size, "
-            "or a shorter window."
-        )
-    targets = ids[: batch_size * count * length].reshape(-1, length)
-    before = shift_right(targets[:, -1].reshape(batch_size, count)).astype(np.int32)
-    return before.ravel(), targets, np.tile(np.arange(count) == 0, batch_size)
-
-
 def shift_right(ids: Integer[np.ndarray, "B N"]) -> Int[np.ndarray, "B N"]:
     """Shift ids by one step: each becomes the id before it, the first `START_ID`.
 
@@ -179,9 +172,9 @@ def shift_right(ids: Integer[np.ndarray, "B N"]) -> Int[np.ndarray, "B N"]:
 def hold_out(
     ids: Integer[np.ndarray, " N"],
 ) -> tuple[Integer[np.ndarray, " K"], Integer[np.ndarray, " M"]]:
-    """Split a text into the part to train on and its last tenth, at least one character."""
-    kept = len(ids) - max(1, round(HELD_OUT * len(ids)))
-    return ids[:kept], ids[kept:]
+    """Split a text into the part to train on and its end, at least one character."""
+    kept = len(ids) - min(max(1, round(HELD_OUT * len(ids))), MOST_HELD_OUT)
+    return ids[:kept], np.array(ids[kept:])  # In memory, for evaluation.
 
 
 def entropies(ids: Integer[np.ndarray, " N"]) -> dict[str, float]:

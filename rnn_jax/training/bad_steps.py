@@ -6,27 +6,22 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.numerics import first_bad_leaf, first_bad_primitive
-from rnn_jax.training.batches import Order
-from rnn_jax.training.state import TrainState, batch_of, example_keys
+from rnn_jax.training.state import TrainState, example_keys
 from rnn_jax.typing import Data
 
 
-def why_bad(
-    gradient: Callable, state: TrainState, data: Data, order: Order, debug_nans: bool
-) -> str:
+def why_bad(gradient: Callable, state: TrainState, batch: Data, debug_nans: bool) -> str:
     """Explain in one sentence why the last step was skipped, by computing it again.
 
     Args:
       gradient: see `TrainStep`.
       state: the state after the skipped step.
-      data: arrays [N, ...].
-      order: the examples of each step.
+      batch: its examples, arrays [B, ...].
       debug_nans: name the operation that the first non-finite number came from.
     """
-    state, data = jax.device_get((state, data))
-    step = int(state.step)
-    batch = batch_of(data, order.indices(step - 1, 1)[0])
-    keys = example_keys(state._replace(step=step - 1), jnp.arange(order.batch_size))
+    state = jax.device_get(state)
+    step, size = int(state.step), len(jax.tree.leaves(batch)[0])
+    keys = example_keys(state._replace(step=step - 1), jnp.arange(size))
     args = jax.device_put((state.params, batch, keys, state.carry))
     (loss, _), grads = jax.jit(gradient)(*args)
     leaf = first_bad_leaf(grads)

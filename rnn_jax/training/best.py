@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.errors import InputError
-from rnn_jax.training.state import TrainState, batch_of, example_keys
+from rnn_jax.training.state import TrainState, example_keys
 from rnn_jax.typing import Data
 
 
@@ -28,23 +28,21 @@ def best_steps(rows: Mapping[int, Mapping | None], metric: str) -> list[int]:
     return sorted((s for s in values if values[s] < math.inf), key=lambda s: (values[s], s))
 
 
-def check_metric(metric: str, gradient: Callable, state: TrainState, data: Data, size: int) -> None:
+def check_metric(metric: str, gradient: Callable, state: TrainState, batch: Data) -> None:
     """Raise InputError unless `metric` is a metric of the rows of this training.
 
     Args:
       metric: its name.
       gradient: see `TrainStep`.
       state: the state before training.
-      data: arrays [N, ...].
-      size: number of examples in a batch.
+      batch: arrays [B, ...].
     """
 
-    def metrics_of(state, data):
-        places = jnp.zeros(size, jnp.int32)
-        batch, keys = batch_of(data, places), example_keys(state, places)
+    def metrics_of(state, batch):
+        keys = example_keys(state, jnp.arange(len(jax.tree.leaves(batch)[0])))
         (_, (metrics, _)), _ = gradient(state.params, batch, keys, state.carry)
         return metrics
 
-    known = ["loss", *jax.eval_shape(metrics_of, state, data), "grad_norm"]
+    known = ["loss", *jax.eval_shape(metrics_of, state, batch), "grad_norm"]
     if metric not in known:
         raise InputError(f"`keep_best` must be one of {', '.join(known)}, got {metric!r}.")

@@ -7,21 +7,18 @@ import jax
 import numpy as np
 
 from rnn_jax.errors import InputError
-from rnn_jax.training.batches import Order
 from rnn_jax.training.commands import signals
 from rnn_jax.training.commands.signals import interruptible
 from rnn_jax.training.devices.sharding import largest
+from rnn_jax.training.feeds import Feed
 from rnn_jax.training.state import TrainState
-from rnn_jax.typing import Array, Data, Float, Int
+from rnn_jax.typing import Array, Float
 
 ROW = ("step", "examples", "loss", "grad_norm", "skipped_steps", "examples_per_second")
 """The entries of every row of metrics; loss functions may add others."""
 
 LONGEST_CALL = 5.0
 """Longest duration of one compiled call [s], and so the longest delay of a signal."""
-
-MOST_INDICES = 2**20
-"""Most examples of one compiled call, which bounds the memory of their indices."""
 
 
 def compile_timed(function: Callable, *args) -> tuple[Callable, float]:
@@ -39,24 +36,10 @@ def compile_timed(function: Callable, *args) -> tuple[Callable, float]:
     return compiled, time.perf_counter() - start
 
 
-def call_length(order: Order, log_every: int) -> int:
-    """The most steps of one compiled call; the shape that is compiled for."""
-    return max(1, min(log_every, MOST_INDICES // order.batch_size))
-
-
-def call_indices(
-    order: Order, first_step: int, steps: int, log_every: int
-) -> Int[np.ndarray, "S B"]:
-    """The examples of `steps` steps, padded with zeros to `call_length` steps."""
-    indices = order.indices(first_step, steps)
-    return np.pad(indices, ((0, call_length(order, log_every) - steps), (0, 0)))
-
-
 def fit(
     many: Callable[..., tuple[TrainState, dict[str, Float[Array, ""]]]],
     state: TrainState,
-    data: Data,
-    order: Order,
+    feed: Feed,
     *,
     steps: int,
     log_every: int,
@@ -65,7 +48,7 @@ def fit(
     """Train until `state.step` equals `steps`; yield the state and a row after each compiled call.
 
     A call ends at every multiple of `log_every`, at every multiple of `checkpoint_every`, after
-    `LONGEST_CALL` seconds, and after `call_length` steps. The results do not depend on it. Calls
+    `LONGEST_CALL` seconds, and after `Feed.length` steps. The results do not depend on it. Calls
     that end elsewhere than at a multiple of `log_every` yield None instead of a row. Training ends
     early after too many skipped steps in a row.
 
@@ -74,23 +57,21 @@ def fit(
     examples_per_second (since the last row).
 
     Args:
-      many: see `TrainStep`.
+      many: see `Feed.function`.
       state: the state to start from.
-      data: arrays [N, ...].
-      order: the examples of each step.
+      feed: the examples, from the step of the state on.
       steps: the step to train to.
       log_every: steps between two rows.
       checkpoint_every: steps between two ends of calls for checkpoints; 0 for none.
     """
-    done = int(state.step)
+    done, batch_size = int(state.step), feed.order.batch_size
     last_row, started, pace = done, time.perf_counter(), 1
     while done < steps:
-        ends = [steps, done + pace, done + call_length(order, log_every)]
+        ends = [steps, done + pace, done + feed.length]
         ends += [done - done % every + every for every in (log_every, checkpoint_every) if every]
         count = min(ends) - done
-        indices = call_indices(order, done, count, log_every)
         called = time.perf_counter()
-        state, metrics = interruptible(_call, many, state, data, indices, count)
+        state, metrics = interruptible(_call, many, state, *feed.inputs(count), count)
         (seconds,) = largest(time.perf_counter() - called)
         pace = max(1, int(LONGEST_CALL * count / seconds))
         gave_up, done = int(state.step) < done + count, int(state.step)
@@ -100,10 +81,10 @@ def fit(
                 return
             continue
         found = {name: float(x) if np.isfinite(x) else None for name, x in metrics.items()}
-        speed = (done - last_row) * order.batch_size / (time.perf_counter() - started)
+        speed = (done - last_row) * batch_size / (time.perf_counter() - started)
         row = {
             "step": done,
-            "examples": done * order.batch_size,
+            "examples": done * batch_size,
             "loss": found.pop("loss"),
             **found,
             "skipped_steps": int(state.skipped),

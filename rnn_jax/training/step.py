@@ -43,6 +43,8 @@ class TrainStep(NamedTuple):
         s on the examples `indices[s]`, indices [S, B], of arrays [N, ...]. It takes `steps` <= S
         steps, or ends early after too many skipped steps in a row. Another number of steps compiles
         nothing. `state` is donated.
+      many_split: as `many`, but each device holds its own part of the data only, and every device
+        looks up the same indices [S, B / devices] in its part.
       gradient: `gradient(params, batch, keys, carry) -> ((loss, (metrics, carry)), grads)`.
 
     `metrics` are those of the last step's batch before its update: loss, the metrics of the loss
@@ -51,6 +53,7 @@ class TrainStep(NamedTuple):
 
     one: Callable[..., tuple[TrainState, Metrics]]
     many: Callable[..., tuple[TrainState, Metrics]]
+    many_split: Callable[..., tuple[TrainState, Metrics]]
     gradient: Callable
 
 
@@ -125,6 +128,7 @@ def make_train_step(
     return TrainStep(
         one=jitted(one, P("data")),
         many=jitted(many, P(), P(None, "data"), P()),
+        many_split=jitted(many, P("data"), P(), P()),
         gradient=gradient,
     )
 

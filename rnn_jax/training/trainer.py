@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from flax import nnx
 
+from rnn_jax.datasets.sources import Source
 from rnn_jax.errors import InputError, RunError, Stopped
 from rnn_jax.files import printable, sweep
 from rnn_jax.training.bad_steps import why_bad
@@ -18,8 +19,9 @@ from rnn_jax.training.commands.signals import requests
 from rnn_jax.training.devices import agreement
 from rnn_jax.training.devices.sharding import largest, replicated
 from rnn_jax.training.evaluation import make_predict
+from rnn_jax.training.feeds import make_feed
 from rnn_jax.training.finished import finished_summary
-from rnn_jax.training.intervals import call_indices, compile_timed, fit
+from rnn_jax.training.intervals import compile_timed, fit
 from rnn_jax.training.row_log import RowLog
 from rnn_jax.training.run import Run
 from rnn_jax.training.runs import metrics, records
@@ -94,19 +96,19 @@ class Trainer:
         self.compile_seconds += seconds
         return lambda state: jax.device_get(compiled(state.params, data))
 
-    def train(self, state: TrainState, data: Data) -> TrainState:
+    def train(self, state: TrainState, data: Data | Source) -> TrainState:
         """Train to the last step and return the state; arguments and errors as in `run`."""
         for state, _ in self.run(state, data):  # noqa: B007, B020
             pass
         return state
 
-    def run(self, state: TrainState, data: Data) -> Iterator[tuple[TrainState, dict]]:
+    def run(self, state: TrainState, data: Data | Source) -> Iterator[tuple[TrainState, dict]]:
         """Train to the last step; a generator over the rows of metrics.
 
         Args:
           state: the state before the first step. A run to resume continues from its newest valid
             checkpoint instead.
-          data: the training set, arrays [N, ...].
+          data: the training set, arrays [N, ...] or a source.
 
         Yields:
           The state and the row of metrics at every multiple of `log_every` steps and at the end.
@@ -118,18 +120,16 @@ class Trainer:
           InputError: the checkpoints have other settings, or none is valid; rows are damaged.
           RunError: too many steps in a row were not finite, or nothing can be saved.
         """
-        data = jax.device_put(data, replicated(self._run.mesh))
-        indices = call_indices(self._order, 0, 1, self.config.log_every)
-        if self.config.keep_best:
-            gradient, size = self._step.gradient, self._order.batch_size
-            check_metric(self.config.keep_best, gradient, state, data, size)
-        state = self._start(state)
-        many, seconds = compile_timed(self._step.many, state, data, indices, 0)
-        self.compile_seconds += seconds
-        if int(state.step) < self.steps:
-            yield from self._train(many, state, data)
-        else:
-            yield state, self.rows[-1]
+        with make_feed(self.config, data, self._order, self.steps, self._run.mesh) as feed:
+            if metric := self.config.keep_best:
+                check_metric(metric, self._step.gradient, state, feed.batch(0))
+            state = self._start(state, feed)
+            many, seconds = compile_timed(feed.function(self._step), state, *feed.example(), 0)
+            self.compile_seconds += seconds
+            if int(state.step) < self.steps:
+                yield from self._train(many, state, feed)
+            else:
+                yield state, self.rows[-1]
 
     def summarize(
         self, state: TrainState, counts: Mapping[str, int] | None = None, **results: object
@@ -170,7 +170,7 @@ class Trainer:
             print(f"wrote    {printable(self.out.path / name)}")
         return summary
 
-    def _start(self, state):
+    def _start(self, state, feed):
         """The state to train from: `state`, or that of the newest valid checkpoint of the run."""
         restored = self.checkpoints.restore(state) if self.config.resume else None
         done, rows = restored.step if restored else 0, []
@@ -195,6 +195,7 @@ class Trainer:
                 rows = [row for row in rows if self._log.is_regular(row)]
             self.seconds = restored.facts["train_seconds"]
             self.settings |= records.extend(self.out, self.settings, then, done)
+            feed.set_state(restored.facts.get("iterator", {"next_step": done}))  # Older: none.
             state = jax.device_put(restored.tree, replicated(self._run.mesh))
             print(f"resume   from step {done} in {self.out.path}")
         if self.out.writes:
@@ -203,10 +204,10 @@ class Trainer:
         self._log.start(rows)
         return state
 
-    def _train(self, many, state, data):
+    def _train(self, many, state, feed):
         config = self.config
-        every = {"log_every": config.log_every, "checkpoint_every": config.checkpoint_every}
-        calls = fit(many, state, data, self._order, steps=self.steps, **every)
+        every = {name: getattr(config, name) for name in ("log_every", "checkpoint_every")}
+        calls = fit(many, state, feed, steps=self.steps, **every)
         saved = time.perf_counter()
         started = saved - self.seconds
         with requests() as request, self.checkpoints.settled(), self._log.shown(int(state.step)):
@@ -219,20 +220,20 @@ class Trainer:
                     yield state, row
                     started += time.perf_counter() - paused
                 if step < self.steps and int(state.skipped_in_row) >= config.bad_step_limit:
-                    gradient = self._step.gradient
-                    raise RunError(why_bad(gradient, state, data, self._order, config.debug_nans))
+                    gradient, batch = self._step.gradient, feed.batch(step - 1)
+                    raise RunError(why_bad(gradient, state, batch, config.debug_nans))
                 stop, due = largest(request.signal, self._is_due(step, saved, row))
                 if stop or due or step == self.steps:
-                    self._save(state, row, background=not stop and step < self.steps)
+                    self._save(state, row, feed, background=not stop and step < self.steps)
                     saved = time.perf_counter()
                 if stop:
                     name, again = signal.Signals(int(stop)).name, resume_command(self.out.path)
                     done = f"{name} after step {step} of {self.steps}"
                     raise Stopped(int(stop), f"{done}; all is saved, continue with: {again}")
 
-    def _save(self, state, row, background):
+    def _save(self, state, row, feed, background):
         facts = {"settings": self.settings, "train_seconds": self.seconds, "row": row}
-        facts |= self._log.seals() | {"versions": versions()}
+        facts |= self._log.seals() | {"versions": versions(), "iterator": feed.get_state()}
         self.checkpoints.save(int(state.step), state, facts, background=background)
         if self.checkpoints.steps():
             self.out.remove(metrics.PENDING)
@@ -245,6 +246,5 @@ class Trainer:
         ready = passed >= SAVE_SHARE * self.checkpoints.cost and not self.checkpoints.busy
         if row is not None and ready and self.checkpoints.improves(row):
             return True
-        if self.config.checkpoint_every:
-            return step % self.config.checkpoint_every == 0
-        return ready and passed >= SAVE_SECONDS
+        every = self.config.checkpoint_every
+        return step % every == 0 if every else ready and passed >= SAVE_SECONDS

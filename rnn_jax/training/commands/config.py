@@ -1,6 +1,7 @@
 """Options that all training commands share. JAX is not imported here."""
 
 import dataclasses
+import importlib
 import inspect
 import math
 from pathlib import Path
@@ -16,12 +17,12 @@ from rnn_jax.training.commands.ranges import (
     Size,
     check_ranges,
 )
-from rnn_jax.training.runs.event_files import check_installed
 
 FREE = (
     *("devices", "coordinator", "num_processes", "process_id", "start_timeout"),
     *("data_dir", "out_dir", "resume"),
     "trust_modules",
+    *("data_in", "data_workers"),
     *("checkpoint_every", "keep", "keep_best", "max_bad_steps", "debug_nans"),
     "tensorboard",
     *("text", "prompt", "sample_length", "temperature", "guidance"),
@@ -46,6 +47,16 @@ def own_options_first(cls: type) -> type:
     return cls
 
 
+def check_extra(setting: str, package: str, extra: str) -> None:
+    """Raise InputError, naming the setting and the extra, unless a package can be imported."""
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        raise InputError(
+            f"`{setting}` needs the package {package}; install it with pip install -e '.[{extra}]'."
+        ) from error
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Options of training: optimizer, devices, results and checkpoints."""
@@ -67,6 +78,11 @@ class TrainConfig:
     """Steps between two rows of metrics; the steps in between run as one compiled call."""
     seed: Natural = 0
     """Random seed of the initial parameters and of the order of the examples."""
+    data_in: Literal["memory", "stream"] = "memory"
+    """Training set: whole on every device, or read ahead from host memory or files while the
+    devices compute, with the same results; needs the extra `stream`."""
+    data_workers: Natural = 0
+    """Processes that read and decode for --data-in stream; 0 for a thread."""
     devices: Natural = 0
     """Number of CPU cores, GPUs or TPUs; 0 for the largest number that divides the batch."""
     coordinator: str = ""
@@ -110,8 +126,12 @@ class TrainConfig:
             raise InputError(
                 f"--weight-decay needs --optimizer adamw, got --optimizer {self.optimizer}."
             )
+        if self.data_workers and self.data_in != "stream":
+            raise InputError("--data-workers needs --data-in stream, got --data-in memory.")
+        if self.data_in == "stream":
+            check_extra("data_in=stream", "grain", "stream")
         if self.tensorboard:
-            check_installed()
+            check_extra("tensorboard=True", "tensorboardX", "tensorboard")
         if self.seed >= 2**32:
             raise InputError(f"--seed must be below 2**32, got {self.seed}.")
         steps = getattr(self, "steps", 1)

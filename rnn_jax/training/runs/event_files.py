@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rnn_jax.errors import InputError
-
 
 class EventFile:
     """A context manager for the event file of a run.
@@ -31,14 +29,3 @@ class EventFile:
         for name, value in row.items():
             if name != "step" and value is not None:
                 self._writer.add_scalar(name, value, row["step"])
-
-
-def check_installed() -> None:
-    """Raise InputError unless tensorboardX can be imported."""
-    try:
-        import tensorboardX  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            "`tensorboard=True` needs the package tensorboardX; install it with "
-            "pip install -e '.[tensorboard]'."
-        ) from error

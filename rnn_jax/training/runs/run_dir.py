@@ -73,6 +73,14 @@ class RunDir:
             with writing(self.path / name):
                 (self.path / name).unlink(missing_ok=True)
 
+    @contextlib.contextmanager
+    def scratch(self, name: str) -> Iterator[Path]:
+        """A context for a file that every process may write and that is deleted at the end."""
+        try:
+            yield self.path / name
+        finally:
+            self.remove(name)
+
     def move_aside(self) -> Path | None:
         """Rename a folder that has a run to the first free name of name.1, name.2, ...
 
