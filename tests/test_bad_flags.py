@@ -12,6 +12,7 @@ import mnist_lstm
 import pytest
 import sequence_classification
 import sine_regression
+import t_maze
 import throughput
 
 from rnn_jax import InputError
@@ -19,7 +20,7 @@ from rnn_jax import InputError
 HUGE = 10**30
 EXPERIMENTS = (
     *(char_lm, date_translation, flip_flop, mnist_generate, mnist_lstm),
-    *(sequence_classification, sine_regression),
+    *(sequence_classification, sine_regression, t_maze),
 )
 
 TABLE = [
