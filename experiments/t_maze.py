@@ -18,17 +18,17 @@ class Config(CellOptions, TrainConfig):
     """Train a recurrent agent in T-mazes by reinforcement, and test its memory.
 
     A sign at the start of a corridor tells where to turn at its end. An agent without memory turns
-    right half of the time. The default run takes about a minute on two CPU cores.
+    right half of the time. The default run takes half a minute on two CPU cores.
     """
 
     cell: str = "gru"
     """Recurrent cell: a name in rnn_jax.CELLS, or my_module:MyCell."""
-    hidden_size: Size = 64
-    corridor: Size = 50
+    hidden_size: Size = 32
+    corridor: Size = 30
     """Steps from the start to the junction; tests go up to twice as many."""
     varied: bool = False
     """Draw the length of each training episode from 1 to --corridor."""
-    window: Size = 64
+    window: Size = 40
     """Steps of each environment between two updates, through which gradients are backpropagated."""
     discount: Positive = 0.98
     """Discount factor of future rewards."""
@@ -36,7 +36,7 @@ class Config(CellOptions, TrainConfig):
     """Weight of the entropy of the policy in the loss."""
     steps: Count = 1500
     """Number of updates."""
-    batch_size: Count = 64
+    batch_size: Count = 32
     """Number of environments, over all devices together."""
     learning_rate: Positive = 3e-3
     schedule: Schedule = "cosine"

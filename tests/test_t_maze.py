@@ -9,7 +9,7 @@ import pytest
 from cut import cut_and_resumed, rows
 from t_maze import Config, main
 
-from rnn_jax import load_run
+from rnn_jax import InputError, load_run
 from rnn_jax.datasets.t_maze import EAST, NORTH, SOUTH, WEST, MazeState, TMaze
 from rnn_jax.plotting.t_maze import summary as table
 
@@ -55,6 +55,15 @@ def test_episodes_start_with_any_length_and_either_goal():
     assert np.unique(states.length).tolist() == [2, 3, 4, 5, 6]
     assert not states.place.any()
     np.testing.assert_allclose(states.south.mean(), 0.5, atol=0.08)
+
+
+@pytest.mark.parametrize(
+    "lengths, words", [((0, 2), "shortest must be a positive"), ((3, 2), "longest must be at le")]
+)
+def test_an_impossible_range_of_lengths_is_one_sentence(lengths, words):
+    with pytest.raises(InputError, match=words) as error:
+        TMaze(*lengths)
+    assert "\n" not in str(error.value)
 
 
 def test_an_agent_learns_to_remember_the_sign(tmp_path):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rnn_jax.errors import InputError, check_size
 from rnn_jax.typing import Array, Bool, Float, Int, Key
 
 ACTIONS = NORTH, EAST, SOUTH, WEST = range(4)
@@ -38,7 +39,10 @@ class TMaze:
     longest]; in the paper the length is fixed.
 
     Args:
-      shortest, longest: the range of the number of steps from the start to the junction, from 1.
+      shortest, longest: the range of the number of steps from the start to the junction.
+
+    Raises:
+      InputError: a number below 1, or an empty range.
 
     Reference: Bakker (2001), "Reinforcement learning with long short-term memory".
     """
@@ -47,6 +51,14 @@ class TMaze:
     longest: int
     input_size = len(SIGHTS[0])
     actions = len(ACTIONS)
+
+    def __post_init__(self):
+        check_size("shortest", self.shortest)
+        check_size("longest", self.longest)
+        if self.longest < self.shortest:
+            raise InputError(
+                f"longest must be at least shortest, {self.shortest}; got {self.longest}."
+            )
 
     def reset(self, key: Key[Array, ""]) -> MazeState:
         """Start an episode."""

@@ -60,7 +60,7 @@ def success_figure(rows: Sequence[Mapping], title: str) -> Figure:
     return figure
 
 
-def summary(rows: Sequence[Mapping], lengths: Sequence[int] = (10, 25, 50, 75, 100)) -> list[str]:
+def summary(rows: Sequence[Mapping], lengths: Sequence[int] = (10, 20, 30, 45, 60)) -> list[str]:
     """Format a Markdown table of success rates, a line for each cell and kind of training.
 
     An entry is the mean over seeds and, in parentheses, their range.

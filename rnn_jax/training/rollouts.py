@@ -82,14 +82,14 @@ def rollout(
     keys: Key[Array, " B"],
     steps: int,
 ) -> tuple[Streams, Window]:
-    """Act for T steps, each action sampled from the logits that all outputs but the last one are.
+    """Act for T steps, with actions sampled from the policy.
 
     An episode that ends is followed by a new one in the same stream. No gradient flows through the
     window: `model(window.xs, window.carry, resets=window.resets)` repeats it with a gradient.
 
     Args:
       environment: the environment.
-      model: a network with one output per action, and the value estimate as its last output.
+      model: a network whose outputs are the logits of the actions and, last, a value estimate.
       streams: the streams after the last window, or `first_streams`.
       keys: a key for each stream.
       steps: T.
