@@ -18,13 +18,19 @@ from rnn_jax import (
     LSTMCell,
     MinGRUCell,
     ResetBeforeGRUCell,
+    RNNCell,
     drop_connect,
     dropout,
     layer_norm,
     learned_carry,
+    orthogonal_recurrence,
     unbiased,
     zoneout,
 )
+from rnn_jax.analysis.covariant_vectors import covariant_vectors
+from rnn_jax.analysis.gradient_flow import adjoint_norms
+from rnn_jax.analysis.jacobians import long_term_jacobians
+from rnn_jax.analysis.lyapunov import lyapunov_spectrum
 from rnn_jax.testing import drivers_for
 from rnn_jax.testing.oracle import D, assert_close, assert_same, problem, run
 
@@ -130,3 +136,19 @@ def test_a_wrapper_without_a_cell_is_an_error(wrap, given, words):
     with pytest.raises(InputError) as error:
         wrap(given)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("wrap", [orthogonal_recurrence, unbiased])
+def test_the_analysis_of_a_wrapped_cell_is_that_of_its_inner_cell(wrap, float64):
+    cell = wrap(RNNCell(3))
+    p = problem(cell, batch=())
+    d_carry, d_ys = p.cotangents
+
+    def analyzed(cell, params):
+        spectrum = lyapunov_spectrum(cell, params, p.xs)
+        jacobians = long_term_jacobians(cell, params, p.xs)
+        vectors = covariant_vectors(cell, params, p.xs, burn_in=1)
+        norms = adjoint_norms(cell, params, p.xs, d_ys, d_carry)
+        return spectrum, jacobians, vectors, norms
+
+    assert_close(analyzed(cell, p.params), analyzed(cell.inner, cell.inner_params(p.params)), 1e-9)

@@ -71,7 +71,7 @@ def covariant_vectors(
     check_range("count", count, 1, size)
     check_range("burn_in", burn_in, 0, (len(xs) - 1) // 2)
     rows = random_rows(start, count)
-    vectors, logs = _vectors(cell, int(burn_in), run.params, start, rows, run.xs)
+    vectors, logs = _vectors(run.cell, int(burn_in), run.params, start, rows, run.xs)
     return CovariantVectors(vectors, logs.mean(0))
 
 

@@ -13,13 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
-from rnn_jax.analysis.extended_range import add, aligned, log10_norm, power_of_two, rebased
+from rnn_jax.analysis.adjoints import backward, loss_cotangents, prepared
+from rnn_jax.analysis.extended_range import log10_norm
 from rnn_jax.cells.base import Cell
 from rnn_jax.cells.checks import require_cell
-from rnn_jax.drivers.arguments import prepare
-from rnn_jax.drivers.auto_axes import compiled, explicit_mesh, scan
-from rnn_jax.drivers.unroll import unroll
-from rnn_jax.errors import InputError
+from rnn_jax.drivers.auto_axes import compiled
 from rnn_jax.numerics import named
 from rnn_jax.typing import Array, Carry, Float, Params
 
@@ -64,7 +62,9 @@ def adjoint_norms(
     Raises:
       InputError: as `unroll`.
     """
-    return _backward(cell, False, *_prepared(cell, params, xs, d_ys, d_carry, carry))[0]
+    run = prepared(cell, params, xs, d_ys, d_carry, carry)
+    rows, x_norms, _ = backward(cell, log10_norm, False, *run)
+    return AdjointNorms(rows, x_norms)
 
 
 def loss_adjoint_norms(
@@ -81,17 +81,7 @@ def loss_adjoint_norms(
     Raises:
       InputError: as `unroll`.
     """
-    if not callable(loss):
-        raise InputError(f"loss must be a function of (final carry, ys), got {loss!r}.")
-    final, ys = unroll(cell, params, xs, carry, driver="scan")
-    value = jax.eval_shape(loss, final, ys)
-    if getattr(value, "shape", None) != () or not jnp.issubdtype(value.dtype, jnp.floating):
-        got = f"{value.dtype}{list(value.shape)}" if hasattr(value, "dtype") else repr(value)
-        raise InputError(f"loss must return one floating-point number, got {got}.")
-    pull = jax.grad(loss, argnums=(0, 1))
-    # Outside `jit`, JAX does not differentiate on explicit axes of a mesh.
-    pull = pull if explicit_mesh(ys) is None else jax.jit(pull)
-    d_final, d_ys = pull(final, ys)
+    d_final, d_ys = loss_cotangents(loss, cell, params, xs, carry)
     return adjoint_norms(cell, params, xs, d_ys, d_final, carry)
 
 
@@ -117,7 +107,8 @@ def parameter_gradient_norms(
     Arguments and errors are those of `adjoint_norms`. If the gradient is in the range of floats,
     `parameter_norms` of the gradient from training gives the same result at no cost.
     """
-    _, grads = _backward(cell, True, *_prepared(cell, params, xs, d_ys, d_carry, carry))
+    run = prepared(cell, params, xs, d_ys, d_carry, carry)
+    *_, grads = backward(cell, log10_norm, True, *run)
     values = jax.tree.map(lambda p, g: g.value.reshape(np.shape(p)), params, grads)
     return _norms_by_name(cell, values, jax.tree.map(lambda _, g: g.exponent, params, grads))
 
@@ -155,84 +146,3 @@ def _norms(cell, grads, exponents):
             blocks += jnp.split(blocks[0], len(cell.gates), axis=-1)
         norms += [log10_norm(block.ravel(), exponent) for block in blocks]
     return norms
-
-
-def _reading(cell, params, carry, x):
-    """The function from carry_t to y_t, or None if y_t does not depend on carry_t only."""
-    if hasattr(cell, "readout"):
-        return cell.readout
-    *fields, y = jax.make_jaxpr(cell.step)(params, carry, x).jaxpr.outvars
-    where = [i for i, field in enumerate(fields) if field is y]
-    return (lambda _, after: jax.tree.leaves(after)[where[0]]) if where else None
-
-
-def _pulled(pull, cotangents, total):
-    """Pull scaled cotangents back through a part of a step, and add up the parameter gradients."""
-    values, exponent = aligned(cotangents)
-    _, *back = pull(values)
-    if total is not None:
-        top = jnp.max(exponent, initial=jnp.iinfo(exponent.dtype).min // 2)
-        share = power_of_two(exponent - top, values[0].dtype)[..., None]
-        d_params, *_ = pull([value * share for value in values])
-        total = jax.tree.map(lambda d, t: add(t, rebased(d.ravel(), top)), d_params, total)
-    return [rebased(leaf, exponent) for leaf in jax.tree.leaves(back)], total
-
-
-def _prepared(cell, params, xs, d_ys, d_carry, carry):
-    """The arguments of `adjoint_norms`, checked, as `_backward` takes them."""
-    run = prepare(cell, params, xs, carry)
-    params, xs, start = run.params, run.xs, run.carry
-    if d_carry is None:
-        final = jax.tree.map(jnp.zeros_like, start)
-    else:
-        final = prepare(cell, params, xs, d_carry).carry
-    if d_ys is not None:
-        x = jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)
-        _, y = jax.eval_shape(cell.step, params, start, x)
-        d_ys = d_ys if isinstance(d_ys, jax.Array) else np.asarray(d_ys)
-        if d_ys.shape != (len(xs), *y.shape):
-            raise InputError(
-                f"d_ys must have the shape of ys, {(len(xs), *y.shape)}, got {d_ys.shape}; "
-                "give the gradient of the loss by the outputs of unroll."
-            )
-        if not jnp.issubdtype(d_ys.dtype, jnp.floating):
-            raise InputError(f"d_ys must be floating point, got {d_ys.dtype}.")
-        d_ys = jnp.asarray(d_ys, y.dtype)
-    return params, start, final, xs, d_ys
-
-
-@compiled(static=2)
-def _backward(cell, weigh, params, start, final, xs, d_ys):
-    """The AdjointNorms, and with `weigh` the gradient of each parameter, flat and Scaled."""
-    params = jax.tree.map(jnp.asarray, params)
-    structure = jax.tree.structure(start)
-    read = _reading(cell, params, start, jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype))
-
-    def forward(carry, x):
-        return cell.step(params, carry, x)[0], carry
-
-    def advance(params, carry, x):
-        after, y = cell.step(params, carry, x)
-        return [*jax.tree.leaves(after), *([] if read or d_ys is None else [y])]
-
-    def back(state, inputs):
-        adjoints, total = state
-        carry, x, d_y = inputs
-        after, pull = jax.vjp(advance, params, carry, x)
-        fresh = [] if d_y is None else [rebased(d_y)]
-        if read and fresh:
-            after = jax.tree.unflatten(structure, after)
-            _, pull_reading = jax.vjp(lambda p, c, read=read: [read(p, c)], params, after)
-            shares, total = _pulled(pull_reading, fresh, total)
-            adjoints = [add(a, share) for a, share in zip(adjoints, shares, strict=True)]
-            fresh = []
-        norms = [log10_norm(*a) for a in adjoints]
-        (*adjoints, d_x), total = _pulled(pull, [*adjoints, *fresh], total)
-        return (adjoints, total), (norms, log10_norm(*d_x))
-
-    total = jax.tree.map(lambda p: rebased(jnp.zeros(p.size, p.dtype)), params) if weigh else None
-    state = [rebased(leaf) for leaf in jax.tree.leaves(final)], total
-    _, carries = scan(forward, start, xs)
-    (first, total), (norms, x_norms) = scan(back, state, (carries, xs, d_ys), reverse=True)
-    rows = [jnp.concatenate([log10_norm(*a)[None], n]) for a, n in zip(first, norms, strict=True)]
-    return AdjointNorms(jax.tree.unflatten(structure, rows), x_norms), total

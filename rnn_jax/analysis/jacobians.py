@@ -63,7 +63,7 @@ def long_term_jacobians(
     """
     check_size("every", every)
     run = prepare(cell, params, xs, carry)
-    params, xs, start = run.params, run.xs, run.carry
+    cell, params, xs, start = run.cell, run.params, run.xs, run.carry
     require_vectors("long_term_jacobians", cell, "; use gradient_flow.adjoint_norms")
     every = int(every)
     largest, smallest = _extremes_over_time(cell, every, params, start, xs)

@@ -65,7 +65,7 @@ def lyapunov_spectrum(
     inside the average. This changes no exponent, since R only has to be triangular.
     """
     run = prepare(cell, params, xs, carry)
-    params, xs, start = run.params, run.xs, run.carry
+    cell, params, xs, start = run.cell, run.params, run.xs, run.carry
     require_vectors("lyapunov_spectrum", cell, "; use gradient_flow.adjoint_norms")
     size = sum(field.shape[-1] for field in jax.tree.leaves(start))
     count = size if count is None else count
