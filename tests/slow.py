@@ -104,6 +104,9 @@ SLOW = {
         "test_the_gradient_of_exponents_equals_finite_differences": ("cell0",),
         "test_a_step_maps_covariant_vectors_to_those_of_the_next_step": ("cell0",),
     },
+    "test_norm_preserving": {
+        "test_the_gradient_is_immediate_for_every_cell": (),
+    },
     "test_flip_flop": {
         "test_a_run_that_is_cut_off_resumes_exactly": (),
         "test_a_run_writes_its_files_and_can_be_loaded": (),
