@@ -124,8 +124,12 @@ class MatrixCell(GatedCell):
 
 
 def outer(k: Float[Array, "... K"], v: Float[Array, "... V"]) -> Float[Array, "... K V"]:
-    """The matrix k v^T."""
-    return k[..., :, None] * v[..., None, :]
+    """The matrix k v^T.
+
+    Both gradients are products of matrices and vectors; those of a broadcast multiplication are
+    sums over the rows, which XLA's CPU compiler does not vectorize.
+    """
+    return jnp.einsum("...k,...v->...kv", k, v, precision=jax.lax.Precision.HIGHEST)
 
 
 def read(s: Float[Array, "... K V"], q: Float[Array, "... K"]) -> Float[Array, "... V"]:
