@@ -7,7 +7,6 @@ from rnn_jax.errors import InputError
 from rnn_jax.files import local_path, writing
 from rnn_jax.training.commands.cli import run
 from rnn_jax.training.commands.ranges import Count, Natural, Positive, check_ranges
-from rnn_jax.training.runs.jsonl import append_rows, read_rows, resume_rows
 from rnn_jax.training.runs.provenance import provenance
 
 ROWS = "memory_tasks.jsonl"
@@ -95,29 +94,29 @@ def train(config, points, out):
     from rnn_jax.plotting import memory_tasks
     from rnn_jax.training import until_solved
     from rnn_jax.training.devices import sharding
+    from rnn_jax.training.grids import train_missing
 
     devices = sharding.data_mesh(config.batch_size, config.devices)
     settings = {name: getattr(config, name) for name in SETTINGS}
-    shared = settings | {"hidden_size": config.hidden_size}
-    found = provenance() | {"device_count": devices.size}
-    rows = resume_rows(out, ROWS, shared, found, KEYS)
-    done = {tuple(row[name] for name in POINT) for row in rows}
-    missing = [point for point in points if point not in done]
-    for row in until_solved.solve(missing, config.hidden_size, devices, **settings):
-        append_rows(out.path / ROWS, [row | shared | found])
-        number = 1 + points.index(tuple(row[name] for name in POINT))
-        print(f"{number:3d}/{len(points)}  {memory_tasks.describe(row)}", flush=True)
+    train_missing(
+        out,
+        ROWS,
+        points,
+        lambda missing: until_solved.solve(missing, config.hidden_size, devices, **settings),
+        settings=settings | {"hidden_size": config.hidden_size},
+        found=provenance() | {"device_count": devices.size},
+        keys=KEYS,
+        describe=memory_tasks.describe,
+    )
 
 
 def show(folder):
     """Print the tables and plot the figure of the rows in a folder; return the rows."""
     from rnn_jax.plotting import memory_tasks, style
+    from rnn_jax.training.grids import latest_rows
 
     path, figure = folder / ROWS, folder / "success.png"
-    found = {tuple(row[name] for name in POINT): row for row in reversed(read_rows(path, KEYS))}
-    rows = list(reversed(found.values()))
-    if not rows:
-        raise InputError(f"{path} holds no rows; train without --replot first.")
+    rows = latest_rows(path, POINT, KEYS)
     print("\n".join(memory_tasks.summary(rows)))
     with writing(figure):
         style.save(memory_tasks.success_figure(rows), figure)

@@ -123,6 +123,7 @@ CELLS = {
     "lru": Row(LRUCell(H), ("chunked", "associative")),
     "s5": Row(S5Cell(H), ("associative",)),
     "mingru": Row(MinGRUCell(H), ("scan", "associative")),
+    "signed_mingru": Row(MinGRUCell(H, a_min=-1.0), ("associative",)),
     "minlstm": Row(MinLSTMCell(H), ("associative",)),
     "rglru": Row(RGLRUCell(H), ("associative",)),
     "deltanet": Row(DeltaNetCell(4, heads=2, negative_eigenvalues=True), FAST),

@@ -118,6 +118,18 @@ def feng_gru(params, xs, carry):
     return HiddenCarry(h), np.array(hs), named("zn", seen)
 
 
+def grazzi(params, xs, carry):
+    """Grazzi et al. (2024): a coefficient s in 0 to 1, here of minGRU, becomes 2 s - 1."""
+    (w_z, w_n), (b_z, b_n) = np.split(params.w_x, 2, axis=1), np.split(params.b, 2)
+    (h,), hs, seen = carry, [], []
+    for x in xs:
+        s, n = 1 - sigmoid(x @ w_z + b_z), x @ w_n + b_n
+        h = (2 * s - 1) * h + (1 - s) * n
+        hs.append(h)
+        seen.append((1 - s, n))
+    return HiddenCarry(h), np.array(hs), named("zn", seen)
+
+
 def feng_lstm(params, xs, carry):
     """Feng et al. (2024), minLSTM with gates that sum to one, not in logarithms."""
     w_x, b = params
@@ -219,6 +231,7 @@ EQUATIONS = [
     pytest.param(LMUCell(H, window=6.0), voelker, id="lmu"),
     pytest.param(S5Cell(H), smith, id="s5"),
     pytest.param(MinGRUCell(H), feng_gru, id="mingru"),
+    pytest.param(MinGRUCell(H, a_min=-1.0), grazzi, id="signed_mingru"),
     pytest.param(MinLSTMCell(H), feng_lstm, id="minlstm"),
     pytest.param(RGLRUCell(H), griffin, id="rglru"),
 ]

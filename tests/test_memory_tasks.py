@@ -12,7 +12,8 @@ from rnn_jax.errors import InputError
 from rnn_jax.initializers import Default
 from rnn_jax.plotting import memory_tasks as report
 from rnn_jax.training.devices import sharding
-from rnn_jax.training.until_solved import cell_and_init, make_attempt, task_model
+from rnn_jax.training.from_scratch import cell_and_init
+from rnn_jax.training.until_solved import make_attempt, task_model
 
 SMALL = {"cells": ("gru",), "adding": (3,), "copy": (), "hidden_size": 8, "max_steps": 6}
 SMALL |= {"check_every": 3, "test_examples": 8, "batch_size": 4, "devices": 1}

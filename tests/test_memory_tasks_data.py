@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnn_jax.datasets.memory_tasks import TASKS, example_keys, last_steps_error, last_steps_loss
-from rnn_jax.training.until_solved import FIRST_TEST, PARAMETERS
+from rnn_jax.training.from_scratch import FIRST_TEST, PARAMETERS
 
 
 def sample(name, numbers, T=40, seed=0):

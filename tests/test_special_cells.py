@@ -102,6 +102,7 @@ MISTAKES = {
     "rates": (lambda: CTRNNCell(3, activation="elu"), "activation must be 'relu' or 'tanh'"),
     "indrnn": (lambda: IndRNNCell(3, activation="elu"), "activation must be 'relu' or 'tanh'"),
     "window": (lambda: LMUCell(3, window=0), "window must be a positive number of steps, got 0"),
+    "a_min": (lambda: MinGRUCell(3, a_min=-1.5), "a_min must be at least -1 and below 1, got -1.5"),
     "steps": (lambda: S5Cell(3, steps=(0.1, 0.1)), "steps must be 0 < low < high"),
     "map": (lambda: orthogonal_recurrence(LSTMCell(3), "qr"), "map must be 'exponential' or"),
     "no w_h": (lambda: orthogonal_recurrence(MinGRUCell(3)), "needs params with w_h .*MinGRUCell"),

@@ -23,15 +23,30 @@ class MinGRUCell(LinearCell):
     """Minimal GRU, gates in the order z (write), n (content).
 
         z = sigmoid(x w_x + b)      n = x w_x + b
-        h' = (1 - z) h + z n
+        h' = a h + z n              a = (1 - z) + a_min z
 
     Carry: h [..., H]. Params: w_x [D, 2H], b [2H].
 
-    Reference: Feng, Tung, Ahmed, Bengio, Hajimirsadeghi (2024), "Were RNNs all we needed?".
+    Args:
+      a_min: the smallest a. The paper's cell has 0. With -1, a unit can change its sign at each
+        symbol of a kind, and so compute parity; in finite precision, no stack of linear cells with
+        a in 0 to 1 does so for strings of every length.
+
+    Raises:
+      InputError: unless -1 <= `a_min` < 1.
+    References: Feng, Tung, Ahmed, Bengio, Hajimirsadeghi (2024), "Were RNNs all we needed?";
+    Grazzi, Siems, Zela, Franke, Hutter, Pontil (2024), "Unlocking state-tracking in linear RNNs
+    through negative eigenvalues".
     """
 
+    a_min: float = 0.0
     gates = ("z", "n")
     write_gate = "z"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not -1 <= self.a_min < 1:
+            raise InputError(f"a_min must be at least -1 and below 1, got {self.a_min!r}.")
 
     def activations(self, params, carry, x_gates, h_gates):
         """The values of z, n."""
@@ -39,9 +54,9 @@ class MinGRUCell(LinearCell):
         return sigmoid(z), n
 
     def coefficients(self, params, x_gates):
-        """1 - z and z n."""
+        """a and z n."""
         z, n = self.split(x_gates)
-        return sigmoid(-z), sigmoid(z) * n
+        return sigmoid(-z) + self.a_min * sigmoid(z), sigmoid(z) * n
 
 
 @dataclasses.dataclass(frozen=True)

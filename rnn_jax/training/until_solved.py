@@ -1,4 +1,4 @@
-"""Training from scratch until a task is solved, compiled once for all seeds."""
+"""Training from scratch until a task is solved."""
 
 import functools
 import time
@@ -11,28 +11,14 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-from rnn_jax.cells import CELLS
 from rnn_jax.cells.base import Cell
-from rnn_jax.cells.registry import find_cell
-from rnn_jax.datasets.memory_tasks import (
-    TASKS,
-    Task,
-    example_keys,
-    last_steps_error,
-    last_steps_loss,
-)
+from rnn_jax.datasets.memory_tasks import TASKS, Task, last_steps_error, last_steps_loss
 from rnn_jax.errors import InputError
-from rnn_jax.initializers import Chrono, Default, Initializer, parse_init
+from rnn_jax.initializers import Initializer
 from rnn_jax.models.sequence import SequenceModel
 from rnn_jax.numerics import clip_by_global_norm
-from rnn_jax.training.devices.sharding import replicated
-from rnn_jax.training.state import first_state
-from rnn_jax.training.step import make_train_step
+from rnn_jax.training.from_scratch import FIRST_TEST, cell_and_init, examples, make_training
 from rnn_jax.typing import Array, Key
-
-FIRST_TEST, PARAMETERS = 2**31, 2**32 - 1
-"""Number of the first test example, with training examples below it, and a number that is not an
-example, for the parameters."""
 
 
 class Point(NamedTuple):
@@ -58,21 +44,6 @@ class Attempt(NamedTuple):
     steps: int
     errors: list[float]
     skipped_steps: int
-
-
-def cell_and_init(variant: str, hidden_size: int, length: int) -> tuple[Cell, Initializer]:
-    """The cell and the initializer of a variant: `name`, `name:init`, or `module:Class`.
-
-    `chrono` without a number is for memories of 1 to `length` steps.
-
-    Raises:
-      InputError: there is no cell or initializer of this name.
-    """
-    name, _, init = variant.partition(":")
-    if name not in CELLS:
-        return find_cell(variant, hidden_size), Default()
-    chosen = Chrono(length) if init == "chrono" else parse_init(init or "default")
-    return find_cell(name, hidden_size), chosen
 
 
 def grid(
@@ -103,11 +74,7 @@ def check(cell: Cell, task: Task, length: int, init: Initializer) -> None:
     """Raise InputError unless the task has examples of this length and the init suits the cell."""
     if length < task.min_length:
         raise InputError(f"this task takes at least {task.min_length} time steps, got {length}.")
-    _blank(cell, task, init)
-
-
-def _blank(cell, task, init: Initializer = Default()):
-    return nnx.eval_shape(lambda: task_model(cell, task, init, jax.random.key(0)))
+    nnx.eval_shape(lambda: task_model(cell, task, init, jax.random.key(0)))
 
 
 def make_attempt(
@@ -143,15 +110,7 @@ def make_attempt(
       devices: the mesh.
     """
     optimizer = optax.chain(clip_by_global_norm(clip_norm), optax.adam(learning_rate))
-    graphdef = nnx.graphdef(_blank(cell, task))
-    numbers, everywhere = np.arange(check_every * batch_size), replicated(devices)
-    indices = numbers.reshape(check_every, batch_size)
-
-    @functools.partial(jax.jit, static_argnames="init")
-    def start(seed, init):
-        key = jax.random.fold_in(jax.random.key(seed), PARAMETERS)
-        model = task_model(cell, task, init, key)
-        return first_state(nnx.state(model, nnx.Param), optimizer, seed)
+    indices = np.arange(check_every * batch_size).reshape(check_every, batch_size)
 
     def loss(model, keys, _):
         xs, targets = task.sample(keys, length)
@@ -162,19 +121,17 @@ def make_attempt(
         xs, targets = task.sample(keys, length)
         return last_steps_error(nnx.merge(graphdef, params)(xs)[1], targets)
 
-    def examples(seed, first, count):
-        return jax.device_put(example_keys(seed, first + np.arange(count)), everywhere)
-
-    step = make_train_step(graphdef, loss, optimizer, devices)
+    create = functools.partial(task_model, cell, task)
+    graphdef, start, step = make_training(create, loss, optimizer, devices)
 
     def attempt(seed, init):
-        state = jax.device_put(jax.block_until_ready(start(seed, init)), everywhere)
-        done, errors = 0, []
+        state, done, errors = start(seed, init), 0, []
         while done < max_steps:
             count = min(check_every, max_steps - done)
-            keys = examples(seed, done * batch_size, len(numbers))
+            keys = examples(seed, done * batch_size, indices.size, devices)
             state, _ = step.many(state, keys, indices, count)
-            keys = examples(seed, FIRST_TEST + len(errors) * test_examples, test_examples)
+            first = FIRST_TEST + len(errors) * test_examples
+            keys = examples(seed, first, test_examples, devices)
             errors.append(float(test(state.params, keys)))
             gave_up, done = int(state.step) < done + count, int(state.step)
             if gave_up or errors[-1] < criterion:
