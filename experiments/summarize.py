@@ -2,7 +2,6 @@
 
 import dataclasses
 import statistics
-from collections.abc import Sequence
 from pathlib import Path
 
 from rnn_jax.errors import InputError
@@ -27,27 +26,29 @@ MEASURES = {
     "char_lm": {"test_bits": "{:.3f} ± {:.3f} bits per character"},
 }
 """Measures of each experiment, with a format for mean and standard deviation."""
-SEQUENCES = "pixels", "permuted-pixels"
-PUBLISHED = {"rnn": ("21.5%", "25.3%"), "gru": ("96.2%", "87.3%")}
-PUBLISHED |= {"lstm": ("87.2%", "85.7%"), "irnn": ("97%", "82%")}
-"""Published test accuracies, in order and permuted, after full training. IRNN with 100 units: Le,
-Jaitly, Hinton (2015); others, with about 70,000 parameters: Bai, Kolter, Koltun (2018)."""
-EPOCH = 60_000
-"""Training examples of MNIST."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Write the tables of experiments/README.md from the rows of runs in experiments/results."""
+    """Write the tables of experiments/README.md, and the figure that compares runs of t_maze.py.
+
+    The rows are those of runs in experiments/results.
+    """
 
 
 def main(_: Config) -> None:
-    """Write the tables."""
+    """Write the tables and the figure."""
+    from rnn_jax.plotting import style, t_maze
+
     page = HERE / "README.md"
     text = fill_tables(page.read_text(), HERE / "results")
     with replacing(page) as temporary:
         temporary.write_text(text)
-    print(f"wrote    {page}")
+    rows = read_rows(HERE / "results/t_maze.jsonl")
+    title = f"T-maze: mean and range of {len({row['seed'] for row in rows})} seeds"
+    figure = HERE / "results/t_maze_success.png"
+    style.save(t_maze.success_figure(rows, title), figure)
+    print(f"wrote    {page}\nwrote    {figure}")
 
 
 def fill_tables(page: str, results: Path) -> str:
@@ -56,11 +57,13 @@ def fill_tables(page: str, results: Path) -> str:
     Raises:
       InputError: the page lacks the markers of a table.
     """
-    from rnn_jax.plotting import memory_tasks
+    from rnn_jax.plotting import memory_tasks, mnist_pixels, sequences, t_maze
 
     tables = {
         "table": table(results),
-        "pixels": pixel_table(read_rows(results / "mnist_pixels.jsonl")),
+        "pixels": mnist_pixels.summary(read_rows(results / "mnist_pixels.jsonl")),
+        "sequences": sequences.summary(read_rows(results / "sequence_classification.jsonl")),
+        "maze": t_maze.summary(read_rows(results / "t_maze.jsonl")),
         "memory": memory_tasks.summary(read_rows(results / "memory_tasks.jsonl")),
         "far": memory_tasks.summary(read_rows(results / "memory_tasks_far.jsonl")),
     }
@@ -84,24 +87,6 @@ def table(folder: Path) -> list[str]:
     return markdown(("command", "seeds", "result", "training [s]", "Python, jax", "commit"), cells)
 
 
-def pixel_table(rows: Sequence[dict]) -> list[str]:
-    """Format a Markdown table with a row for each cell trained on MNIST pixel by pixel."""
-    columns = "cell", "flags", "epochs", "in order", "permuted", "training [s]"
-    columns += "published, in order", "published, permuted"
-    cells, lines = {}, []
-    for row in rows:
-        cells.setdefault(row["cell"], {})[row["sequence"]] = row
-    for cell, found in cells.items():
-        both = [found[name] for name in SEQUENCES]
-        flags = f"`--init {both[0]['init']} --learning-rate {both[0]['learning_rate']}`"
-        epochs = f"{both[0]['examples'] / EPOCH:.1f}"
-        accuracies = [f"{row['test_accuracy']:.2%}" for row in both]
-        seconds = " ".join(f"{row['train_seconds']:.0f}" for row in both)
-        others = PUBLISHED.get(cell, ("-", "-"))
-        lines.append([cell, flags, epochs, *accuracies, seconds, *others])
-    return markdown(columns, lines)
-
-
 def _cells(command, rows, measures):
     results = ", ".join(_spread(text, [row[key] for row in rows]) for key, text in measures.items())
     seconds = " ".join(f"{row['train_seconds']:.0f}" for row in rows)
@@ -118,10 +103,9 @@ def _spread(text, values):
 
 def _without_seed(command):
     words = command.replace("python experiments/", "").split()
-    for flag in ("--seed", "--out-dir"):
-        if flag in words:
-            place = words.index(flag)
-            del words[place : place + 2]
+    for flag in {"--seed", "--out-dir"} & set(words):
+        place = words.index(flag)
+        del words[place : place + 2]
     return " ".join(words)
 
 

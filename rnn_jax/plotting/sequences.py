@@ -39,9 +39,8 @@ def summary(rows: Sequence[Mapping]) -> list[str]:
         if len(found) > 1:
             accuracy += f" ± {statistics.stdev(accuracies):.1%}"
         seeds = " ".join(str(row["seed"]) for row in found)
-        seconds = " ".join(f"{row['train_seconds']:.0f}" for row in found)
-        lines.append([*names, seeds, accuracy, seconds, PUBLISHED.get(names[0], "-")])
-    columns = "data set", "cell", "readout", "seeds", "accuracy", "training [s]", "published"
+        lines.append([*names, seeds, accuracy, PUBLISHED.get(names[0], "-")])
+    columns = "data set", "cell", "readout", "seeds", "accuracy", "published"
     return markdown(columns, lines)
 
 
