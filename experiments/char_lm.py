@@ -22,7 +22,7 @@ class Config(CellOptions, TrainConfig):
 
     The first nine tenths of the text are split into one stream per example of a batch, and the
     streams into windows. The state carries over from window to window, the gradient does not. The
-    last tenth, at most 5,000,000 characters, is held out and read as one stream. The default run
+    last tenth, at most 1,000,000 characters, is held out and read as one stream. The default run
     takes about 30 seconds on two CPU cores.
     """
 

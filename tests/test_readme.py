@@ -14,6 +14,7 @@ import photographs
 import pytest
 import reliability
 import report
+import streaming
 import summarize
 import tyro
 from repository import ROOT
@@ -131,6 +132,8 @@ def test_the_tables_of_the_benchmarks_are_those_of_the_committed_rows():
             lines = report.job_summary(rows)
         elif "part" in rows[0]:
             lines = job_parts.summary(rows)
+        elif "feed" in rows[0]:
+            lines = streaming.summary(rows)
         else:
             lines = report.overview(rows)
         assert f"<!-- rows: {name} -->\n" + "\n".join(lines) + "\n" in text, name

@@ -1,6 +1,8 @@
 """Text as arrays of character ids: loading, encoding and entropies."""
 
+import contextlib
 import hashlib
+import sys
 import sysconfig
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -25,7 +27,7 @@ SOURCE_MODULES = (
 )
 """Standard-library modules whose source is identical in Python 3.11, 3.12 and 3.13."""
 
-HELD_OUT, MOST_HELD_OUT = 0.1, 5_000_000
+HELD_OUT, MOST_HELD_OUT = 0.1, 1_000_000
 """Fraction of a text, at its end, that is held out, and the most characters of it."""
 
 START_ID = -1
@@ -80,12 +82,12 @@ def read_text(path: Path) -> str:
 def _encoded(
     blocks: Callable[[], Iterable[str]], path: Path | None, ids_file: Path | None
 ) -> EncodedText:
-    known, count, digest = set(), 0, hashlib.sha256()
+    seen, count, digest = np.zeros(sys.maxunicode + 1, bool), 0, hashlib.sha256()
     for block in blocks():
-        known.update(block)
+        seen[_codes(block)] = True
         count += len(block)
         digest.update(block.encode())
-    vocabulary, sha256 = "".join(sorted(known)), digest.hexdigest()
+    vocabulary, sha256 = "".join(map(chr, np.flatnonzero(seen))), digest.hexdigest()
     dtype, encoded = _id_dtype(vocabulary), _encoded_again(blocks(), path, vocabulary, sha256)
     if ids_file is None:
         ids, start = np.empty(count, dtype), 0
@@ -104,12 +106,11 @@ def _encoded(
 
 def _encoded_again(blocks, path, vocabulary, sha256):
     """Yield the ids of each block; raise InputError if the text has another digest by now."""
-    known, digest = set(vocabulary), hashlib.sha256()
-    for block in blocks:
-        digest.update(block.encode())
-        if not known.issuperset(block):
-            break
-        yield encode(block, vocabulary)
+    digest = hashlib.sha256()
+    with contextlib.suppress(InputError):  # A new character, so the digest differs.
+        for block in blocks:
+            digest.update(block.encode())
+            yield encode(block, vocabulary)
     if digest.hexdigest() != sha256:
         raise InputError(
             f"{printable(path)} changed while it was read; try again when nothing writes to it."
@@ -142,18 +143,21 @@ def encode(text: str, vocabulary: str) -> Integer[np.ndarray, " N"]:
     Raises:
       InputError: a character is not in the vocabulary.
     """
-    codes, known = (
-        np.frombuffer(part.encode("utf-32-le", "surrogatepass"), np.uint32)
-        for part in (text, vocabulary)
-    )
-    ids = np.searchsorted(known, codes).clip(max=len(known) - 1)
-    unknown = known[ids] != codes
+    codes, known, size = _codes(text), _codes(vocabulary), len(vocabulary)
+    table = np.full(sys.maxunicode + 1, size, np.min_scalar_type(size))
+    table[known] = np.arange(size)
+    ids = table[codes]
+    unknown = ids == size
     if unknown.any():
         raise InputError(
             f"{text[unknown.argmax()]!r} is not one of the {len(known)} characters of the "
             "vocabulary; remove it from the text or prompt."
         )
     return ids.astype(_id_dtype(vocabulary))
+
+
+def _codes(text):
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
 def _id_dtype(vocabulary):

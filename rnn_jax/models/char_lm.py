@@ -35,8 +35,8 @@ def next_character_loss(
 
     Args:
       model: the language model.
-      batch: from `rnn_jax.datasets.text.windows`: the character before each window, the windows,
-        and whether a window is the first one of its stream.
+      batch: from `rnn_jax.datasets.text_windows.Windows`: the character before each window, the
+        windows, and whether a window is the first one of its stream.
       keys: unused.
       carry: the carry at the end of the previous windows.
 

@@ -9,7 +9,7 @@ from rnn_jax.errors import InputError, check_size
 from rnn_jax.typing import Int
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=2)
 def _epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(num_examples).astype(np.int32)
 
