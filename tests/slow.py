@@ -107,6 +107,21 @@ SLOW = {
     "test_norm_preserving": {
         "test_the_gradient_is_immediate_for_every_cell": (),
     },
+    "test_online_gradients": {
+        "test_rtrl_equals_backpropagation_for_representative_cells": ("lstm",),
+        "test_rtrl_equals_backpropagation_for_every_cell": (),
+        "test_resets_masks_and_wrappers_give_the_gradient_of_unroll": ("cell0",),
+        "test_snap1_is_exact_for_diagonal_and_complex_cells": ("masks1-cell2",),
+        "test_snap1_is_exact_for_other_linear_cells": (),
+        "test_snap1_is_the_masked_recursion_of_the_paper": (),
+        "test_uoro_is_unbiased_over_many_draws": (),
+        "test_rflo_is_exact_without_recurrent_weights": (),
+        "test_compiled_memory_does_not_depend_on_the_number_of_steps": ("estimator2",),
+        "test_updates_at_every_step_learn_to_remember": (),
+        "test_pieces_of_a_stream_add_up_to_its_gradient": (),
+        "test_values_of_masked_steps_do_not_reach_the_gradient": (),
+        "test_a_cell_that_does_not_fit_is_one_sentence": ("estimator1", "rtrl"),
+    },
     "test_flip_flop": {
         "test_a_run_that_is_cut_off_resumes_exactly": (),
         "test_a_run_writes_its_files_and_can_be_loaded": (),

@@ -71,7 +71,7 @@ def prepare(
     shape = xs.shape[:places]
     carry = _starting_carry(cell, params, xs, carry)
     keep = _keep(lengths, mask, shape)
-    ends = None if resets is None else _as_mask("resets", resets, shape)
+    ends = None if resets is None else as_mask("resets", resets, shape)
     if ends is not None and keep is not None:
         ends = ends * keep
     if ends is not None and not reverse:
@@ -193,7 +193,7 @@ def _keep(lengths, mask, shape):
     if mask is not None and lengths is not None:
         raise InputError("got both lengths and mask, which exclude each other; give one of them.")
     if mask is not None:
-        return _as_mask("mask", mask, shape)
+        return as_mask("mask", mask, shape)
     if lengths is None:
         return None
     _check_lengths(lengths, shape[0], shape[1:])
@@ -210,7 +210,8 @@ def cleared(xs: Float[Array, "T ..."], lengths, mask) -> Float[Array, "T ..."]:
     return select(keep.reshape(*keep.shape, *(1,) * (xs.ndim - 1 - keep.ndim)), xs, 0)
 
 
-def _as_mask(name, mask, shape):
+def as_mask(name: str, mask: ArrayLike, shape: tuple[int, ...]) -> Float[Array, "T ..."]:
+    """A boolean mask as floats; InputError unless it is boolean of this shape."""
     mask = mask if isinstance(mask, jax.Array) else np.asarray(mask)
     if mask.shape != shape or mask.dtype != bool:
         raise InputError(
