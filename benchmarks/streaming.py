@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 from timing import interleave, spread
 
-from rnn_jax.errors import RunError
+from rnn_jax.errors import RunError, check_extra
 from rnn_jax.files import local_path
 from rnn_jax.plotting.tables import markdown
 from rnn_jax.training.commands.cli import run
-from rnn_jax.training.commands.config import check_extra
 from rnn_jax.training.commands.ranges import Natural, Size, check_ranges
 from rnn_jax.training.runs.jsonl import append_rows, read_rows
 from rnn_jax.training.runs.provenance import provenance
@@ -57,7 +56,7 @@ def main(config: Config) -> None:
     config = dataclasses.replace(config, out_dir=local_path(config.out_dir))
     if not config.replot:
         check_ranges(config)
-        check_extra("data_in=stream", "grain", "stream")
+        check_extra("this benchmark", "grain", "stream")
         from rnn_jax.training.devices import sharding
         from rnn_jax.training.runs.run_dir import exclusive
 

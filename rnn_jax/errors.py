@@ -1,5 +1,6 @@
 """Exceptions with a message for the user. Any other exception is a bug."""
 
+import importlib.util
 import inspect
 import numbers
 
@@ -66,3 +67,11 @@ def check_size(name: str, size: object, least: int = 1) -> None:
     if isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < least:
         kind = "a positive whole number" if least else "0 or a positive whole number"
         raise InputError(f"{name} must be {kind}, got {size!r}.")
+
+
+def check_extra(subject: str, package: str, extra: str) -> None:
+    """Raise InputError, naming the extra to install, unless a package is installed."""
+    if importlib.util.find_spec(package) is None:
+        raise InputError(
+            f"{subject} needs the package {package}; install it with pip install -e '.[{extra}]'."
+        )

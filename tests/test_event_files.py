@@ -7,8 +7,7 @@ import pytest
 from small_runs import SmallRun, few_examples
 from tensorboardX.proto.event_pb2 import Event
 
-from rnn_jax import InputError
-from rnn_jax.training.commands.config import check_extra
+from rnn_jax.errors import InputError, check_extra
 
 
 def scalars(folder):
@@ -38,4 +37,4 @@ def test_a_run_writes_no_events_by_default(tmp_path):
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(InputError, match="tensorboardX; install it with"):
-        check_extra("tensorboard=True", "tensorboardX", "tensorboard")
+        check_extra("--tensorboard", "tensorboardX", "tensorboard")

@@ -5,7 +5,6 @@ The packages `mnist1d` and `aeon` are optional. Neither is imported before it is
 
 import dataclasses
 import importlib
-import importlib.util
 import random
 from collections.abc import Collection
 from pathlib import Path
@@ -15,7 +14,7 @@ from jaxtyping import Float32, Int32
 from numpy.typing import ArrayLike
 
 from rnn_jax.datasets.image_data import check_sequences
-from rnn_jax.errors import InputError
+from rnn_jax.errors import InputError, check_extra
 from rnn_jax.files import local_path
 
 MNIST1D = "mnist1d"
@@ -48,11 +47,7 @@ class SequenceData:
 def check_installed(name: str) -> None:
     """Raise InputError unless the package that the data set `name` needs is installed."""
     package, extra = ("mnist1d", "mnist1d") if name == MNIST1D else ("aeon", "ucr")
-    if importlib.util.find_spec(package) is None:
-        raise InputError(
-            f"`dataset={name}` needs the package {package}; install it with "
-            f"pip install -e '.[{extra}]'."
-        )
+    check_extra(f"`dataset={name}`", package, extra)
 
 
 def load_sequences(name: str, data_dir: str | Path | None = None) -> SequenceData:

@@ -1,6 +1,5 @@
 """Trained models as StableHLO programs in files, which run without the code of the model."""
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from rnn_jax.errors import InputError
+from rnn_jax.errors import InputError, check_extra
 from rnn_jax.files import printable
 from rnn_jax.interop.files import read_file, write_file
 from rnn_jax.numerics import named
@@ -113,11 +112,7 @@ def load_exported(path: str | Path) -> Callable:
 
 
 def _check_installed():
-    if importlib.util.find_spec("flatbuffers") is None:
-        raise InputError(
-            "exported programs need the package flatbuffers; install it with "
-            "pip install -e '.[export]'."
-        )
+    check_extra("an exported program", "flatbuffers", "export")
 
 
 def _write(run, shapes, path, platforms):

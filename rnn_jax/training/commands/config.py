@@ -1,13 +1,12 @@
 """Options that all training commands share. JAX is not imported here."""
 
 import dataclasses
-import importlib
 import inspect
 import math
 from pathlib import Path
 from typing import Literal
 
-from rnn_jax.errors import InputError
+from rnn_jax.errors import InputError, check_extra
 from rnn_jax.files import local_path
 from rnn_jax.training.commands.ranges import (
     Count,
@@ -45,16 +44,6 @@ def own_options_first(cls: type) -> type:
     names = dict.fromkeys(name for base in cls.__mro__ for name in inspect.get_annotations(base))
     cls.__dataclass_fields__ = {name: fields[name] for name in names if name in fields}
     return cls
-
-
-def check_extra(setting: str, package: str, extra: str) -> None:
-    """Raise InputError, naming the setting and the extra, unless a package can be imported."""
-    try:
-        importlib.import_module(package)
-    except ImportError as error:
-        raise InputError(
-            f"`{setting}` needs the package {package}; install it with pip install -e '.[{extra}]'."
-        ) from error
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,9 +118,9 @@ class TrainConfig:
         if self.data_workers and self.data_in != "stream":
             raise InputError("--data-workers needs --data-in stream, got --data-in memory.")
         if self.data_in == "stream":
-            check_extra("data_in=stream", "grain", "stream")
+            check_extra("--data-in stream", "grain", "stream")
         if self.tensorboard:
-            check_extra("tensorboard=True", "tensorboardX", "tensorboard")
+            check_extra("--tensorboard", "tensorboardX", "tensorboard")
         if self.seed >= 2**32:
             raise InputError(f"--seed must be below 2**32, got {self.seed}.")
         steps = getattr(self, "steps", 1)
@@ -147,9 +136,10 @@ class CellOptions:
     """Options of a recurrent cell."""
 
     cell: str = "lstm"
-    """Recurrent cell: lstm, gru, rnn, irnn, indrnn, peephole, projected, coupled, slstm, minimal,
-    gru-reset-before, ugrnn, antisymmetric, cornn, ctrnn, lem, lmu, lru, s5, mingru, minlstm, rglru,
-    or a class of your own as my_module:MyCell, which is also searched for in the current folder."""
+    """Recurrent cell: lstm, gru, rnn, irnn, indrnn, peephole, projected, coupled, slstm, mlstm,
+    gru-reset-before, minimal, ugrnn, antisymmetric, cornn, ctrnn, lem, lmu, lru, s5, mingru,
+    minlstm, rglru, deltanet, gated-deltanet, or a class of your own as my_module:MyCell, which is
+    also searched for in the current folder."""
     hidden_size: Size = 128
     """Hidden units of the cell."""
 
