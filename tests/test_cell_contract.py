@@ -75,6 +75,7 @@ def test_cells_of_different_rows_differ():
 )
 def test_runs_of_random_sizes_equal_runs_in_parts(row, steps, batch, features, hidden_size, data):
     driver, split = data.draw(st.sampled_from(row.drivers)), data.draw(st.integers(0, steps))
+    hidden_size *= getattr(row.cell, "heads", 1)
     with jax.enable_x64(True):
         cell = dataclasses.replace(row.cell, hidden_size=hidden_size)
         params, xs, carry, _ = problem(cell, steps, tuple(batch), features)

@@ -1,8 +1,9 @@
 """The chunked driver: a scan over chunks of time, with one backward pass for every gated cell.
 
 In a chunk of K steps the input projection and both weight gradients are one matrix product each, in
-cache; the recurrence is unrolled. The backward pass is written once, over project, mix and update,
-with `jax.vjp(update)` as its pointwise part. `scan_steps` is the reference.
+cache. Inside a chunk the forward pass is unrolled and the backward pass is a loop. The backward
+pass is written once, over project, mix and update, with `jax.vjp(update)` as its pointwise part.
+`scan_steps` is the reference.
 """
 
 import dataclasses
@@ -24,6 +25,7 @@ from rnn_jax.drivers.chunking import (
     in_pieces,
     materialized,
     narrowed,
+    projected_per_step,
     stack,
     wide_zeros,
 )
@@ -87,27 +89,27 @@ def chunked(
 
 
 def run_chunk(cell, params, carry, xs):
-    """Run one chunk: the carries before and after each step, and both inputs of the gates."""
-    x_gates = cell.project(params, xs)
+    """Run one chunk: the carries before and after each step, and h_gates."""
+    per_step = projected_per_step(cell, params, at(xs, 0))
+    x_gates = None if per_step else cell.project(params, xs)
     before, after, h_gates = [], [], []
     for k in range(jax.tree.leaves(xs)[0].shape[0]):
         before.append(carry)
         h_gates.append(cell.mix(params, carry))
         # The barrier keeps the slice out of the gates' loop, which XLA would not vectorize with it.
-        carry = cell.update(params, carry, optimization_barrier(at(x_gates, k)), h_gates[-1])
+        x = cell.project(params, at(xs, k)) if per_step else optimization_barrier(at(x_gates, k))
+        carry = cell.update(params, carry, x, h_gates[-1])
         after.append(carry)
-    return before, after, x_gates, h_gates
+    return stack(before), stack(after), stack(h_gates)
 
 
 def recall_chunk(cell, params, border, kept, xs):
-    """`run_chunk`, stacked over time; without the loop if its results were kept."""
+    """`run_chunk`, without the loop if its results were kept."""
     if kept is None:
-        before, after, x_gates, h_gates = run_chunk(cell, params, border, xs)
-        return stack(before), stack(after), x_gates, stack(h_gates)
+        return run_chunk(cell, params, border, xs)
     carries, h_gates = kept
     past = jax.tree.map(lambda first, c: jnp.concatenate([first[None], c[:-1]]), border, carries)
-    h_gates = cell.mix(params, past) if h_gates is None else h_gates
-    return past, carries, cell.project(params, xs), h_gates
+    return past, carries, cell.mix(params, past) if h_gates is None else h_gates
 
 
 def turn(params):
@@ -131,8 +133,8 @@ def pull_chunk(cell, params, past, xs, d_x_gates, d_h_gates):
     """The matrix products of a chunk that all steps share: d_params and d_xs."""
     _, pull_project = jax.vjp(cell.project, params, xs)
     _, pull_mix = jax.vjp(lambda p: cell.mix(p, past), params)
-    d_params, d_xs = pull_project(stack(d_x_gates))
-    return add(d_params, pull_mix(stack(d_h_gates))[0]), d_xs
+    d_params, d_xs = pull_project(d_x_gates)
+    return add(d_params, pull_mix(d_h_gates)[0]), d_xs
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -151,11 +153,10 @@ def _scan(cell, remat, params, carry, xs):
     """
 
     def body(carry, xs):
-        _, after, _, h_gates = run_chunk(cell, params, carry, xs)
-        carries = stack(after)
+        _, carries, h_gates = run_chunk(cell, params, carry, xs)
         if remat:
-            return after[-1], (carry, cell.readout(params, carries))
-        return after[-1], (carries, stack(h_gates) if len(cell.gates) == 1 else None)
+            return at(carries, -1), (carry, cell.readout(params, carries))
+        return at(carries, -1), (carries, h_gates if len(cell.gates) == 1 else None)
 
     last, kept = jax.lax.scan(body, carry, xs)
     if remat:
@@ -212,29 +213,33 @@ def backward(cell, residuals, cotangents, adjoint):
     d_ys = None if isinstance(d_ys, SymbolicZero) else d_ys
     turned = turn(params)
 
+    per_step = projected_per_step(cell, params, at(xs, (0, 0)))
+
+    def step(state, inputs):
+        d_carry, d_params = state
+        past, x, h_gates, d_after = inputs
+        d_carry = adjoint.add_output(d_carry, d_after)
+        record = adjoint.record(d_carry)
+        x_gates = cell.project(params, x) if per_step else x
+        pull = pull_step(cell, params, turned, past, x_gates, h_gates)
+        d_update, d_carry, d_x_gates, d_h_gates = adjoint.pull(pull, d_carry)
+        return (d_carry, add(d_params, d_update)), (d_x_gates, d_h_gates, record)
+
     def body(state, chunk):
         d_carry, d_params = state
         xs, border, kept, d_ys = chunk
-        past, after, *gates = recall_chunk(cell, params, border, kept, xs)
+        past, after, h_gates = recall_chunk(cell, params, border, kept, xs)
         d_after = None
         if d_ys is not None:
             d_readout, d_after = jax.vjp(cell.readout, params, after)[1](d_ys)
             d_params = add(d_params, d_readout)
-        d_x_gates, d_h_gates, records = [], [], []
-        for k in reversed(range(len(jax.tree.leaves(after)[0]))):
-            d_carry = adjoint.add_output(d_carry, None if d_ys is None else at(d_after, k))
-            # Without the barrier XLA computes a field that passes elementwise, as an LSTM's c, from
-            # the end of the chunk for each step: work that grows with K squared.
-            d_carry = optimization_barrier(d_carry)
-            records.insert(0, adjoint.record(d_carry))
-            pull = pull_step(cell, params, turned, *at((past, *gates), k))
-            d_update, d_carry, d_x, d_h = adjoint.pull(pull, d_carry)
-            d_params = add(d_params, d_update)
-            d_x_gates.insert(0, d_x)
-            d_h_gates.insert(0, d_h)
+        inputs = past, xs if per_step else cell.project(params, xs), h_gates, d_after
+        (d_carry, d_params), (d_x_gates, d_h_gates, records) = jax.lax.scan(
+            step, (d_carry, d_params), inputs, reverse=True
+        )
         d_chunk, d_xs = pull_chunk(cell, params, past, xs, d_x_gates, d_h_gates)
         d_xs = None if wants_d_xs is None else d_xs
-        return (d_carry, add(d_params, d_chunk)), (d_xs, stack(records))
+        return (d_carry, add(d_params, d_chunk)), (d_xs, records)
 
     state = adjoint.start(d_carry), wide_zeros(params)
     chunks = xs, borders, kept, d_ys

@@ -9,8 +9,10 @@ from rnn_jax.cells.base import GatedCell
 
 CACHE_BYTES = 2**19
 """The memory for the gates of one chunk: a part of the second-level cache of a core."""
-LONGEST = 8 if jax.__version_info__ >= (0, 11) else 4
-"""The most steps of a chunk. jax 0.10 drops barriers before it fuses, see `chunked.backward`."""
+LONGEST = 8
+"""The most steps of a chunk."""
+NARROW = 16
+"""An input with at most 1/16 of the entries of its gates is projected at each step."""
 
 
 def chunk_length(cell: GatedCell, steps: int, batch: int) -> int:
@@ -21,6 +23,19 @@ def chunk_length(cell: GatedCell, steps: int, batch: int) -> int:
     step_bytes = 4 * max(batch, 1) * len(cell.gates) * cell.hidden_size
     longest = min(max(CACHE_BYTES // step_bytes, 4), LONGEST, max(steps, 1))
     return next((k for k in range(longest, longest // 2, -1) if steps % k == 0), longest)
+
+
+def projected_per_step(cell: GatedCell, params, x) -> bool:
+    """Whether each step projects its input `x`, so that the gates of a chunk are never in memory.
+
+    That is faster for inputs much smaller than their gates, such as single pixels.
+    """
+    gates = jax.eval_shape(cell.project, params, x)
+    return NARROW * _entries(x) <= _entries(gates)
+
+
+def _entries(tree):
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def in_pieces(scan, carry, xs, chunk):
