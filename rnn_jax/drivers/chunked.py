@@ -27,6 +27,7 @@ from rnn_jax.drivers.chunking import (
     narrowed,
     projected_per_step,
     stack,
+    turn,
     wide_zeros,
 )
 from rnn_jax.errors import InputError, check_size
@@ -110,11 +111,6 @@ def recall_chunk(cell, params, border, kept, xs):
     carries, h_gates = kept
     past = jax.tree.map(lambda first, c: jnp.concatenate([first[None], c[:-1]]), border, carries)
     return past, carries, cell.mix(params, past) if h_gates is None else h_gates
-
-
-def turn(params):
-    """The weights, stored transposed: the product of the backward loop reads memory in order."""
-    return jax.tree.map(lambda w: optimization_barrier(w.T).T if w.ndim == 2 else w, params)
 
 
 def pull_step(cell, params, turned, past, x_gates, h_gates):
@@ -238,8 +234,7 @@ def backward(cell, residuals, cotangents, adjoint):
             step, (d_carry, d_params), inputs, reverse=True
         )
         d_chunk, d_xs = pull_chunk(cell, params, past, xs, d_x_gates, d_h_gates)
-        d_xs = None if wants_d_xs is None else d_xs
-        return (d_carry, add(d_params, d_chunk)), (d_xs, records)
+        return (d_carry, add(d_params, d_chunk)), (None if wants_d_xs is None else d_xs, records)
 
     state = adjoint.start(d_carry), wide_zeros(params)
     chunks = xs, borders, kept, d_ys

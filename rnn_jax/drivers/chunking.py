@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
+from jax.lax import optimization_barrier
 
 from rnn_jax.cells.array_ops import widest
 from rnn_jax.cells.base import GatedCell
@@ -66,6 +67,11 @@ def at(tree, index):
 def add(total, term):
     """The sum of two pytrees."""
     return jax.tree.map(jnp.add, total, term)
+
+
+def turn(params):
+    """The weights, stored transposed: the product of the backward loop reads memory in order."""
+    return jax.tree.map(lambda w: optimization_barrier(w.T).T if w.ndim == 2 else w, params)
 
 
 def materialized(cotangent, like):
