@@ -57,13 +57,14 @@ def fill_tables(page: str, results: Path) -> str:
     Raises:
       InputError: the page lacks the markers of a table.
     """
-    from rnn_jax.plotting import memory_tasks, mnist_pixels, sequences, t_maze
+    from rnn_jax.plotting import gradient_flossing, memory_tasks, mnist_pixels, sequences, t_maze
 
     tables = {
         "table": table(results),
         "pixels": mnist_pixels.summary(read_rows(results / "mnist_pixels.jsonl")),
         "sequences": sequences.summary(read_rows(results / "sequence_classification.jsonl")),
         "maze": t_maze.summary(read_rows(results / "t_maze.jsonl")),
+        "flossing": gradient_flossing.summary(read_rows(results / "gradient_flossing.jsonl")),
         "memory": memory_tasks.summary(read_rows(results / "memory_tasks.jsonl")),
         "far": memory_tasks.summary(read_rows(results / "memory_tasks_far.jsonl")),
     }

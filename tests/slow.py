@@ -149,6 +149,10 @@ SLOW = {
     "test_formal_languages": {
         "test_an_interrupted_grid_resumes_exactly": (),
     },
+    "test_gradient_flossing": {
+        "test_a_network_learns_a_delay_of_20_with_flossing_and_not_without": (),
+        "test_an_interrupted_grid_resumes_exactly": (),
+    },
     "test_memory_tasks": {
         "test_an_interrupted_grid_resumes_exactly": (),
     },

@@ -7,6 +7,7 @@ import char_lm
 import date_translation
 import features
 import flip_flop
+import gradient_flossing
 import mnist_generate
 import mnist_lstm
 import pytest
@@ -82,6 +83,18 @@ TABLE = [
     *((char_lm, "--temperature must be", {"temperature": n}) for n in (-1.0, math.nan, math.inf)),
     (char_lm, "https://a.org/b is a URL", {"text": Path("https://a.org/b")}),
     *((mnist_lstm, "--forget-bias must be", {"forget_bias": n}) for n in (math.nan, -math.inf)),
+    *(
+        (gradient_flossing, "there is nothing to train; give --tasks", {name: ()})
+        for name in ("tasks", "delays", "methods")
+    ),
+    *((gradient_flossing, "--delays must be 2 to", {"delays": (10, n)}) for n in (-1, 1, HUGE)),
+    (gradient_flossing, "--floss-exponents must be at most --hidden", {"hidden_size": 74}),
+    *(
+        (gradient_flossing, f"--{name.replace('_', '-')} must be", {name: n})
+        for name in ("floss_rate", "penalty", "criterion")
+        for n in (-1.0, math.nan, math.inf)
+    ),
+    (gradient_flossing, "cannot be read as rows", {"replot": True}),
     (sequence_classification, "--data-dir is for data sets of the arch", {"data_dir": Path("a")}),
     (mnist_lstm, "--projection-size must be", {"projection_size": -1}),
     *(

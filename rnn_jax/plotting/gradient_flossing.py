@@ -12,8 +12,8 @@ from rnn_jax.plotting.tables import markdown
 
 METHODS = {
     "none": "no flossing",
-    "before": "flossing before training",
-    "during": "flossing before and during training",
+    "before": "flossing before",
+    "during": "flossing before and during",
     "penalty": "norm-preserving penalty",
 }
 """The name of each method."""
@@ -75,7 +75,9 @@ def _entry(rows):
 def flossing_figure(rows: Sequence[dict]) -> Figure:
     """Plot accuracy over delay for each task, and Lyapunov exponents before and after flossing.
 
-    A point is a seed; lines are medians. The exponents are those of the longest delay.
+    A dot is a seed, a bar the median of the seeds. The dashed line is chance, the gray one the
+    accuracy at which training stops. Exponents are those of the longest delay, a line for each
+    seed; the dotted line is the number of exponents that were flossed.
     """
     tasks = [task for task in TASKS if any(row["task"] == task for row in rows)]
     with house_style():
@@ -85,8 +87,9 @@ def flossing_figure(rows: Sequence[dict]) -> Figure:
             _plot_accuracy(axes, rows, task)
         _plot_exponents(spectrum, rows)
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="lower left", ncols=len(labels), frameon=False)
-        figure.subplots_adjust(bottom=0.27)
+        options = {"loc": "lower left", "ncols": len(labels), "frameon": False, "markerscale": 1.5}
+        figure.legend(handles, labels, columnspacing=1.4, handletextpad=0.2, **options)
+        figure.subplots_adjust(bottom=0.25)
     return figure
 
 
@@ -100,12 +103,14 @@ def _plot_accuracy(axes, rows, task):
         shift = 0.16 * (number - (len(methods) - 1) / 2)
         places = np.array([delays.index(row["delay"]) for row in found]) + shift
         accuracy = 1 - np.array([row["errors"][-1] for row in found])
-        axes.plot(places, accuracy, "o", ms=4, mew=0, alpha=0.6, color=color)
-        medians = [np.median(accuracy[places == place]) for place in np.unique(places)]
-        axes.plot(np.unique(places), medians, color=color, lw=1.2, label=METHODS[method])
-    axes.axhline(CHANCE, color=MUTED, lw=0.8, ls=(0, (4, 3)), label="chance")
+        axes.plot(places, accuracy, "o", ms=4, mew=0, alpha=0.6, color=color, label=METHODS[method])
+        for place in np.unique(places):
+            median = np.median(accuracy[places == place])
+            axes.plot([place - 0.07, place + 0.07], [median, median], color=color, lw=1.5)
+    axes.axhline(CHANCE, color=MUTED, lw=0.8, ls=(0, (4, 3)), zorder=0)
     axes.axhline(1 - rows[0]["criterion"], color=LINE, lw=0.8, zorder=0)
-    axes.set(xticks=range(len(delays)), xticklabels=delays, ylim=(0.45, 1.02))
+    axes.set(xlim=(-0.5, len(delays) - 0.5), ylim=(0.45, 1.02))
+    axes.set_xticks(range(len(delays)), delays)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     name_axes(axes, "delay [steps]", f"{TASKS[task]}, bits right")
 
