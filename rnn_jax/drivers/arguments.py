@@ -210,7 +210,7 @@ def cleared(xs: Float[Array, "T ..."], lengths, mask) -> Float[Array, "T ..."]:
     return select(keep.reshape(*keep.shape, *(1,) * (xs.ndim - 1 - keep.ndim)), xs, 0)
 
 
-def as_mask(name: str, mask: ArrayLike, shape: tuple[int, ...]) -> Float[Array, "T ..."]:
+def as_mask(name: str, mask: ArrayLike, shape: tuple) -> Float[Array, "T ..."]:
     """A boolean mask as floats; InputError unless it is boolean of this shape."""
     mask = mask if isinstance(mask, jax.Array) else np.asarray(mask)
     if mask.shape != shape or mask.dtype != bool:
