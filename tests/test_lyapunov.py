@@ -11,7 +11,16 @@ from cells import CELLS, H, LinearRNNCell, flowing_cell
 from explicit import jacobians
 from jax.sharding import PartitionSpec
 
-from rnn_jax import Cell, GatedCell, GRUCell, HiddenCarry, InputError, LSTMCell, RNNCell
+from rnn_jax import (
+    Cell,
+    DeltaNetCell,
+    GatedCell,
+    GRUCell,
+    HiddenCarry,
+    InputError,
+    LSTMCell,
+    RNNCell,
+)
 from rnn_jax.analysis.lyapunov import lyapunov_spectrum
 from rnn_jax.cells.base import GatedParams
 from rnn_jax.testing.oracle import B, D, problem
@@ -223,3 +232,10 @@ def test_an_option_out_of_range_is_an_input_error(wrong, message):
     p = problem(cell, steps=5, dtype=jnp.float32)
     with pytest.raises(InputError, match=message):
         lyapunov_spectrum(cell, p.params, p.xs, **wrong)
+
+
+def test_few_exponents_of_a_large_carry_need_no_square_matrix():
+    cell = DeltaNetCell(256, heads=1)  # n = 65,792: a square matrix would take 35 GB.
+    params = cell.init(jax.random.key(0), 2)
+    exponents = lyapunov_spectrum(cell, params, jnp.ones((3, 1, 2)), count=2)
+    assert exponents.shape == (1, 2) and np.isfinite(exponents).all()

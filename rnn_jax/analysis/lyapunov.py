@@ -115,8 +115,8 @@ def random_rows(carry: Carry, count: int) -> Float[Array, "N K n"]:
     """Orthonormal rows, the same for each example of a carry with fields [N, H]."""
     flat = join_fields(carry)
     size = flat.shape[-1]
-    columns, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(size, size)))
-    rows = jnp.asarray(columns[:, :count].T, flat.dtype)
+    columns, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(size, count)))
+    rows = jnp.asarray(columns.T, flat.dtype)
     return jnp.broadcast_to(rows, (len(flat), count, size))
 
 
