@@ -96,6 +96,7 @@ def turn(call: Callable[[], None], calls: int) -> float:
 def feeding(folder: Path, steps: int, stack: contextlib.ExitStack) -> dict[str, Callable[[], None]]:
     """For each way of feeding data, a function that trains for the next call of steps."""
     import jax
+    import jax.numpy as jnp
     import optax
     from flax import nnx
 
@@ -112,7 +113,7 @@ def feeding(folder: Path, steps: int, stack: contextlib.ExitStack) -> dict[str, 
         return SequenceClassifier(LSTMCell(128), 28, 10, projection_size=128, rngs=nnx.Rngs(0))
 
     def trainer(feed):
-        _, state = init_state(create, adam, mesh)
+        state = jax.tree.map(jnp.copy, start)  # A step donates its state.
         function, inputs = feed.function(step), feed.inputs
 
         def call():
@@ -123,7 +124,7 @@ def feeding(folder: Path, steps: int, stack: contextlib.ExitStack) -> dict[str, 
         return call
 
     mesh, adam, order = data_mesh(BATCH), optax.adam(1e-3), BatchOrder(0, EXAMPLES, BATCH)
-    graphdef, _ = init_state(create, adam, mesh)
+    graphdef, start = init_state(create, adam, mesh)
     step = make_train_step(graphdef, classification_loss, adam, mesh)
     random = np.random.default_rng(0)
     arrays = {
