@@ -27,7 +27,7 @@ def chunk_length(cell: GatedCell, steps: int, batch: int) -> int:
 
 
 def projected_per_step(cell: GatedCell, params, x) -> bool:
-    """Whether each step projects its input `x`, so that the gates of a chunk are never in memory.
+    """True if each step projects its input `x`, so that the gates of a chunk are never in memory.
 
     That is faster for inputs much smaller than their gates, such as single pixels.
     """
