@@ -12,6 +12,7 @@ position for each worker, so it fits the same number of workers only.
 
 import functools
 import gc
+import importlib
 import os
 import signal
 import threading
@@ -120,9 +121,9 @@ class Streamed(Feed):
 
     def _read_ahead(self):
         """Grain's iterator over the batches from the next step on, as lists of arrays."""
-        import grain
         from absl import flags
 
+        grain = importlib.import_module("grain")
         steps = _Steps(self._source, self.order, self._columns, self._steps)
         rest = grain.MapDataset.source(steps)[self.next_step :]
         if not self._workers:
