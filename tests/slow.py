@@ -153,6 +153,10 @@ SLOW = {
         "test_a_network_learns_a_delay_of_20_with_flossing_and_not_without": (),
         "test_an_interrupted_grid_resumes_exactly": (),
     },
+    "test_online_recall": {
+        "test_online_gradients_learn_better_than_truncated_ones": (),
+        "test_an_interrupted_grid_resumes_exactly": (),
+    },
     "test_memory_tasks": {
         "test_an_interrupted_grid_resumes_exactly": (),
     },

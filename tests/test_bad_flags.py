@@ -10,6 +10,7 @@ import flip_flop
 import gradient_flossing
 import mnist_generate
 import mnist_lstm
+import online_gradients
 import pytest
 import sequence_classification
 import sine_regression
@@ -21,7 +22,7 @@ from rnn_jax import InputError
 HUGE = 10**30
 EXPERIMENTS = (
     *(char_lm, date_translation, flip_flop, mnist_generate, mnist_lstm),
-    *(sequence_classification, sine_regression, t_maze),
+    *(online_gradients, sequence_classification, sine_regression, t_maze),
 )
 
 TABLE = [

@@ -76,14 +76,18 @@ def make_online_step(
 
     @partial(jax.jit, donate_argnums=0)
     def step(state, xs, data=None, mask=None, resets=None):
-        steps = len(xs)
+        steps, given = len(xs), jax.tree.map(jnp.asarray, (xs, data, mask, resets))
         if steps % update_every:
             raise InputError(
                 f"update_every must divide the number of steps, got {update_every} for {steps}."
             )
 
-        def window(state, inputs):
-            xs, data, mask, resets = inputs
+        def window(loop, _):
+            state, first = loop
+            # A reshape to windows would copy the inputs in some layouts.
+            xs, data, mask, resets = jax.tree.map(
+                lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, first, update_every), given
+            )
             value, grads, stream = online_gradient(
                 loss,
                 estimator,
@@ -97,12 +101,10 @@ def make_online_step(
             )
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
             params: Any = optax.apply_updates(state.params, updates)
-            return OnlineTrainState(params, opt_state, stream), value
+            return (OnlineTrainState(params, opt_state, stream), first + update_every), value
 
-        windows = jax.tree.map(
-            lambda leaf: leaf.reshape(steps // update_every, update_every, *leaf.shape[1:]),
-            (xs, data, mask, resets),
-        )
-        return jax.lax.scan(window, state, windows)
+        windows = steps // update_every
+        (state, _), losses = jax.lax.scan(window, (state, jnp.int32(0)), length=windows)
+        return state, losses
 
     return step

@@ -1,0 +1,149 @@
+"""Tables and figures of online gradients: learning on a stream, and working memory."""
+
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from rnn_jax.plotting.style import COLORS, INK, MUTED, house_style, name_axes, new_figure
+from rnn_jax.plotting.tables import markdown
+
+NAMES = {"bptt": "BPTT", "uoro": "UORO", "rflo": "RFLO", "snap1": "SnAp-1", "rtrl": "RTRL"}
+HUES = dict(zip(NAMES, (INK, *COLORS), strict=True))
+CHANCE = 1.0
+"""Mean squared error of the answer 0."""
+
+
+def describe(row: dict) -> str:
+    """Describe a row of either file in one line."""
+    name = f"{row['cell']}, {NAMES[row['estimator']]}"
+    if "T" in row:
+        return f"{name}, T = {row['T']:,}: {_size(row['bytes'])} of working memory"
+    return f"{name}, seed {row['seed']}: error {_final(row):.3f}, {row['seconds']:.0f} s"
+
+
+def _final(row):
+    """Mean error of the last tenth of the stream, or of its last piece."""
+    return statistics.mean(row["losses"][-max(1, len(row["losses"]) // 10) :])
+
+
+def _size(number):
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024:
+            return f"{number:.3g} {unit}"
+        number /= 1024
+    return f"{number:.3g} GiB"
+
+
+def _groups(rows, *entries):
+    groups = {}
+    for row in rows:
+        groups.setdefault(tuple(row[entry] for entry in entries), []).append(row)
+    return groups
+
+
+def _names(rows, entry):
+    return list(dict.fromkeys(row[entry] for row in rows))
+
+
+def summary(rows: Sequence[dict]) -> list[str]:
+    """Format a Markdown table of final errors: a row for each cell, a column for an estimator."""
+    groups, estimators = _groups(rows, "cell", "estimator"), _names(rows, "estimator")
+    first = rows[0]
+    return [
+        f"Mean squared error in the last tenth of {first['steps']:,} steps, for bits of "
+        f"{first['delay']} steps before; mean ± standard deviation over seeds. Without memory: 1. "
+        f"BPTT is truncated to {first['window']} steps.",
+        "",
+        *markdown(
+            ("cell", *(NAMES[name] for name in estimators)),
+            [
+                (f"`{cell}`", *(_spread(groups.get((cell, name), ())) for name in estimators))
+                for cell in _names(rows, "cell")
+            ],
+            right=True,
+        ),
+    ]
+
+
+def _spread(rows):
+    values = [_final(row) for row in rows]
+    if len(values) < 2:
+        return "".join(f"{value:.3f}" for value in values)
+    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
+
+
+def memory_summary(rows: Sequence[dict]) -> list[str]:
+    """Format a Markdown table of working memory, a row for each cell and estimator."""
+    groups, lengths = _groups(rows, "cell", "estimator", "T"), sorted(_names(rows, "T"))
+    pairs = dict.fromkeys((cell, name) for cell, name, _ in groups)
+    return [
+        "Working memory of a compiled training step over T steps of the stream; here BPTT goes "
+        "through all of them.",
+        "",
+        *markdown(
+            ("cell", "estimator", *(f"T = {length:,}" for length in lengths)),
+            [
+                (
+                    f"`{cell}`",
+                    NAMES[name],
+                    *(
+                        "".join(_size(row["bytes"]) for row in groups.get((cell, name, length), ()))
+                        for length in lengths
+                    ),
+                )
+                for cell, name in pairs
+            ],
+            right=True,
+        ),
+    ]
+
+
+def learning_figure(rows: Sequence[dict]) -> Figure:
+    """Plot the error over the steps of the stream, a panel for each cell, a line per estimator.
+
+    Lines are means over seeds; bands reach from the lowest to the highest seed.
+    """
+    groups, cells = _groups(rows, "cell", "estimator"), _names(rows, "cell")
+    with house_style():
+        title = f"Learning on a stream to repeat bits of {rows[0]['delay']} steps before"
+        figure, panels = _panels(cells, title)
+        for cell, axes in zip(cells, panels, strict=True):
+            for name in _names(rows, "estimator"):
+                found = groups.get((cell, name))
+                if found:
+                    losses = np.array([row["losses"] for row in found])
+                    steps = found[0]["steps"] / losses.shape[1] * (np.arange(losses.shape[1]) + 1)
+                    axes.plot(steps, losses.mean(0), color=HUES[name], lw=1.6, label=NAMES[name])
+                    low, high = losses.min(0), losses.max(0)
+                    axes.fill_between(steps, low, high, color=HUES[name], alpha=0.15, lw=0)
+            axes.axhline(CHANCE, color=MUTED, lw=0.8, ls=(0, (4, 3)))
+            axes.set(yscale="log", xlim=(0, rows[0]["steps"]))
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            name_axes(axes, "steps of the stream", f"{cell.upper()}: squared error")
+        panels[-1].legend(frameon=False)
+    return figure
+
+
+def memory_figure(rows: Sequence[dict]) -> Figure:
+    """Plot the working memory over the number of steps, a panel for each cell."""
+    groups, cells = _groups(rows, "cell", "estimator"), _names(rows, "cell")
+    with house_style():
+        figure, panels = _panels(cells, "Working memory of one training step")
+        for cell, axes in zip(cells, panels, strict=True):
+            for name in _names(rows, "estimator"):
+                found = sorted(groups.get((cell, name), ()), key=lambda row: row["T"])
+                lengths, sizes = [row["T"] for row in found], [row["bytes"] for row in found]
+                axes.plot(lengths, sizes, "o-", color=HUES[name], ms=4, lw=1.6, label=NAMES[name])
+            axes.set(xscale="log", yscale="log")
+            axes.set_yticks([1024, 1024**2, 1024**3], ["1 KiB", "1 MiB", "1 GiB"])
+            axes.minorticks_off()
+            name_axes(axes, "steps of the stream", f"{cell.upper()}: working memory")
+        panels[0].legend(frameon=False)
+    return figure
+
+
+def _panels(cells, title):
+    figure = new_figure(3.4, title)
+    return figure, figure.subplots(1, len(cells), sharey=True, squeeze=False).ravel()
