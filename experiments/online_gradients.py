@@ -24,7 +24,7 @@ KEYS = {ROWS: (*POINT, "losses", "steps", "delay", "window"), MEMORY: (*SIZE, "b
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """Train each cell with each estimator on a stream of bits, to repeat those of --delay before.
+    """Train each cell with each estimator on a stream, to repeat the bits of --delay steps ago.
 
     The parameters change every --window steps. Truncated backpropagation (bptt) goes back to the
     last change; the online estimators reach back to the start. The second table has the working

@@ -57,7 +57,14 @@ def fill_tables(page: str, results: Path) -> str:
     Raises:
       InputError: the page lacks the markers of a table.
     """
-    from rnn_jax.plotting import gradient_flossing, memory_tasks, mnist_pixels, sequences, t_maze
+    from rnn_jax.plotting import (
+        formal_languages,
+        gradient_flossing,
+        memory_tasks,
+        mnist_pixels,
+        sequences,
+        t_maze,
+    )
 
     tables = {
         "table": table(results),
@@ -67,6 +74,8 @@ def fill_tables(page: str, results: Path) -> str:
         "flossing": gradient_flossing.summary(read_rows(results / "gradient_flossing.jsonl")),
         "memory": memory_tasks.summary(read_rows(results / "memory_tasks.jsonl")),
         "far": memory_tasks.summary(read_rows(results / "memory_tasks_far.jsonl")),
+        "languages": formal_languages.summary(read_rows(results / "formal_languages.jsonl")),
+        "parity": formal_languages.summary(read_rows(results / "formal_languages_parity.jsonl")),
     }
     for name, lines in tables.items():
         before, marker, rest = page.partition(f"<!-- {name} -->\n")

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from rnn_jax import GRUCell, InputError, unroll
-from rnn_jax.datasets.delayed_recall import delayed_recall
+from rnn_jax.datasets.delayed_bits import delayed_copy_stream
 from rnn_jax.plotting import online_gradients as report
 from rnn_jax.testing.oracle import assert_close
 from rnn_jax.training.truncated import init_truncated, make_truncated_step
@@ -24,7 +24,7 @@ def square(head, y, target):
 
 
 def test_the_target_is_the_input_of_some_steps_before():
-    xs, targets = delayed_recall(jax.random.key(0), 0, 500, 3, 7)
+    xs, targets = delayed_copy_stream(jax.random.key(0), 0, 500, 3, 7)
     assert xs.shape == targets.shape == (500, 3, 1)
     np.testing.assert_array_equal(targets[7:], xs[:-7])
     assert set(np.unique(xs)) == {-1, 1} and abs(xs.mean()) < 0.1
@@ -32,9 +32,9 @@ def test_the_target_is_the_input_of_some_steps_before():
 
 def test_pieces_of_the_stream_are_those_of_the_whole():
     key = jax.random.key(3)
-    whole = delayed_recall(key, 0, 30, 2, 4)
+    whole = delayed_copy_stream(key, 0, 30, 2, 4)
     for first in (0, 10, 20):
-        piece = delayed_recall(key, first, 10, 2, 4)
+        piece = delayed_copy_stream(key, first, 10, 2, 4)
         assert_close(piece, jax.tree.map(lambda leaf: leaf[first : first + 10], whole))  # noqa: B023
 
 

@@ -1,13 +1,16 @@
 """Delayed copy and delayed XOR of bits: every output depends on inputs a fixed delay ago.
 
-Sequences of T steps have the delay T // 2. Each example is a pure function of its own key.
+Sequences of T steps have the delay T // 2; a stream has any delay and no end. Each example is a
+pure function of its own key.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
 
 from rnn_jax.datasets.memory_tasks import Batch, Task, batch_sampler
-from rnn_jax.typing import Array, Key
+from rnn_jax.typing import Array, Float, Int, Key
 
 
 def delayed_copy(key: Key[Array, ""], T: int) -> Batch:
@@ -35,6 +38,32 @@ def delayed_xor(key: Key[Array, ""], T: int) -> Batch:
     bits, delay = _bits(key, T), T // 2
     count, later = T - delay, delay - delay // 2
     return Batch(_inputs(bits), bits[:count] ^ bits[later : later + count])
+
+
+@functools.partial(jax.jit, static_argnames=("steps", "batch_size", "delay"))
+def delayed_copy_stream(
+    key: Key[Array, ""], first: int | Int[Array, ""], steps: int, batch_size: int, delay: int
+) -> tuple[Float[Array, "T B 1"], Float[Array, "T B 1"]]:
+    """Delayed copy without end: steps `first` to `first + steps - 1` of a stream of bits.
+
+    The input is 1 or -1 with equal probability; the target is the input of `delay` steps ago.
+    The answer 0, which needs no memory, has a mean squared error of 1. Pieces of a stream are equal
+    to those of the whole, which is never in memory.
+
+    Args:
+      key: the key of the stream.
+      first: number of the first step, from 0.
+      steps: T.
+      batch_size: B, the number of independent streams.
+      delay: steps between an input and its target.
+    """
+
+    def bits(number):
+        one = jax.random.fold_in(key, number)
+        return jax.random.rademacher(one, (batch_size, 1), jnp.float32)
+
+    inputs = jax.vmap(bits)(first + jnp.arange(steps + delay))
+    return inputs[delay:], inputs[:steps]
 
 
 def _bits(key, T):

@@ -32,7 +32,7 @@ PUBLISHED = {
     "RNN-256, Delétang et al.": ("100.0", "100.0", "100.0", "100.0", "-", "62.0", "50.3"),
     "LSTM-256, Delétang et al.": ("100.0", "100.0", "100.0", "100.0", "-", "60.9", "57.6"),
 }
-"""Accuracies in the order of TASKS, means over lengths 41 to 500, best of 10 seeds and several
+"""Accuracies in the order of TASKS, means over lengths 41 to 500, best of 10 seeds and three
 learning rates after 10^6 steps. Delétang et al. (2023), "Neural networks and the Chomsky
 hierarchy", table 2."""
 CHANCE = "chance"

@@ -12,7 +12,7 @@ import optax
 
 from rnn_jax.analysis.online_estimators import RFLO, RTRL, UORO, SnAp1
 from rnn_jax.cells.registry import find_cell
-from rnn_jax.datasets.delayed_recall import delayed_recall
+from rnn_jax.datasets.delayed_bits import delayed_copy_stream
 from rnn_jax.numerics import clip_by_global_norm
 from rnn_jax.training.online import init_online, make_online_step
 from rnn_jax.training.truncated import init_truncated, make_truncated_step
@@ -114,7 +114,7 @@ def make_training(
 def train(
     trainings: Iterable[Point], *, delay: int, steps: int, points: int, **sizes: Any
 ) -> Iterator[dict]:
-    """Train on streams of delayed recall; yield the row of each training.
+    """Train on streams of delayed copies; yield the row of each training.
 
     Its `losses` are means over equal pieces of the stream, in order. `peak_memory` is that of the
     process [MiB], after the first piece and at the end.
@@ -132,7 +132,7 @@ def train(
         state, losses, memory = start(point.seed), [], []
         stream, began = jax.random.fold_in(jax.random.key(point.seed), 1), time.perf_counter()
         for first in range(0, steps, piece):
-            xs, targets = delayed_recall(stream, first, piece, sizes["batch_size"], delay)
+            xs, targets = delayed_copy_stream(stream, first, piece, sizes["batch_size"], delay)
             state, errors = step(state, xs, targets)
             losses.append(float(errors.mean()) / sizes["window"])
             memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
