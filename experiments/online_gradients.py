@@ -110,11 +110,10 @@ def show(folder):
     from rnn_jax.training.grids import latest_rows
 
     rows = latest_rows(folder / ROWS, POINT, KEYS[ROWS])
-    print("\n".join(report.summary(rows)))
+    sizes = latest_rows(folder / MEMORY, SIZE, KEYS[MEMORY]) if (folder / MEMORY).exists() else []
+    print("\n".join(report.summary(rows, sizes)))
     figures = {"learning.png": report.learning_figure(rows)}
-    if (folder / MEMORY).exists():
-        sizes = latest_rows(folder / MEMORY, SIZE, KEYS[MEMORY])
-        print("\n".join(["", *report.memory_summary(sizes)]))
+    if sizes:
         figures["memory.png"] = report.memory_figure(sizes)
     for name, figure in figures.items():
         with writing(folder / name):

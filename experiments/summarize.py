@@ -2,6 +2,7 @@
 
 import dataclasses
 import statistics
+from importlib import import_module
 from pathlib import Path
 
 from rnn_jax.errors import InputError
@@ -26,6 +27,19 @@ MEASURES = {
     "char_lm": {"test_bits": "{:.3f} ± {:.3f} bits per character"},
 }
 """Measures of each experiment, with a format for mean and standard deviation."""
+REPORTS = {
+    "pixels": ("mnist_pixels", "mnist_pixels"),
+    "sequences": ("sequences", "sequence_classification"),
+    "maze": ("t_maze", "t_maze"),
+    "flossing": ("gradient_flossing", "gradient_flossing"),
+    "memory": ("memory_tasks", "memory_tasks"),
+    "far": ("memory_tasks", "memory_tasks_far"),
+    "languages": ("formal_languages", "formal_languages"),
+    "parity": ("formal_languages", "formal_languages_parity"),
+    "online": ("online_gradients", "online_gradients", "online_gradients_memory"),
+    "stream": ("online_gradients", "online_gradients_stream", "online_gradients_stream_memory"),
+}
+"""By table of the page: a module of rnn_jax.plotting, and the rows that its `summary` takes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,26 +71,10 @@ def fill_tables(page: str, results: Path) -> str:
     Raises:
       InputError: the page lacks the markers of a table.
     """
-    from rnn_jax.plotting import (
-        formal_languages,
-        gradient_flossing,
-        memory_tasks,
-        mnist_pixels,
-        sequences,
-        t_maze,
-    )
-
-    tables = {
-        "table": table(results),
-        "pixels": mnist_pixels.summary(read_rows(results / "mnist_pixels.jsonl")),
-        "sequences": sequences.summary(read_rows(results / "sequence_classification.jsonl")),
-        "maze": t_maze.summary(read_rows(results / "t_maze.jsonl")),
-        "flossing": gradient_flossing.summary(read_rows(results / "gradient_flossing.jsonl")),
-        "memory": memory_tasks.summary(read_rows(results / "memory_tasks.jsonl")),
-        "far": memory_tasks.summary(read_rows(results / "memory_tasks_far.jsonl")),
-        "languages": formal_languages.summary(read_rows(results / "formal_languages.jsonl")),
-        "parity": formal_languages.summary(read_rows(results / "formal_languages_parity.jsonl")),
-    }
+    tables = {"table": table(results)}
+    for name, (module, *files) in REPORTS.items():
+        report = import_module(f"rnn_jax.plotting.{module}")
+        tables[name] = report.summary(*(read_rows(results / f"{file}.jsonl") for file in files))
     for name, lines in tables.items():
         before, marker, rest = page.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition("<!-- end -->")

@@ -100,7 +100,7 @@ def test_tables_have_errors_over_seeds_and_memory_over_steps():
     assert "| cell | UORO |" in lines and "| `gru` | 0.300 ± 0.141 |" in lines
     assert "last tenth of 2,000 steps" in lines[0]
     sizes = [shared | {"T": 1000, "bytes": 3 * 2**20}, shared | {"T": 10, "bytes": 512}]
-    assert "| `gru` | UORO | 512 B | 3 MiB |" in report.memory_summary(sizes)
+    assert "| `gru` | UORO | 512 B | 3 MiB |" in report.summary(rows, sizes)
     assert report.describe(sizes[0]) == "gru, UORO, T = 1,000: 3 MiB of working memory"
 
 

@@ -169,7 +169,7 @@ def test_the_tables_of_experiments_are_those_of_the_committed_runs():
     tables = names[::2]
     assert tables == [
         *("table", "pixels", "sequences", "maze", "flossing", "memory", "far"),
-        *("languages", "parity"),
+        *("languages", "parity", "online", "stream"),
     ]
     assert names[1::2] == ["end"] * len(tables)
     assert summarize.fill_tables(page, ROOT / "experiments/results") == page

@@ -51,8 +51,8 @@ def _names(rows, entry):
     return list(dict.fromkeys(row[entry] for row in rows))
 
 
-def summary(rows: Sequence[dict]) -> list[str]:
-    """Format a Markdown table of final errors: a row for each cell, a column for an estimator."""
+def summary(rows: Sequence[dict], sizes: Sequence[dict] = ()) -> list[str]:
+    """Format Markdown tables of final errors, and of working memory if there are rows of it."""
     groups, estimators = _groups(rows, "cell", "estimator"), _names(rows, "estimator")
     first = rows[0]
     return [
@@ -68,6 +68,7 @@ def summary(rows: Sequence[dict]) -> list[str]:
             ],
             right=True,
         ),
+        *_memory(sizes),
     ]
 
 
@@ -78,11 +79,13 @@ def _spread(rows):
     return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
 
 
-def memory_summary(rows: Sequence[dict]) -> list[str]:
-    """Format a Markdown table of working memory, a row for each cell and estimator."""
+def _memory(rows):
+    if not rows:
+        return []
     groups, lengths = _groups(rows, "cell", "estimator", "T"), sorted(_names(rows, "T"))
     pairs = dict.fromkeys((cell, name) for cell, name, _ in groups)
     return [
+        "",
         "Working memory of a compiled training step over T steps of the stream; here BPTT goes "
         "through all of them.",
         "",
