@@ -25,6 +25,7 @@ SLOW = {
     },
     "test_default_flags": {
         "test_drivers_agree_with_a_python_loop_under_default_flags": (),
+        "test_memory_of_online_gradients_is_constant_under_default_flags": (),
     },
     "test_adjoint_probe": {
         "test_norms_equal_the_reference_and_gradients_are_unchanged": ("[lstm",),
