@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnn_jax import InputError
-from rnn_jax.training.batches import BatchOrder, StreamOrder
+from rnn_jax.training.batches import BatchOrder, BucketOrder, StreamOrder
 
 
 def test_every_epoch_visits_each_example_once_and_in_a_new_order():
@@ -32,3 +32,16 @@ def test_each_batch_element_reads_consecutive_windows_of_a_stream():
     np.testing.assert_array_equal(np.moveaxis(read, 0, 1).reshape(2, 12), streams)
     np.testing.assert_array_equal(order.indices(0, 8)[3:], order.indices(3, 5))
     np.testing.assert_array_equal(order.indices(3, 3), order.indices(0, 3))
+
+
+def test_buckets_hold_similar_lengths_and_every_example_once():
+    lengths = tuple(np.random.default_rng(0).integers(1, 100, 96).tolist())
+    order = BucketOrder(seed=3, lengths=lengths, batch_size=4)
+    first, second = order.indices(0, 24), order.indices(24, 24)
+    assert sorted(first.ravel()) == sorted(second.ravel()) == list(range(96))
+    assert (first != second).any()
+    np.testing.assert_array_equal(order.indices(20, 8)[5:], order.indices(25, 3))
+    read = np.array(lengths)[first]
+    assert read.sum() > 0.85 * 4 * read.max(1).sum()
+    plain = np.array(lengths)[BatchOrder(3, 96, 4).indices(0, 24)]
+    assert plain.sum() < 0.7 * 4 * plain.max(1).sum()

@@ -3,7 +3,7 @@
 import heapq
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import SupportsInt
 
 import jax
@@ -101,6 +101,28 @@ def prefix_beam_decode(
         beam = {prefix: (blank / scale, label / scale) for prefix, (blank, label) in kept}
     found = ((prefix, sum(ends)) for prefix, ends in beam.items())
     return [(prefix, log_scale + math.log(total)) for prefix, total in found if total]
+
+
+def edit_distance(made: Sequence, truth: Sequence) -> int:
+    """The least number of insertions, deletions and substitutions from one string to another.
+
+    Reference: Levenshtein (1966), "Binary codes capable of correcting deletions, insertions, and
+      reversals".
+    """
+    distances = list(range(len(truth) + 1))
+    for n, symbol in enumerate(made, 1):
+        corner, distances[0] = distances[0], n
+        for k, other in enumerate(truth, 1):
+            change = corner + (symbol != other)
+            corner = distances[k]
+            distances[k] = min(change, corner + 1, distances[k - 1] + 1)
+    return distances[-1]
+
+
+def label_error_rate(made: Sequence[Sequence[int]], truths: Sequence[Sequence[int]]) -> float:
+    """The sum of all edit distances divided by the number of true labels."""
+    wrong = sum(edit_distance(*pair) for pair in zip(made, truths, strict=True))
+    return wrong / max(1, sum(map(len, truths)))
 
 
 def _probability(item):

@@ -1,6 +1,7 @@
 """The names of rnn_jax.training, for type checkers, for editors and for `__init__.py`."""
 
 from .batches import BatchOrder as BatchOrder
+from .batches import BucketOrder as BucketOrder
 from .batches import StreamOrder as StreamOrder
 from .devices.sharding import data_mesh as data_mesh
 from .devices.sharding import start_devices as start_devices

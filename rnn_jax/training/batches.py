@@ -73,5 +73,52 @@ class StreamOrder:
         return (windows[:, None] + starts).astype(np.int32)
 
 
-Order = BatchOrder | StreamOrder
+@dataclasses.dataclass(frozen=True)
+class BucketOrder:
+    """Shuffled batches of sequences of similar lengths, so that little of a batch is padding.
+
+    Every epoch shuffles the examples, sorts each `pool` of batches by length, and shuffles the
+    batches: a pure function of (seed, step). The remainder that does not fill a batch is left out
+    of that epoch.
+
+    Attributes:
+      lengths: the length of each sequence of the data set.
+      pool: the number of batches that are sorted together.
+
+    Raises:
+      InputError: as `BatchOrder`.
+    Reference: Khomenko et al. (2016), "Accelerating recurrent neural network training using
+      sequence bucketing and multi-GPU data parallelization".
+    """
+
+    seed: int
+    lengths: tuple[int, ...]
+    batch_size: int
+    pool: int = 16
+
+    def __post_init__(self):
+        BatchOrder(self.seed, len(self.lengths), self.batch_size)
+        check_size("pool", self.pool)
+
+    def indices(self, first_step: int, num_steps: int) -> Int[np.ndarray, "{num_steps} B"]:
+        """The examples of `num_steps` steps, starting with `first_step`."""
+        return np.stack([self._batch(first_step + i) for i in range(num_steps)])
+
+    def _batch(self, step):
+        epoch, batch = divmod(step, len(self.lengths) // self.batch_size)
+        return _bucket_epoch(self, epoch)[batch]
+
+
+@functools.lru_cache(maxsize=2)
+def _bucket_epoch(order: BucketOrder, epoch: int) -> np.ndarray:
+    """All batches of an epoch [batches, B]."""
+    size, lengths = order.batch_size, np.array(order.lengths)
+    examples = _epoch_order(order.seed, epoch, len(lengths))[: len(lengths) // size * size]
+    pools = np.split(examples, range(order.pool * size, len(examples), order.pool * size))
+    by_length = [pool[np.argsort(lengths[pool], kind="stable")] for pool in pools]
+    batches = np.concatenate(by_length).reshape(-1, size)
+    return np.random.default_rng((order.seed, epoch, 1)).permutation(batches)
+
+
+Order = BatchOrder | BucketOrder | StreamOrder
 """An order of examples, with the method `indices` and the attribute `batch_size`."""

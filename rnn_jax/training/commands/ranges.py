@@ -15,11 +15,13 @@ class Range:
       at_least: smallest valid value, or None.
       above: largest value that is too small, or None.
       at_most: largest valid value, or None.
+      below: smallest value that is too large, or None.
     """
 
     at_least: float | None = None
     above: float | None = None
     at_most: float | None = None
+    below: float | None = None
 
     def violated(self, value: float) -> str | None:
         """The bound that `value` is outside of, in words, or None."""
@@ -29,6 +31,8 @@ class Range:
             return f"above {self.above}"
         if self.at_most is not None and not value <= self.at_most:
             return f"at most {self.at_most:,}"
+        if self.below is not None and not value < self.below:
+            return f"below {self.below:,}"
         return None if math.isfinite(value) else "finite"
 
 
@@ -38,6 +42,7 @@ Natural = Annotated[int, Range(at_least=0)]
 Finite = Annotated[float, Range()]
 Positive = Annotated[float, Range(above=0)]
 NonNegative = Annotated[float, Range(at_least=0)]
+Share = Annotated[float, Range(at_least=0, below=1)]
 
 
 def check_ranges(config: Any) -> None:

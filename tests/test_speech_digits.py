@@ -1,0 +1,99 @@
+"""experiments/speech_digits.py: learning tones, resuming, unheard speakers, missing recordings."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cut import cut_and_resumed, rows
+from repository import ROOT
+from speech_digits import Config, main
+from tone_recordings import write_recordings
+
+from rnn_jax import InputError
+from rnn_jax.datasets import utterances
+from rnn_jax.datasets.spoken_digits import load_recordings
+from rnn_jax.training.runs.saved_runs import load_run
+
+SMALL = {"hidden_size": 8, "batch_size": 8, "utterances": 24, "test_strings": 2, "devices": 1}
+BRIEF = SMALL | {"num_layers": 1, "steps": 6, "log_every": 3, "single": True}
+LEARNING = {"hidden_size": 32, "utterances": 600, "test_strings": 20, "devices": 1, "dropout": 0.0}
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory):
+    return write_recordings(tmp_path_factory.mktemp("tones"), indices=range(3, 8))
+
+
+def test_a_run_is_loaded_with_its_normalizer_and_resumes_exactly(tones, tmp_path):
+    config = Config(**BRIEF, data_dir=tones, out_dir=tmp_path / "whole")
+    whole = main(config)
+    cut = cut_and_resumed(main, Config(**BRIEF, data_dir=tones, out_dir=tmp_path / "cut"), 3)
+    assert cut["digit_error_rate"] == whole["digit_error_rate"]
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+    assert json.loads((tmp_path / "whole/summary.json").read_text()) == whole
+    model, settings = load_run(tmp_path / "whole", experiment="speech_digits")
+    heard, unheard = utterances.split(load_recordings(tones))
+    found = utterances.statistics(utterances.training_set(heard, 0, 24, 1))
+    assert list(model.mean) == found["feature_mean"] == settings["feature_mean"]
+    test, _ = utterances.test_set(unheard, 2, 1)
+    xs = jnp.asarray(test.xs.swapaxes(0, 1), jnp.float32)
+    _, logits = model(xs, lengths=jnp.asarray(test.lengths))
+    assert logits.shape[1:] == (len(test.xs), 11)
+    for name in ("training.png", "speakers.png", "confusion.png"):
+        assert (tmp_path / "whole" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_strings_of_tones_are_written_down(tones, tmp_path):
+    flags = LEARNING | {"steps": 300, "learning_rate": 0.01}
+    summary = main(Config(**flags, data_dir=tones, out_dir=tmp_path))
+    assert summary["digit_error_rate"] < 0.05
+    assert summary["greedy_error_rate"] < 0.05
+    assert (tmp_path / "transcript.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_held_out_speaker_is_the_whole_test_set(tones):
+    recordings = load_recordings(tones)
+    heard, unheard = utterances.split(recordings, "low")
+    assert set(heard.speakers) == {"high"} and set(unheard.speakers) == {"low"}
+    with pytest.raises(InputError, match="`held_out` must be one of high, low; got nobody"):
+        utterances.split(recordings, "nobody")
+
+
+def test_recordings_without_a_test_set_are_one_sentence(tones):
+    recordings = load_recordings(tones)
+    with pytest.raises(InputError, match="for training or for testing only") as error:
+        utterances.split(recordings.where(recordings.indices > 4))
+    assert "\n" not in str(error.value)
+
+
+def test_augmentation_changes_speed_gain_and_noise_by_the_seed():
+    sound = np.sin(np.arange(4_000) * 0.3).astype(np.float32)
+    first, again = (utterances.augmented(sound, np.random.default_rng(0)) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    lengths = [len(utterances.augmented(sound, np.random.default_rng(n))) for n in range(40)]
+    assert 3_150 < min(lengths) < 3_500 and 4_600 < max(lengths) < 5_050
+
+
+def test_statistics_ignore_padding():
+    sounds = [0.1 * np.random.default_rng(n).normal(size=n) for n in (800, 8_000)]
+    made = utterances.as_utterances(sounds, [np.array([3]), np.array([1, 0])])
+    assert made.strings() == [(4,), (2, 1)]
+    frames = np.concatenate([x[:n] for x, n in zip(made.xs, made.lengths, strict=True)])
+    mean = utterances.statistics(made)["feature_mean"]
+    np.testing.assert_allclose(mean, frames.astype(np.float32).mean(0), atol=1e-3)
+
+
+def test_missing_recordings_are_one_sentence_within_two_seconds(tmp_path):
+    command = [sys.executable, ROOT / "experiments/speech_digits.py", "--out-dir", tmp_path / "run"]
+    start = time.process_time(), time.monotonic()
+    environment = os.environ | {"TFDS_DATA_DIR": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and time.monotonic() - start[1] < 20
+    assert done.stderr.count("\n") == 1
+    assert "--data-dir" in done.stderr and "network" in done.stderr
+    assert not (tmp_path / "run").exists()
