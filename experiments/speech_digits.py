@@ -26,6 +26,8 @@ class Config(CellOptions, TrainConfig):
     """Classify one digit a recording, by the mean of the scores over time."""
     held_out: str = ""
     """Name of the speaker to test on; the others are for training."""
+    equalizer: NonNegative = 0.0
+    """Random gain of each frequency in training, standard deviation [dB]; for unheard speakers."""
     one_way: bool = False
     """Read forward only, to recognize sound while it arrives."""
     hidden_size: Size = 80
@@ -66,15 +68,16 @@ def main(config: Config) -> dict:
     with training.open_run(config) as run:
         # Data
         longest = 1 if config.single else 7
-        train = utterances.training_set(heard, config.seed, config.utterances, longest)
+        amounts = config.utterances, longest, config.equalizer
+        train = utterances.training_set(heard, config.seed, *amounts)
         test, speakers = utterances.test_set(unheard, config.test_strings, longest)
         order = training.BucketOrder(config.seed, tuple(train.lengths.tolist()), config.batch_size)
 
         # Model
         name = f"{len(heard.samples):,} spoken digits; {len(unheard.samples):,} others held out"
-        facts = {"bidirectional": not config.one_way, "num_labels": utterances.DIGITS}
-        facts |= utterances.statistics(train)
-        create = run.describe(build_ctc_model, data=(train, test), source=name, **facts)
+        facts = utterances.statistics(train) | {"bidirectional": not config.one_way}
+        facts |= {"data": (train, test), "source": name}
+        create = run.describe(build_ctc_model, num_labels=utterances.DIGITS, **facts)
 
         # Optimizer and training step
         optimizer = training.make_optimizer(config, config.steps)
@@ -86,13 +89,13 @@ def main(config: Config) -> dict:
         trainer = training.Trainer(run, step, order, config.steps, VERDICT)
         if trainer.summary is not None:
             return trainer.summary
-        logits_of = trainer.compile_predict(graphdef, scores, state, (test.xs, test.lengths))
+        logits_of = trainer.compile_predict(graphdef, transcription.scores, state, test[:2])
         state = trainer.train(state, train)
 
         # Evaluation
         logits, steps = logits_of(state), test.lengths // config.stride
-        truths, beam = test.strings(), 0 if config.single else config.beam
-        made, results = transcription.recognize(logits, steps, truths, speakers, beam)
+        compared = test.strings(), speakers, 0 if config.single else config.beam
+        made, results = transcription.recognize(logits, steps, *compared)
         summary = trainer.summarize(state, **results)
 
         # Figures
@@ -111,20 +114,13 @@ def make_loss(sizes, stride, single):
         xs, lengths, labels, counts = batch
 
         def of_frames(xs):
-            logits = scores(model, (xs, lengths), keys[0])
+            logits = transcription.scores(model, (xs, lengths), keys[0])
             return measure(logits, lengths // stride, labels, counts)
 
         value, right = transcription.at_length(of_frames, xs, lengths, sizes)
         return value, {"batch_accuracy": right}
 
     return loss
-
-
-def scores(model, batch, key=None):
-    """The scores [B, S, 11] of blank and digits for features [B, T, 40] and their lengths [B]."""
-    xs, lengths = batch
-    _, logits = model(xs.swapaxes(0, 1).astype("float32"), lengths=lengths, key=key)
-    return logits.swapaxes(0, 1)
 
 
 if __name__ == "__main__":

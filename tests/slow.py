@@ -190,6 +190,10 @@ SLOW = {
         "test_a_streamed_text_gives_the_same_network_in_one_process_and_in_two": (),
         "test_without_grain_the_error_names_the_command": (),
     },
+    "test_speech_digits": {
+        "test_a_run_that_is_cut_off_resumes_exactly": (),
+        "test_strings_of_tones_are_written_down": (),
+    },
     "test_wrapped_cells": {
         "test_a_wrapped_cell_agrees_between_all_its_drivers": ("LSTMCell-chunked",),
     },

@@ -14,6 +14,7 @@ import online_gradients
 import pytest
 import sequence_classification
 import sine_regression
+import speech_digits
 import t_maze
 import throughput
 
@@ -22,7 +23,7 @@ from rnn_jax import InputError
 HUGE = 10**30
 EXPERIMENTS = (
     *(char_lm, date_translation, flip_flop, mnist_generate, mnist_lstm),
-    *(online_gradients, sequence_classification, sine_regression, t_maze),
+    *(online_gradients, sequence_classification, sine_regression, speech_digits, t_maze),
 )
 
 TABLE = [
@@ -97,6 +98,12 @@ TABLE = [
     ),
     (gradient_flossing, "cannot be read as rows", {"replot": True}),
     (sequence_classification, "--data-dir is for data sets of the arch", {"data_dir": Path("a")}),
+    *((speech_digits, "--dropout must be", {"dropout": n}) for n in (-0.1, 1.0, math.nan)),
+    *(
+        (speech_digits, f"--{name.replace('_', '-')} must be at least 1", {name: 0})
+        for name in ("num_layers", "stride", "utterances", "test_strings", "beam")
+    ),
+    (speech_digits, "there is no folder or archive nowhere; pass", {"data_dir": Path("nowhere")}),
     (mnist_lstm, "--projection-size must be", {"projection_size": -1}),
     *(
         (mnist_generate, f"--{name} must be", {name: n})

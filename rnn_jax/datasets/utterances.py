@@ -19,6 +19,8 @@ GAINS = 0.25, 2.0
 """Lowest and highest gain."""
 NOISE = 10.0, 60.0
 """Lowest and highest signal-to-noise ratio [dB]."""
+POINTS = 7
+"""Frequencies from 0 to 4 kHz at which the equalizer has random gains."""
 DIGITS = 10
 
 
@@ -75,27 +77,41 @@ def load_split(
     return split(load_recordings(data_dir), held_out)
 
 
-def augmented(samples: Float[np.ndarray, " n"], random: np.random.Generator) -> np.ndarray:
+def augmented(
+    samples: Float[np.ndarray, " n"], random: np.random.Generator, equalizer: float = 0.0
+) -> np.ndarray:
     """Change the speed, the gain and the noise of a recording at random.
 
     The speed multiplies all frequencies as well, like another length of the vocal tract.
+
+    Args:
+      samples: the recording at 8 kHz.
+      random: the generator of all choices.
+      equalizer: standard deviation [dB] of the gain at each of `POINTS` frequencies, like another
+        microphone.
 
     Reference: Ko, Peddinti, Povey, Khudanpur (2015), "Audio augmentation for speech recognition".
     """
     slowest, fastest = np.log(SPEEDS)
     speed = Fraction(np.exp(random.uniform(slowest, fastest))).limit_denominator(20)
     samples = signal.resample_poly(samples, speed.denominator, speed.numerator)
+    if equalizer:
+        gains = 10 ** (equalizer * random.standard_normal(POINTS) / 20)
+        taps = signal.firwin2(65, np.linspace(0, 1, POINTS), gains)
+        samples = signal.fftconvolve(samples, taps, mode="same")
     level = np.sqrt(np.mean(samples**2)) * 10 ** (-random.uniform(*NOISE) / 20)
     noisy = samples + level * random.standard_normal(len(samples))
     return (np.exp(random.uniform(*np.log(GAINS))) * noisy).astype(np.float32)
 
 
-def training_set(recordings: Recordings, seed: int, count: int, longest: int) -> Utterances:
-    """Augmented strings of 1 to `longest` digits, or augmented single recordings for 1."""
+def training_set(
+    recordings: Recordings, seed: int, count: int, longest: int, equalizer: float = 0.0
+) -> Utterances:
+    """Strings of 1 to `longest` digits, or single recordings for 1, all `augmented`."""
     pauses = {"pauses": (0.0, 0.0)} if longest == 1 else {}
     sounds, labels = digit_strings(recordings, seed, count, longest=longest, **pauses)
     random = np.random.default_rng((seed, 1))
-    return as_utterances([augmented(sound, random) for sound in sounds], labels)
+    return as_utterances([augmented(sound, random, equalizer) for sound in sounds], labels)
 
 
 def test_set(recordings: Recordings, count: int, longest: int) -> tuple[Utterances, Sequence[str]]:

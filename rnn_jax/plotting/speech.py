@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from rnn_jax.datasets.utterances import Utterances
 from rnn_jax.plotting.style import BLUE, INK, MUTED, house_style, name_axes, new_figure
 from rnn_jax.plotting.training import training_figure
 
@@ -112,7 +111,7 @@ def speakers_figure(rates: Mapping[str, float], title: str) -> Figure:
 def figures(
     summary: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
-    test: Utterances,
+    test: tuple[np.ndarray, ...],
     logits: Float[np.ndarray, "N S C"],
     made: Sequence[Sequence[int]],
 ) -> dict[str, Figure]:
@@ -121,10 +120,11 @@ def figures(
     Args:
       summary: the summary of the run.
       rows: its rows of metrics.
-      test: the test set.
+      test: features [N, T, D], lengths [N], padded labels [N, L] and their numbers [N].
       logits: the scores of the test set.
       made: the recognized labels.
     """
+    xs, lengths, labels, counts = test
     way = "one-way" if summary["one_way"] else "bidirectional"
     task = "single digits" if summary["single"] else "strings of digits"
     unheard = f", {summary['held_out']} never heard" if summary["held_out"] else ""
@@ -135,11 +135,11 @@ def figures(
     }
     if summary["single"]:
         digits = np.array([label for (label,) in made]) - 1
-        return found | {"confusion.png": confusion_figure(test.labels[:, 0] - 1, digits, title)}
-    n = int(np.argmax(test.counts))
-    steps, stride = test.lengths[n] // summary["stride"], summary["stride"]
+        return found | {"confusion.png": confusion_figure(labels[:, 0] - 1, digits, title)}
+    n = int(np.argmax(counts))
+    steps, stride = lengths[n] // summary["stride"], summary["stride"]
     shown = np.exp(logits[n, :steps] - logits[n, :steps].max(-1, keepdims=True))
     shown /= shown.sum(-1, keepdims=True)
-    text, truth = ("".join(str(k - 1) for k in each) for each in (made[n], test.strings()[n]))
-    frames = test.xs[n, : steps * stride].astype(np.float32)
+    text, truth = ("".join(str(k - 1) for k in each) for each in (made[n], labels[n, : counts[n]]))
+    frames = xs[n, : steps * stride].astype(np.float32)
     return found | {"transcript.png": transcript_figure(frames, shown, text, truth, title)}

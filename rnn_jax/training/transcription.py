@@ -11,7 +11,19 @@ import optax
 
 from rnn_jax.models.ctc import BLANK, greedy_decode, label_error_rate, prefix_beam_decode
 from rnn_jax.models.sequence import mean_outputs
-from rnn_jax.typing import Array, Bool, Data, Float, Int
+from rnn_jax.models.speech import CTCModel
+from rnn_jax.typing import Array, Bool, Data, Float, Int, Key
+
+
+def scores(
+    model: CTCModel,
+    batch: tuple[Float[Array, "B T D"], Int[Array, " B"]],
+    key: Key[Array, ""] | None = None,
+) -> Float[Array, "B S C"]:
+    """The scores of blank and labels for a batch of features of any precision and their lengths."""
+    xs, lengths = batch
+    _, logits = model(xs.swapaxes(0, 1).astype(jnp.float32), lengths=lengths, key=key)
+    return logits.swapaxes(0, 1)
 
 
 def at_length(
@@ -63,7 +75,7 @@ def matches(
     labels: Int[Array, "B L"],
     counts: Int[Array, " B"],
 ) -> Bool[Array, " B"]:
-    """Whether `greedy_decode` gives the label string of each sequence; compiled."""
+    """True for each sequence of which `greedy_decode` gives the label string; compiled."""
     path = logits.argmax(-1)
     before = jnp.pad(path, ((0, 0), (1, 0)), constant_values=BLANK)[:, :-1]
     starts = (path != BLANK) & (path != before) & _valid(steps, path.shape[1])
@@ -83,9 +95,9 @@ def single_label_loss(
     The arguments are those of `ctc_loss`.
     """
     del counts
-    scores, (labels,) = mean_scores(logits, steps), labels.T
-    losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
-    return losses.mean(), (scores.argmax(-1) == labels).mean()
+    pooled, (labels,) = mean_scores(logits, steps), labels.T
+    losses = optax.softmax_cross_entropy_with_integer_labels(pooled, labels)
+    return losses.mean(), (pooled.argmax(-1) == labels).mean()
 
 
 def mean_scores(logits: Float[Array, "B S C"], steps: Int[Array, " B"]) -> Float[Array, "B C"]:
@@ -119,8 +131,8 @@ def recognize(
       the digit error rate of `greedy_decode`.
     """
     if not beam:
-        scores = mean_scores(jnp.asarray(logits), jnp.asarray(steps))
-        made = [(int(label),) for label in scores.argmax(-1)]
+        pooled = mean_scores(jnp.asarray(logits), jnp.asarray(steps))
+        made = [(int(label),) for label in pooled.argmax(-1)]
         return made, error_rates(made, truths, groups)
     pairs = zip(logits, steps, strict=True)
     made = [prefix_beam_decode(each[:count], beam)[0][0] for each, count in pairs]
