@@ -25,6 +25,10 @@ MEASURES = {
         "stable_points": "{:.1f} ± {:.1f} stable fixed points",
     },
     "char_lm": {"test_bits": "{:.3f} ± {:.3f} bits per character"},
+    "speech_digits": {
+        "digit_error_rate": "{:.2%} ± {:.2%} of digits wrong",
+        "strings_right": "{:.2%} ± {:.2%} of strings right",
+    },
 }
 """Measures of each experiment, with a format for mean and standard deviation."""
 REPORTS = {
@@ -111,7 +115,7 @@ def _spread(text, values):
 
 def _without_seed(command):
     words = command.replace("python experiments/", "").split()
-    for flag in {"--seed", "--out-dir"} & set(words):
+    for flag in {"--seed", "--data-dir", "--out-dir"} & set(words):
         place = words.index(flag)
         del words[place : place + 2]
     return " ".join(words)

@@ -87,8 +87,8 @@ def augmented(
     Args:
       samples: the recording at 8 kHz.
       random: the generator of all choices.
-      equalizer: standard deviation [dB] of the gain at each of `POINTS` frequencies, like another
-        microphone.
+      equalizer: standard deviation [dB] of one more gain, and of the gain at each of `POINTS`
+        frequencies, like another microphone.
 
     Reference: Ko, Peddinti, Povey, Khudanpur (2015), "Audio augmentation for speech recognition".
     """
@@ -96,7 +96,8 @@ def augmented(
     speed = Fraction(np.exp(random.uniform(slowest, fastest))).limit_denominator(20)
     samples = signal.resample_poly(samples, speed.denominator, speed.numerator)
     if equalizer:
-        gains = 10 ** (equalizer * random.standard_normal(POINTS) / 20)
+        decibels = random.standard_normal() + random.standard_normal(POINTS)
+        gains = 10 ** (equalizer * decibels / 20)
         taps = signal.firwin2(65, np.linspace(0, 1, POINTS), gains)
         samples = signal.fftconvolve(samples, taps, mode="same")
     level = np.sqrt(np.mean(samples**2)) * 10 ** (-random.uniform(*NOISE) / 20)
