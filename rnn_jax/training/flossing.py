@@ -1,7 +1,6 @@
 """Training of simple recurrent networks on tasks with a delay, with and without flossing."""
 
 import functools
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -19,6 +18,7 @@ from rnn_jax.datasets.memory_tasks import Task, last_steps_error, last_steps_los
 from rnn_jax.initializers import Default
 from rnn_jax.numerics import clip_by_global_norm
 from rnn_jax.training.from_scratch import FIRST_TEST, examples, make_training
+from rnn_jax.training.grids import timed_rows
 from rnn_jax.training.until_solved import task_model
 
 Method = Literal["none", "before", "during", "penalty"]
@@ -223,8 +223,4 @@ def solve(points: Iterable[Point], devices: Mesh, **settings: Any) -> Iterator[d
     def compiled(task, delay, method):
         return make_attempt(TASKS[task], delay, method, devices=devices, **settings)
 
-    for point in points:
-        start = time.perf_counter()
-        result = compiled(point.task, point.delay, point.method)(point.seed)
-        seconds = time.perf_counter() - start
-        yield point._asdict() | result._asdict() | {"seconds": seconds}
+    return timed_rows(points, lambda p: compiled(p.task, p.delay, p.method)(p.seed))

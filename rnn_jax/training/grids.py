@@ -1,6 +1,7 @@
 """Grids of trainings with one row for each point, which resume."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,19 @@ def train_missing(
         append_rows(out.path / name, [row])
         number = 1 + points.index(_place(row, fields))
         print(f"{number:3d}/{len(points)}  {describe(row)}", flush=True)
+
+
+def timed_rows(points: Iterable[Any], train: Callable[[Any], Any]) -> Iterator[dict]:
+    """Train each point of a grid; yield its row, with the duration in seconds.
+
+    Args:
+      points: named tuples.
+      train: trains a point and returns a named tuple, whose fields are also entries of the row.
+    """
+    for point in points:
+        start = time.perf_counter()
+        result = train(point)
+        yield point._asdict() | result._asdict() | {"seconds": time.perf_counter() - start}
 
 
 def latest_rows(path: Path, fields: Sequence[str], keys: Collection[str]) -> list[dict]:

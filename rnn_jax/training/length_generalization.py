@@ -1,7 +1,6 @@
 """Training on short strings of a formal language, and accuracy on longer ones."""
 
 import functools
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from rnn_jax.layers.stacked import Stacked
 from rnn_jax.numerics import clip_by_global_norm
 from rnn_jax.training.devices.sharding import replicated
 from rnn_jax.training.from_scratch import FIRST_TEST, cell_and_init, examples, make_training
+from rnn_jax.training.grids import timed_rows
 from rnn_jax.typing import Array, Float, Int, Key
 
 SHORTEST = 2
@@ -188,8 +188,8 @@ def solve(
     def compiled(cell, task):
         return make_attempt(cell, LANGUAGES[task], devices=devices, **settings)
 
-    for point in points:
+    def train(point):
         cell, init = cell_and_init(point.cell, hidden_size)
-        start = time.perf_counter()
-        outcome = compiled(cell, point.task)(point.seed, init)
-        yield point._asdict() | outcome._asdict() | {"seconds": time.perf_counter() - start}
+        return compiled(cell, point.task)(point.seed, init)
+
+    return timed_rows(points, train)

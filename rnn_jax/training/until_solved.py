@@ -1,7 +1,6 @@
 """Training from scratch until a task is solved."""
 
 import functools
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from rnn_jax.initializers import Initializer
 from rnn_jax.models.sequence import SequenceModel
 from rnn_jax.numerics import clip_by_global_norm
 from rnn_jax.training.from_scratch import FIRST_TEST, cell_and_init, examples, make_training
+from rnn_jax.training.grids import timed_rows
 from rnn_jax.typing import Array, Key
 
 
@@ -157,9 +157,8 @@ def solve(
     def compiled(cell, task, T):
         return make_attempt(cell, TASKS[task], T, devices=devices, **settings)
 
-    for point in points:
+    def train(point):
         cell, init = cell_and_init(point.cell, hidden_size, point.T)
-        start = time.perf_counter()
-        result = compiled(cell, point.task, point.T)(point.seed, init)
-        seconds = time.perf_counter() - start
-        yield point._asdict() | result._asdict() | {"seconds": seconds}
+        return compiled(cell, point.task, point.T)(point.seed, init)
+
+    return timed_rows(points, train)
