@@ -10,7 +10,6 @@ from jax.sharding import Mesh
 
 from rnn_jax.datasets.sources import Source
 from rnn_jax.training.batches import Order
-from rnn_jax.training.commands.config import TrainConfig
 from rnn_jax.training.devices.sharding import replicated
 from rnn_jax.training.state import batch_of
 from rnn_jax.training.step import TrainStep
@@ -95,17 +94,6 @@ class InMemory(Feed):
     def batch(self, step: int) -> Data:
         """The whole batch of a step as NumPy arrays [B, ...]."""
         return jax.device_get(batch_of(self._host, self.order.indices(step, 1)[0]))
-
-
-def make_feed(
-    config: TrainConfig, data: Data | Source, order: Order, steps: int, mesh: Mesh
-) -> Feed:
-    """The feed of a run, as its options `data_in` and `data_workers` say."""
-    if config.data_in == "memory":
-        return InMemory(data, order, config.log_every, mesh)
-    from rnn_jax.training.stream import Streamed
-
-    return Streamed(data, order, steps, config.log_every, mesh, config.data_workers)
 
 
 def call_length(order: Order, log_every: int) -> int:

@@ -28,14 +28,24 @@ from rnn_jax.datasets.sources import Arrays, Source
 from rnn_jax.errors import InputError, RunError
 from rnn_jax.files import reason
 from rnn_jax.training.batches import Order
+from rnn_jax.training.commands.config import TrainConfig
 from rnn_jax.training.commands.signals import SIGNALS
-from rnn_jax.training.feeds import Feed, call_length
+from rnn_jax.training.feeds import Feed, InMemory, call_length
 from rnn_jax.training.step import TrainStep
 from rnn_jax.typing import Data
 
 CALL_BYTES = 2**24
 """Most bytes of one compiled call [16 MiB]. About four times as many are in memory at a time; those
 of workers fit in the 64 MiB of shared memory that containers have by default."""
+
+
+def make_feed(
+    config: TrainConfig, data: Data | Source, order: Order, steps: int, mesh: Mesh
+) -> Feed:
+    """The feed of a run, as its options `data_in` and `data_workers` say."""
+    if config.data_in == "memory":
+        return InMemory(data, order, config.log_every, mesh)
+    return Streamed(data, order, steps, config.log_every, mesh, config.data_workers)
 
 
 class Streamed(Feed):

@@ -19,7 +19,6 @@ from rnn_jax.training.commands.signals import requests
 from rnn_jax.training.devices import agreement
 from rnn_jax.training.devices.sharding import largest, replicated
 from rnn_jax.training.evaluation import make_predict
-from rnn_jax.training.feeds import make_feed
 from rnn_jax.training.finished import finished_summary
 from rnn_jax.training.intervals import compile_timed, fit
 from rnn_jax.training.row_log import RowLog
@@ -31,6 +30,7 @@ from rnn_jax.training.runs.provenance import versions
 from rnn_jax.training.runs.saved_runs import CHECKPOINTS, deciding
 from rnn_jax.training.state import TrainState
 from rnn_jax.training.step import TrainStep
+from rnn_jax.training.stream import make_feed
 from rnn_jax.typing import Data
 
 SAVE_SECONDS = 30
