@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rnn_jax.cells.base import Cell, GatedCell
 from rnn_jax.cells.linear_cell import LinearCell
@@ -90,7 +91,7 @@ def check_params(cell: Cell, params: Params, input_size: int) -> None:
         return
     wanted, got = jax.tree.flatten(expected), jax.tree.flatten(params)
     if wanted[1] == got[1]:
-        shapes = [[jnp.shape(leaf) for leaf in leaves] for leaves, _ in (wanted, got)]
+        shapes = [[np.shape(leaf) for leaf in leaves] for leaves, _ in (wanted, got)]
         if shapes[0] == shapes[1] or cell.input_size(params) not in (None, input_size):
             return
     if type(cell).__name__.startswith("_"):  # A private wrapper.
@@ -109,7 +110,7 @@ def _described(params, other):
     if name == type(other).__name__ and type(params) is not type(other):
         name = f"{type(params).__module__}.{name}"
     shapes = (
-        f"{jax.tree_util.keystr(path, simple=True, separator='.')} {list(jnp.shape(leaf))}"
+        f"{jax.tree_util.keystr(path, simple=True, separator='.')} {list(np.shape(leaf))}"
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
     )
     return f"{name}({', '.join(shapes)})"

@@ -162,10 +162,10 @@ def _starting_carry(cell, params, xs, carry):
     for (path, want), got in zip(
         jax.tree_util.tree_leaves_with_path(expected), jax.tree.leaves(carry), strict=True
     ):
-        if jnp.shape(got) != want.shape:
+        if np.shape(got) != want.shape:
             raise InputError(
                 f"carry{jax.tree_util.keystr(path)} must have shape {want.shape} for xs of shape "
-                f"{xs.shape}, got {jnp.shape(got)}."
+                f"{xs.shape}, got {np.shape(got)}."
             )
     carry = jax.tree.map(lambda got, want: jnp.asarray(got, want.dtype), carry, expected)
     return _varying(carry, xs, leaves)
