@@ -1,0 +1,120 @@
+"""Transcription of WAV files of any length by the trained network of a run."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from rnn_jax.datasets.log_mel import BANDS, HOP, RATE, WINDOW, log_mel_blocks
+from rnn_jax.datasets.wav import WavReader
+from rnn_jax.errors import InputError
+from rnn_jax.models.ctc import BLANK, collapse
+from rnn_jax.models.speech import CTCModel
+from rnn_jax.training.runs.saved_runs import load_run
+
+SECONDS = 10.0
+"""Sound that a one-way network reads at once [s], unless digits are wanted as they are heard."""
+SHORTEST = 512
+"""Least number of frames, padding included, that a both-ways network reads; then powers of two."""
+
+
+class Transcriber:
+    """A network of speech_digits.py that writes down the digits in sound of any length.
+
+    Sound is resampled to 8 kHz and limited to -1 to 1. The digits are those of the most probable
+    path, as in `greedy_decode`. A one-way network reads blocks and keeps its carry, in constant
+    memory; a both-ways network reads the whole sound at once.
+
+    Args:
+      model: the network; its labels are the digits plus 1.
+      one_way: the network reads forward only.
+      single: the network tells the one digit of a recording by the mean of its scores.
+    """
+
+    def __init__(self, model: CTCModel, *, one_way: bool, single: bool = False):
+        self.one_way, self.single, self.stride = one_way, single, model.stride
+        self._carry = None
+        if one_way:
+            layers = model.rnn.layers
+            self._carry = tuple(each.cell.start(each.weights(), (1,)) for each in layers)
+        self._model = jax.jit(lambda xs, carry, lengths: model(xs, carry, lengths=lengths))
+
+    def digits(self, sound: WavReader, seconds: float = SECONDS) -> Iterator[int]:
+        """Yield the digits of an open WAV file, as soon as they are known.
+
+        Args:
+          sound: the file, see `open_wav`.
+          seconds: the sound that a one-way network reads at once; the digits do not depend on it.
+
+        Raises:
+          InputError: the file has less sound than one step of the network needs, or samples that
+            are NaN or infinite.
+        """
+        before, steps, total = BLANK, 0, np.zeros(())
+        for logits in self.scores(sound, seconds):
+            steps += len(logits)
+            if self.single:
+                total = total + logits.sum(0)
+                continue
+            path = logits.argmax(-1)
+            yield from (label - 1 for label in collapse(path, before))
+            before = int(path[-1])
+        if not steps:
+            least = (WINDOW + HOP * (self.stride - 1)) / RATE
+            raise InputError(f"{sound.name} has less than {least:.3f} s of sound; record again.")
+        if self.single:
+            yield int(total[1:].argmax())  # Without the blank.
+
+    def scores(self, sound: WavReader, seconds: float = SECONDS) -> Iterator[np.ndarray]:
+        """Yield the scores of the blank and the digits of successive steps, [S, 11].
+
+        The arguments are those of `digits`.
+        """
+        block = max(1, round(seconds * sound.rate))
+        limited = (np.clip(samples, -1, 1) for samples in sound.blocks(block))
+        features = log_mel_blocks(limited, sound.rate)
+        if self.one_way:
+            size = max(1, round(seconds * RATE / HOP / self.stride)) * self.stride
+            pieces = _pieces(features, size)
+        else:
+            whole = np.concatenate([np.zeros((0, BANDS), np.float32), *features])
+            size = max(SHORTEST, 1 << (len(whole) - 1).bit_length())
+            pieces = _pieces([whole], size)
+        carry = self._carry
+        for xs, length in pieces:
+            carry, logits = self._model(xs[:, None], carry, jnp.array([length]))
+            if length >= self.stride:
+                yield np.asarray(logits)[: length // self.stride, 0]
+
+
+def load_transcriber(path: str | Path, *, trust_modules: bool = False) -> Transcriber:
+    """Load a run of speech_digits.py as a `Transcriber`.
+
+    Args:
+      path: the folder of the run.
+      trust_modules: see `load_run`.
+
+    Raises:
+      InputError: there is no such run, see `load_run`.
+    """
+    model, settings = load_run(path, experiment="speech_digits", trust_modules=trust_modules)
+    one_way, single = not settings["bidirectional"], settings["single"]
+    return Transcriber(cast(CTCModel, model), one_way=one_way, single=single)
+
+
+def _pieces(
+    blocks: Iterable[Float[np.ndarray, "_ D"]], size: int
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Divide features into pieces of one size, and yield each with its number of valid frames."""
+    pending = np.zeros((0, BANDS), np.float32)
+    for block in blocks:
+        pending = np.concatenate([pending, block])
+        while len(pending) >= size:
+            yield pending[:size], size
+            pending = pending[size:]
+    if len(pending):
+        yield np.pad(pending, [(0, size - len(pending)), (0, 0)]), len(pending)
