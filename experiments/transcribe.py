@@ -9,9 +9,6 @@ from tyro.conf import Positional
 from rnn_jax.errors import InputError
 from rnn_jax.training.commands.cli import run
 
-HEARD = 0.3
-"""Sound that --stream reads at once [s]."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -39,7 +36,7 @@ def main(config: Config) -> list[str]:
         raise InputError("transcribe.py needs at least one WAV file after the run folder.")
     from rnn_jax.datasets.wav import open_wav
     from rnn_jax.files import printable
-    from rnn_jax.training.runs.transcriber import SECONDS, load_transcriber
+    from rnn_jax.training.runs.transcriber import load_transcriber
 
     transcriber = load_transcriber(config.run_dir, trust_modules=config.trust_modules)
     if config.stream and (transcriber.single or not transcriber.one_way):
@@ -48,12 +45,11 @@ def main(config: Config) -> list[str]:
             f"--stream needs a run of speech_digits.py --one-way; {config.run_dir} was trained "
             f"{trained}."
         )
-    seconds = HEARD if config.stream else SECONDS
     transcripts, failures = [], []
     for path in config.files:
         try:
             with open_wav(path) as sound:
-                digits = transcriber.digits(sound, seconds)
+                digits = transcriber.digits(sound)
                 digits = digits if config.stream else list(digits)
                 transcripts.append(_print_line(printable(str(path)), digits))
         except InputError as error:

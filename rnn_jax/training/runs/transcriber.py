@@ -16,8 +16,8 @@ from rnn_jax.models.ctc import BLANK, collapse
 from rnn_jax.models.speech import CTCModel
 from rnn_jax.training.runs.saved_runs import load_run
 
-SECONDS = 10.0
-"""Sound that a one-way network reads at once [s], unless digits are wanted as they are heard."""
+SECONDS = 0.3
+"""Sound that a one-way network reads at once [s]: how late digits are known."""
 SHORTEST = 512
 """Least number of frames, padding included, that a both-ways network reads; then powers of two."""
 
