@@ -9,14 +9,18 @@ import time
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import transcribe
 from cut import cut_and_resumed, rows
 from repository import ROOT
+from scipy import signal
+from scipy.io import wavfile
 from speech_digits import Config, main
 from tone_recordings import write_recordings
 
 from rnn_jax import InputError
 from rnn_jax.datasets import utterances
-from rnn_jax.datasets.spoken_digits import load_recordings
+from rnn_jax.datasets.spoken_digits import digit_strings, load_recordings
+from rnn_jax.models.ctc import label_error_rate
 from rnn_jax.training.runs.saved_runs import load_run
 
 SMALL = {"hidden_size": 8, "batch_size": 8, "utterances": 24, "test_strings": 2, "devices": 1}
@@ -61,6 +65,12 @@ def test_strings_of_tones_are_written_down(tones, tmp_path):
     assert summary["digit_error_rate"] < 0.05
     assert summary["greedy_error_rate"] < 0.15
     assert (tmp_path / "transcript.png").read_bytes().startswith(b"\x89PNG")
+    sounds, digits = digit_strings(utterances.load_split(tones, "low")[1], 0, 10)
+    paths = tuple(tmp_path / f"{n}.wav" for n in range(len(sounds)))
+    for path, sound in zip(paths, sounds, strict=True):
+        wavfile.write(path, 16_000, signal.resample_poly(sound, 2, 1))
+    made = [[*map(int, text)] for text in transcribe.main(transcribe.Config(tmp_path, paths))]
+    assert label_error_rate(made, [each.tolist() for each in digits]) < 0.15
 
 
 def test_a_held_out_speaker_is_the_whole_test_set(tones):

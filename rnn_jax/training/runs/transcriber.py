@@ -18,6 +18,8 @@ from rnn_jax.training.runs.saved_runs import load_run
 
 SECONDS = 0.3
 """Sound that a one-way network reads at once [s]: how late digits are known."""
+SILENCE = 0.2
+"""Silence before and after the sound [s], as in the strings of training; none for single digits."""
 SHORTEST = 512
 """Least number of frames, padding included, that a both-ways network reads; then powers of two."""
 
@@ -25,9 +27,9 @@ SHORTEST = 512
 class Transcriber:
     """A network of speech_digits.py that writes down the digits in sound of any length.
 
-    Sound is resampled to 8 kHz and limited to -1 to 1. The digits are those of the most probable
-    path, as in `greedy_decode`. A one-way network reads blocks and keeps its carry, in constant
-    memory; a both-ways network reads the whole sound at once.
+    Sound is limited to -1 to 1, put between silences, and resampled to 8 kHz. The digits are those
+    of the most probable path, as in `greedy_decode`. A one-way network reads blocks and keeps its
+    carry, in constant memory; a both-ways network reads the whole sound at once.
 
     Args:
       model: the network; its labels are the digits plus 1.
@@ -54,18 +56,14 @@ class Transcriber:
           InputError: the file has less sound than one step of the network needs, or samples that
             are NaN or infinite.
         """
-        before, steps, total = BLANK, 0, np.zeros(())
+        before, total = BLANK, np.zeros(())
         for logits in self.scores(sound, seconds):
-            steps += len(logits)
             if self.single:
                 total = total + logits.sum(0)
                 continue
             path = logits.argmax(-1)
             yield from (label - 1 for label in collapse(path, before))
             before = int(path[-1])
-        if not steps:
-            least = (WINDOW + HOP * (self.stride - 1)) / RATE
-            raise InputError(f"{sound.name} has less than {least:.3f} s of sound; record again.")
         if self.single:
             yield int(total[1:].argmax())  # Without the blank.
 
@@ -74,9 +72,7 @@ class Transcriber:
 
         The arguments are those of `digits`.
         """
-        block = max(1, round(seconds * sound.rate))
-        limited = (np.clip(samples, -1, 1) for samples in sound.blocks(block))
-        features = log_mel_blocks(limited, sound.rate)
+        features = log_mel_blocks(self._blocks(sound, seconds), sound.rate)
         if self.one_way:
             size = max(1, round(seconds * RATE / HOP / self.stride)) * self.stride
             pieces = _pieces(features, size)
@@ -89,6 +85,18 @@ class Transcriber:
             carry, logits = self._model(xs[:, None], carry, jnp.array([length]))
             if length >= self.stride:
                 yield np.asarray(logits)[: length // self.stride, 0]
+
+    def _blocks(self, sound, seconds):
+        """Yield the limited samples of a file between silences."""
+        silence = np.zeros(0 if self.single else round(SILENCE * sound.rate), np.float32)
+        least, count = (WINDOW + HOP * (self.stride - 1)) / RATE, 0
+        yield silence
+        for samples in sound.blocks(max(1, round(seconds * sound.rate))):
+            yield np.clip(samples, -1, 1)
+            count += len(samples)
+        if count < least * sound.rate:
+            raise InputError(f"{sound.name} has less than {least:.3f} s of sound; record again.")
+        yield silence
 
 
 def load_transcriber(path: str | Path, *, trust_modules: bool = False) -> Transcriber:
