@@ -158,7 +158,7 @@ def _passes(config, cell):
         "dropout": gradient(partial(RNN, dropout(cell, 0.2, 0.2), size), key=key),
         "DropConnect": gradient(partial(RNN, drop_connect(cell, 0.2), size), key=key),
         "zoneout": gradient(partial(RNN, zoneout(cell, 0.1), size), key=key),
-        "layer normalisation": gradient(partial(RNN, layer_norm(cell), size)),
+        "layer normalization": gradient(partial(RNN, layer_norm(cell), size)),
         "learned carry": gradient(partial(RNN, learned_carry(cell), size)),
     }
 
