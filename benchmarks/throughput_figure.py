@@ -1,6 +1,7 @@
 """Figure of the throughput benchmark: tokens per second over T, or the ratios at several sizes."""
 
 import itertools
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,6 +28,8 @@ WIDTHS = {ALL: 3}
 """Line widths in points, 1.5 unless given."""
 DRIVER_COLORS = (style.INK, style.BLUE, style.SKY, *style.COLORS[1:], "#66B39C", "#D3A3D3")
 """Colors of the drivers of rnn_jax, in rows without other libraries."""
+FEW = 6
+"""The most points whose sizes all fit below the bars."""
 
 
 def draw(rows: Sequence[Mapping], path: Path) -> None:
@@ -60,7 +63,7 @@ def draw(rows: Sequence[Mapping], path: Path) -> None:
                 found = _drivers(chosen) if alone else _libraries(chosen)
                 names += found
                 (_lines if lines else _bars)(axes[i, k], found, colors)
-                x = "time steps T" if lines else "T, B, D, H"
+                x = "time steps T" if lines else bar_title(_points(rows))
                 y = "tokens/s" if lines else f"speed relative to {next(iter(colors))}"
                 style.name_axes(
                     axes[i, k], x if i == len(cells) - 1 else "", f"{cell}, {name}: {y}"
@@ -123,7 +126,7 @@ def _lines(axes: Axes, libraries, colors):
 
 def _bars(axes: Axes, libraries, colors):
     first = libraries[next(iter(colors))]
-    points = [tuple(row[letter] for letter in "TBDH") for row in first]
+    points = _points(first)
     base = {point: row["median_ms"] for point, row in zip(points, first, strict=True)}
     known = [name for name in colors if name in libraries]
     width = 0.8 / len(known)
@@ -133,7 +136,28 @@ def _bars(axes: Axes, libraries, colors):
             place = points.index(point) + (k - (len(known) - 1) / 2) * width
             axes.bar(place, base[point] / row["median_ms"], 0.9 * width, color=colors[name])
     axes.axhline(1, color=style.MUTED, lw=0.8, zorder=0)
-    few = len(points) < 7
-    text, size = ("{}, {},\n{}, {}", 7) if few else ("{}, {}, {}, {}", 6)
-    names = [text.format(*point) for point in points]
-    axes.set_xticks(range(len(points)), names, fontsize=size, rotation=0 if few else 90)
+    rotation = 0 if len(points) <= FEW else 90
+    axes.set_xticks(range(len(points)), bar_names(points), fontsize=7, rotation=rotation)
+
+
+def _points(rows):
+    return list(dict.fromkeys(tuple(row[letter] for letter in "TBDH") for row in rows))
+
+
+def _usual(points):
+    return [statistics.mode(sizes) for sizes in zip(*points, strict=True)]
+
+
+def bar_title(points: Sequence[tuple]) -> str:
+    """The label of the axis of `bar_names`."""
+    if len(points) <= FEW:
+        return "T, B, D, H"
+    return "base: " + ", ".join(f"{k}={n}" for k, n in zip("TBDH", _usual(points), strict=True))
+
+
+def bar_names(points: Sequence[tuple]) -> list[str]:
+    """All sizes of a few points; of many, those that are not the most common ones."""
+    if len(points) <= FEW:
+        return ["{}, {},\n{}, {}".format(*point) for point in points]
+    named = [zip("TBDH", point, _usual(points), strict=True) for point in points]
+    return [", ".join(f"{k}={n}" for k, n, usual in each if n != usual) or "base" for each in named]

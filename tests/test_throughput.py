@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import report
+import throughput_figure
 import timing
 from peers import PEERS, ours
 from peers.problem import GATES, Problem, Unsupported, difference
@@ -202,3 +203,20 @@ def test_a_turn_of_a_long_call_is_its_first(monkeypatch):
         now[0] += next(seconds)
 
     assert timing.turn(call) == pytest.approx(9.0)
+
+
+def test_bars_of_many_sizes_are_named_by_what_differs():
+    few = [(28, 128, 1, 64)]
+    assert throughput_figure.bar_names(few) == ["28, 128,\n1, 64"]
+    many = [
+        (16, 4, 2, 8),
+        (32, 4, 2, 8),
+        (64, 4, 2, 8),
+        (16, 1, 2, 8),
+        (16, 4, 2, 1),
+        (16, 2, 2, 8),
+    ]
+    many += [(64, 1, 2, 8)]
+    names = ["base", "T=32", "T=64", "B=1", "H=1", "B=2", "T=64, B=1"]
+    assert throughput_figure.bar_names(many) == names
+    assert throughput_figure.bar_title(many) == "base: T=16, B=4, D=2, H=8"
