@@ -159,5 +159,6 @@ def bar_names(points: Sequence[tuple]) -> list[str]:
     """All sizes of a few points; of many, those that are not the most common ones."""
     if len(points) <= FEW:
         return ["{}, {},\n{}, {}".format(*point) for point in points]
-    named = [zip("TBDH", point, _usual(points), strict=True) for point in points]
+    usual_sizes = _usual(points)
+    named = [zip("TBDH", point, usual_sizes, strict=True) for point in points]
     return [", ".join(f"{k}={n}" for k, n, usual in each if n != usual) or "base" for each in named]

@@ -1,6 +1,7 @@
 """Classify images of digits with a trained run of mnist_lstm.py."""
 
 import dataclasses
+import itertools
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from tyro.conf import Positional
 
 from rnn_jax.errors import InputError
 from rnn_jax.training.commands.cli import run
+from rnn_jax.training.commands.each_file import each_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,15 +43,9 @@ def main(config: Config) -> list[tuple[int, float]]:
     from rnn_jax.training.runs.digit_reader import load_image_classifier
 
     classify, _ = load_image_classifier(config.run_dir, trust_modules=config.trust_modules)
-    predictions, failures = [], []
-    for path in config.images:
-        try:
-            images = read_images(path)
-        except InputError as error:
-            failures.append(error)
-            if len(config.images) > 1:
-                print(f"predict.py: {printable(str(error))}", file=sys.stderr, flush=True)
-            continue
+
+    def predict(path):
+        images, predictions = read_images(path), []
         for number, (image, probabilities) in enumerate(zip(images, classify(images), strict=True)):
             digit = int(probabilities.argmax())
             predictions.append((digit, float(probabilities[digit])))
@@ -57,11 +53,9 @@ def main(config: Config) -> list[tuple[int, float]]:
             print(f"{name}  {digit}  {probabilities[digit]:.1%}")
             if warning := unusual_ink(image) or _doubt(probabilities[digit], config.confidence):
                 print(f"predict.py: warning: {name}: {warning}.", file=sys.stderr)
-    if failures:
-        if len(config.images) == 1:
-            raise failures[0]
-        raise InputError(f"{len(failures)} of {len(config.images)} files could not be read.")
-    return predictions
+        return predictions
+
+    return [*itertools.chain(*each_file("predict.py", config.images, predict))]
 
 
 def _doubt(probability, confidence):

@@ -1,13 +1,13 @@
 """Write down the digits spoken in WAV files with a trained run of speech_digits.py."""
 
 import dataclasses
-import sys
 from pathlib import Path
 
 from tyro.conf import Positional
 
 from rnn_jax.errors import InputError
 from rnn_jax.training.commands.cli import run
+from rnn_jax.training.commands.each_file import each_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,22 +45,13 @@ def main(config: Config) -> list[str]:
             f"--stream needs a run of speech_digits.py --one-way; {config.run_dir} was trained "
             f"{trained}."
         )
-    transcripts, failures = [], []
-    for path in config.files:
-        try:
-            with open_wav(path) as sound:
-                digits = transcriber.digits(sound)
-                digits = digits if config.stream else list(digits)
-                transcripts.append(_print_line(printable(str(path)), digits))
-        except InputError as error:
-            failures.append(error)
-            if len(config.files) > 1:
-                print(f"transcribe.py: {printable(str(error))}", file=sys.stderr, flush=True)
-    if failures:
-        if len(config.files) == 1:
-            raise failures[0]
-        raise InputError(f"{len(failures)} of {len(config.files)} files could not be read.")
-    return transcripts
+
+    def transcribe(path):
+        with open_wav(path) as sound:
+            digits = transcriber.digits(sound)
+            return _print_line(printable(path), digits if config.stream else list(digits))
+
+    return each_file("transcribe.py", config.files, transcribe)
 
 
 def _print_line(name, digits):
