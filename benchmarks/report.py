@@ -70,7 +70,7 @@ def summary(rows: Sequence[Mapping]) -> list[str]:
     """Markdown table: rnn_jax with its default driver and the fastest peers.
 
     One column is for one device and one for the most devices that share a batch. "x" compares the
-    better of the two for each library.
+    better of the two for each library. A star marks a peer with other equations.
     """
     most = max(row["devices"] for row in rows)
     counts = f"{most} devices" if most > 1 else "several devices"
@@ -104,7 +104,9 @@ def _fastest(rows, several):
 def _text_of(row):
     if row is None:
         return "-"
-    name = "" if is_ours(row) or row["implementation"] == TORCH else f" ({row['implementation']})"
+    star = "*" if row.get("difference_note") else ""
+    named = not is_ours(row) and row["implementation"] != TORCH
+    name = f" ({row['implementation']}{star})" if named else ""
     return f"{_milliseconds(row):.3g} ms{name}"
 
 

@@ -114,6 +114,9 @@ def test_the_summary_compares_the_default_with_scan_and_peers():
         "| lstm | train | 28, 2, 3, 4 | 7 ms | 4 ms | 6 ms (Haiku) | 9 ms (Haiku) | 10 ms "
         "| 1.50 | 2.50 | 0.50 |"
     )
+    jax[0]["difference_note"] = "it is another network"
+    *_, line = report.summary([*ours, *jax])
+    assert "| 6 ms (Haiku*) | 9 ms (Haiku) |" in line
     *_, line = report.summary(ours)
     assert line.endswith("| 7 ms | 4 ms | - | - | - | - | - | 0.50 |")
 
