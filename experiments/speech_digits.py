@@ -69,13 +69,14 @@ def main(config: Config) -> dict:
         # Data
         longest = 1 if config.single else 7
         amounts = config.utterances, longest, config.equalizer
-        train = utterances.training_set(heard, config.seed, *amounts)
-        test, speakers = utterances.test_set(unheard, config.test_strings, longest)
+        features = {"normalize": not config.one_way}
+        train = utterances.training_set(heard, config.seed, *amounts, **features)
+        test, speakers = utterances.test_set(unheard, config.test_strings, longest, **features)
         order = training.BucketOrder(config.seed, tuple(train.lengths.tolist()), config.batch_size)
 
         # Model
         name = f"{len(heard.samples):,} spoken digits; {len(unheard.samples):,} others held out"
-        facts = utterances.statistics(train) | {"bidirectional": not config.one_way}
+        facts = utterances.statistics(train) | {"bidirectional": not config.one_way, **features}
         facts |= {"data": (train, test), "source": name}
         create = run.describe(build_ctc_model, num_labels=utterances.DIGITS, **facts)
 
@@ -105,7 +106,7 @@ def main(config: Config) -> dict:
 
 
 def make_loss(sizes, stride, single):
-    """The loss of a batch [nats per digit], and its share of utterances without a mistake."""
+    """The loss of a batch [nats per digit], and its digit error rate."""
     from rnn_jax.training import transcription
 
     measure = transcription.single_label_loss if single else transcription.ctc_loss
@@ -117,8 +118,8 @@ def make_loss(sizes, stride, single):
             logits = transcription.scores(model, (xs, lengths), keys[0])
             return measure(logits, lengths // stride, labels, counts)
 
-        value, right = transcription.at_length(of_frames, xs, lengths, sizes)
-        return value, {"batch_accuracy": right}
+        value, errors = transcription.at_length(of_frames, xs, lengths, sizes)
+        return value, {"batch_error_rate": errors}
 
     return loss
 

@@ -14,6 +14,7 @@ from rnn_jax.datasets.log_mel import (
     WINDOW,
     log_mel,
     log_mel_blocks,
+    normalized,
     resampled,
 )
 
@@ -56,6 +57,26 @@ def test_the_number_of_frames_follows_from_the_number_of_samples(count):
     assert log_mel(noise(count)).shape == (frames, BANDS)
 
 
+def test_features_do_not_depend_on_a_dc_offset():
+    samples = noise(4_000)
+    np.testing.assert_allclose(log_mel(samples + 0.2), log_mel(samples), atol=2e-3)
+
+
+def test_normalized_features_do_not_depend_on_gain_or_microphone():
+    features, response = np.random.default_rng(0).uniform(-4, 4, (2, 50, BANDS))
+    expected = normalized(features)
+    np.testing.assert_allclose(expected.mean(0), 0, atol=1e-12)
+    np.testing.assert_allclose(normalized(features + response[0] / 4), expected, atol=1e-12)
+    assert normalized(features[:0]).shape == (0, BANDS)
+
+
+def test_normalized_features_have_a_limited_range():
+    features = np.random.default_rng(0).normal(0, 2, (50, BANDS))
+    features[:20] = -40
+    raised = np.where(np.arange(50)[:, None] < 20, features.max() - 10, features)
+    np.testing.assert_allclose(normalized(features), normalized(raised), atol=1e-12)
+
+
 def test_features_are_those_of_a_discrete_fourier_transform():
     samples = noise(WINDOW + HOP)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
@@ -63,7 +84,8 @@ def test_features_are_those_of_a_discrete_fourier_transform():
     step = 2595 * math.log10(1 + RATE / 2 / 700) / (BANDS + 1)
     centers = 700 * (10 ** (step * np.arange(BANDS + 2) / 2595) - 1)
     for start, found in zip((0, HOP), log_mel(samples), strict=True):
-        x = samples[start : start + WINDOW] * hann
+        x = samples[start : start + WINDOW]
+        x = (x - x.mean()) * hann
         waves = np.exp(-2j * np.pi * np.outer(hertz / RATE, np.arange(WINDOW)))
         power = np.abs(waves @ x) ** 2 / np.sum(hann**2)
         for band in range(BANDS):

@@ -49,9 +49,10 @@ def test_a_run_is_loaded_with_the_normalizer_of_its_training_set(tones, tmp_path
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     model, settings = load_run(tmp_path, experiment="speech_digits")
     heard, unheard = utterances.split(load_recordings(tones))
-    found = utterances.statistics(utterances.training_set(heard, 0, 24, 1))
+    train = utterances.training_set(heard, 0, 24, 1, normalize=True)
+    found = utterances.statistics(train)
     assert list(model.mean) == found["feature_mean"] == settings["feature_mean"]
-    test, _ = utterances.test_set(unheard, 2, 1)
+    test, _ = utterances.test_set(unheard, 2, 1, normalize=True)
     xs = jnp.asarray(test.xs.swapaxes(0, 1), jnp.float32)
     _, logits = model(xs, lengths=jnp.asarray(test.lengths))
     assert logits.shape[1:] == (len(test.xs), 11)
@@ -94,6 +95,14 @@ def test_augmentation_changes_speed_gain_and_noise_by_the_seed():
     np.testing.assert_array_equal(first, again)
     lengths = [len(utterances.augmented(sound, np.random.default_rng(n))) for n in range(40)]
     assert 3_150 < min(lengths) < 3_500 and 4_600 < max(lengths) < 5_050
+
+
+def test_some_training_strings_are_noise_without_digits(tones):
+    heard, _ = utterances.load_split(tones)
+    train = utterances.training_set(heard, 0, 200, 7)
+    silent = np.flatnonzero(train.counts == 0)
+    assert 0 < len(silent) < 20 and train.labels[silent].max() == 0
+    assert utterances.training_set(heard, 0, 200, 1).counts.min() == 1
 
 
 def test_statistics_ignore_padding():

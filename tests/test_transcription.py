@@ -13,17 +13,13 @@ def scored(seed=0, count=40, steps=9, classes=4):
     return np.random.default_rng(seed).normal(size=(count, steps, classes)).astype(np.float32)
 
 
-def test_matches_are_those_of_greedy_decoding():
-    logits, steps = jnp.asarray(scored()), np.random.default_rng(1).integers(0, 10, 40)
-    found = greedy_decode(logits, steps)
-    labels, counts = np.zeros((40, 9), int), np.array([len(each) for each in found])
-    for row, each in zip(labels, found, strict=True):
-        row[: len(each)] = each
-    wrong = labels + (np.arange(9) == counts[:, None] - 1)
-    steps, labels, wrong, many = map(jnp.asarray, (steps, labels, wrong, counts))
-    assert transcription.matches(logits, steps, labels, many).all()
-    assert not transcription.matches(logits, steps, wrong, many)[counts > 0].any()
-    assert not transcription.matches(logits, steps, labels, many + 1).any()
+def test_greedy_errors_are_edit_distances_of_greedy_decoding():
+    logits, random = scored(), np.random.default_rng(1)
+    steps, counts = random.integers(0, 10, 40), random.integers(0, 6, 40)
+    labels = random.integers(1, 4, (40, 5))
+    found = jax.jit(transcription.greedy_errors)(logits, steps, labels, counts)
+    truths = [each[:count].tolist() for each, count in zip(labels, counts, strict=True)]
+    assert [*map(edit_distance, greedy_decode(logits, steps), truths)] == found.tolist()
 
 
 def test_padding_changes_neither_loss():

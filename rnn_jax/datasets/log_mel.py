@@ -21,6 +21,8 @@ POINTS = 512
 """Length of the Fourier transform: finer than a window, so that every band has a bin."""
 CHUNK = 1_000
 """Frames that are computed at once."""
+DYNAMIC_RANGE = 10.0
+"""Range of normalized features below the largest one: 43 dB."""
 
 
 def log_mel(samples: Float[np.ndarray, " n"], rate: int = RATE) -> Float[np.ndarray, "T 40"]:
@@ -33,6 +35,7 @@ def log_mel_blocks(blocks: Iterable[np.ndarray], rate: int = RATE) -> Iterator[n
 
         features[t, band] = ln(FLOOR + Σ_k filter[band, k] |FFT(window * samples)[t, k]|²)
 
+    The samples of a window are those of the recording minus their mean, which removes a DC offset.
     The result does not depend on the division into blocks. A recording of n samples at 8 kHz has
     T = 1 + (n - 200) // 80 frames, and none if it is shorter than a window.
 
@@ -50,9 +53,25 @@ def log_mel_blocks(blocks: Iterable[np.ndarray], rate: int = RATE) -> Iterator[n
         while len(pending) >= WINDOW:
             count = min(CHUNK, 1 + (len(pending) - WINDOW) // HOP)
             frames = np.lib.stride_tricks.sliding_window_view(pending, WINDOW)[: count * HOP : HOP]
+            frames = frames - frames.mean(1, keepdims=True)
             power = np.abs(np.fft.rfft(frames * window, POINTS)).astype(np.float32) ** 2
             yield np.log(power @ filters + np.float32(FLOOR))
             pending = pending[count * HOP :]
+
+
+def normalized(features: Float[np.ndarray, "T 40"]) -> Float[np.ndarray, "T 40"]:
+    """Features of a whole recording without its gain and the frequency response of its microphone.
+
+    Features more than `DYNAMIC_RANGE` below the largest one are set to that level, so that silence
+    and faint noise are alike. Then the mean of each band over time is subtracted.
+
+    Reference: Atal (1974), "Effectiveness of linear prediction characteristics of the speech wave
+      for automatic speaker identification and verification".
+    """
+    if not len(features):
+        return features
+    limited = np.maximum(features, features.max() - DYNAMIC_RANGE)
+    return limited - limited.mean(0)
 
 
 def resampled(blocks: Iterable[np.ndarray], rate: int, to: int = RATE) -> Iterator[np.ndarray]:

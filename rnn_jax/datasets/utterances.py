@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import signal
 
-from rnn_jax.datasets.log_mel import BANDS, log_mel
+from rnn_jax.datasets.log_mel import BANDS, log_mel, normalized
 from rnn_jax.datasets.spoken_digits import TEST_INDICES, Recordings, digit_strings, load_recordings
 from rnn_jax.errors import InputError
 
@@ -21,6 +21,8 @@ NOISE = 10.0, 60.0
 """Lowest and highest signal-to-noise ratio [dB]."""
 POINTS = 7
 """Frequencies from 0 to 4 kHz at which the equalizer has random gains."""
+WITHOUT_DIGITS = 0.04
+"""Share of noise alone in a training set of strings, so that noise is not taken for digits."""
 DIGITS = 10
 
 
@@ -106,16 +108,32 @@ def augmented(
 
 
 def training_set(
-    recordings: Recordings, seed: int, count: int, longest: int, equalizer: float = 0.0
+    recordings: Recordings,
+    seed: int,
+    count: int,
+    longest: int,
+    equalizer: float = 0.0,
+    *,
+    normalize: bool = False,
 ) -> Utterances:
-    """Strings of 1 to `longest` digits, or single recordings for 1, all `augmented`."""
+    """Strings of 1 to `longest` digits, or single recordings for 1, all `augmented`.
+
+    Among strings there are some without digits, see `WITHOUT_DIGITS`.
+    """
     pauses = {"pauses": (0.0, 0.0)} if longest == 1 else {}
     sounds, labels = digit_strings(recordings, seed, count, longest=longest, **pauses)
     random = np.random.default_rng((seed, 1))
-    return as_utterances([augmented(sound, random, equalizer) for sound in sounds], labels)
+    if longest > 1:
+        for n in np.flatnonzero(random.random(count) < WITHOUT_DIGITS):
+            sounds[n] = 10 ** random.uniform(-5, -1) * random.standard_normal(len(sounds[n]))
+            labels[n] = labels[n][:0]
+    sounds = [augmented(sound, random, equalizer) for sound in sounds]
+    return as_utterances(sounds, labels, normalize=normalize)
 
 
-def test_set(recordings: Recordings, count: int, longest: int) -> tuple[Utterances, Sequence[str]]:
+def test_set(
+    recordings: Recordings, count: int, longest: int, *, normalize: bool = False
+) -> tuple[Utterances, Sequence[str]]:
     """Unchanged strings, `count` of each speaker, or each recording for `longest=1`.
 
     Returns:
@@ -123,7 +141,8 @@ def test_set(recordings: Recordings, count: int, longest: int) -> tuple[Utteranc
     """
     if longest == 1:
         labels = list(recordings.digits[:, None])
-        return as_utterances(recordings.samples, labels), list(recordings.speakers)
+        made = as_utterances(recordings.samples, labels, normalize=normalize)
+        return made, list(recordings.speakers)
     sounds, labels, names = [], [], []
     for name in np.unique(recordings.speakers):
         own = recordings.where(recordings.speakers == name)
@@ -131,12 +150,16 @@ def test_set(recordings: Recordings, count: int, longest: int) -> tuple[Utteranc
         sounds += made[0]
         labels += made[1]
         names += [str(name)] * count
-    return as_utterances(sounds, labels), names
+    return as_utterances(sounds, labels, normalize=normalize), names
 
 
-def as_utterances(sounds: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> Utterances:
-    """Features and padded labels of sounds at 8 kHz [n] and their digits."""
+def as_utterances(
+    sounds: Sequence[np.ndarray], labels: Sequence[np.ndarray], *, normalize: bool = False
+) -> Utterances:
+    """Features, `normalized` or not, and padded labels of sounds at 8 kHz [n] and their digits."""
     features = [log_mel(sound) for sound in sounds]
+    if normalize:
+        features = [normalized(each) for each in features]
     lengths = np.array([len(each) for each in features], np.int32)
     counts = np.array([len(each) for each in labels], np.int32)
     xs = np.zeros((len(features), lengths.max(), BANDS), np.float16)

@@ -130,7 +130,7 @@ def figures(
     unheard = f", {summary['held_out']} never heard" if summary["held_out"] else ""
     title = f"{task.capitalize()}, {way} {summary['cell'].upper()}, seed {summary['seed']}{unheard}"
     found = {
-        "training.png": training_figure(rows, title, summary["strings_right"]),
+        "training.png": training_figure(rows, title, summary["digit_error_rate"]),
         "speakers.png": speakers_figure(summary["speaker_error_rates"], title),
     }
     if summary["single"]:

@@ -28,22 +28,25 @@ from rnn_jax.plotting.style import (
 
 PITCH, GATES_HEIGHT = 1.05, 2.8
 COLUMNS, MAX_CORRECT, MAX_WRONG = 8, 16, 8
+RATES = {"batch_accuracy": "accuracy", "batch_error_rate": "error rate"}
+"""Metrics of a batch from 0 to 1 that `training_figure` plots, and the names of their axes."""
 
 
 def training_figure(
     rows: Sequence[Mapping[str, Any]],
     title: str,
-    test_accuracy: float | None = None,
+    test_result: float | None = None,
     loss_name: str = "loss [nats]",
 ) -> Figure:
-    """Plot loss and batch accuracy over training, and the test accuracy at the end.
+    """Plot loss and accuracy or error rate over training, and that of the test set at the end.
 
     A loss that is not a positive number leaves a gap, with a cross at the axis.
 
     Args:
-      rows: the rows of metrics.jsonl, with `examples`, `loss` and optionally `batch_accuracy`.
+      rows: the rows of metrics.jsonl, with `examples`, `loss` and optionally `batch_accuracy` or
+        `batch_error_rate`.
       title: the title.
-      test_accuracy: the test accuracy, from 0 to 1.
+      test_result: the accuracy or error rate of the test set, as a fraction.
       loss_name: the label of the loss axis, with a unit.
 
     Raises:
@@ -55,10 +58,10 @@ def training_figure(
     examples, loss = np.array([[row["examples"], row["loss"]] for row in rows], float).T
     loss[~(np.isfinite(loss) & (loss > 0))] = np.nan
     low, high = (np.nanmin(loss), np.nanmax(loss)) if np.any(loss > 0) else (1, 1)
-    has_accuracy = "batch_accuracy" in rows[0]
+    metric = next((name for name in RATES if name in rows[0]), None)
     with house_style():
         figure = new_figure(3.2, title)
-        left, *right = figure.subplots(1, 1 + has_accuracy, squeeze=False)[0]
+        left, *right = figure.subplots(1, 1 + bool(metric), squeeze=False)[0]
         plot_curve(left, examples, loss, f"{loss_name}, log scale", end)
         margin = 1.3 if high > 2 * low else 2.5  # Wide enough for two ticks.
         left.set(yscale="log", ylim=(low / margin, high * margin))
@@ -66,9 +69,9 @@ def training_figure(
         left.yaxis.set(major_locator=ticks, minor_locator=NullLocator(), major_formatter="{x:g}")
         if len(rows) > 1:
             left.legend(loc="best")
-        if has_accuracy:
-            accuracy = np.array([row["batch_accuracy"] for row in rows], float)
-            _draw_accuracy(right[0], examples, accuracy, test_accuracy, end)
+        if metric:
+            values = np.array([row[metric] for row in rows], float)
+            _draw_rate(right[0], examples, values, RATES[metric], test_result, end)
     return figure
 
 
@@ -84,13 +87,16 @@ def regular_rows(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any
     return rows[:-1] if last - second < second - first else rows
 
 
-def _draw_accuracy(axes, examples, accuracy, test_accuracy, end):
-    plot_curve(axes, examples, accuracy, "accuracy", end)
-    test = np.nan if test_accuracy is None else test_accuracy
-    lowest = np.nanmin([0.9, test, *accuracy])
-    axes.set_ylim(max(0, np.floor(lowest * 10 - 0.3) / 10), 1.01)
+def _draw_rate(axes, examples, values, name, test_result, end):
+    plot_curve(axes, examples, values, name, end)
+    test = np.nan if test_result is None else test_result
+    if name == "accuracy":
+        lowest = np.nanmin([0.9, test, *values])
+        axes.set_ylim(max(0, np.floor(lowest * 10 - 0.3) / 10), 1.01)
+    else:
+        axes.set_ylim(-0.01, np.clip(1.1 * np.nanmax([test, *values]), 0.1, 1.1))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    if test_accuracy is not None:
+    if test_result is not None:
         end, place = (end, test), (5, -22 if test > 0.5 else 16)
         look: dict[str, Any] = {
             "color": VERMILLION,

@@ -12,7 +12,7 @@ import optax
 from rnn_jax.models.ctc import BLANK, greedy_decode, label_error_rate, prefix_beam_decode
 from rnn_jax.models.sequence import mean_outputs
 from rnn_jax.models.speech import CTCModel
-from rnn_jax.typing import Array, Bool, Data, Float, Int, Key
+from rnn_jax.typing import Array, Data, Float, Int, Key
 
 
 def scores(
@@ -54,7 +54,7 @@ def ctc_loss(
     labels: Int[Array, "B L"],
     counts: Int[Array, " B"],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean CTC loss [nats per label], and the share of sequences without a mistake.
+    """Mean CTC loss [nats per label], and the label error rate of greedy decoding.
 
     Args:
       logits: scores of the blank, class 0, and the labels.
@@ -65,23 +65,35 @@ def ctc_loss(
     padding = 1.0 - _valid(steps, logits.shape[1])
     label_padding = 1.0 - _valid(counts, labels.shape[1])
     losses = optax.ctc_loss(logits, padding, labels, label_padding)
-    right = matches(logits, steps, labels, counts)
-    return losses.sum() / jnp.maximum(counts.sum(), 1), right.mean()
+    total = jnp.maximum(counts.sum(), 1)
+    return losses.sum() / total, greedy_errors(logits, steps, labels, counts).sum() / total
 
 
-def matches(
+def greedy_errors(
     logits: Float[Array, "B S C"],
     steps: Int[Array, " B"],
     labels: Int[Array, "B L"],
     counts: Int[Array, " B"],
-) -> Bool[Array, " B"]:
-    """True for each sequence of which `greedy_decode` gives the label string; compiled."""
+) -> Int[Array, " B"]:
+    """`edit_distance` from the labels of `greedy_decode` to those of each sequence; compiled.
+
+    The arguments are those of `ctc_loss`.
+    """
     path = logits.argmax(-1)
     before = jnp.pad(path, ((0, 0), (1, 0)), constant_values=BLANK)[:, :-1]
     starts = (path != BLANK) & (path != before) & _valid(steps, path.shape[1])
-    place = jnp.clip(starts.cumsum(1) - 1, 0, labels.shape[1] - 1)
-    agrees = jnp.take_along_axis(labels, place, axis=1) == path
-    return (starts.sum(1) == counts) & (agrees | ~starts).all(1)
+    places = jnp.broadcast_to(jnp.arange(labels.shape[1] + 1), (len(labels), labels.shape[1] + 1))
+
+    def step(distances, inputs):
+        symbol, start = (each[:, None] for each in inputs)
+        changed = distances[:, :-1] + (labels != symbol)
+        found = (distances + 1).at[:, 1:].min(changed)
+        # An inserted label adds 1 to the distance at any place before.
+        found = jax.lax.cummin(found - places, axis=1) + places
+        return jnp.where(start, found, distances), None
+
+    distances, _ = jax.lax.scan(step, places, (path.T, starts.T))
+    return jnp.take_along_axis(distances, counts[:, None], axis=1)[:, 0]
 
 
 def single_label_loss(
@@ -90,14 +102,14 @@ def single_label_loss(
     labels: Int[Array, "B 1"],
     counts: Int[Array, " B"],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Cross-entropy [nats] and accuracy of one label for each sequence; see `mean_scores`.
+    """Cross-entropy [nats] and error rate of one label for each sequence; see `mean_scores`.
 
     The arguments are those of `ctc_loss`.
     """
     del counts
     pooled, (labels,) = mean_scores(logits, steps), labels.T
     losses = optax.softmax_cross_entropy_with_integer_labels(pooled, labels)
-    return losses.mean(), (pooled.argmax(-1) == labels).mean()
+    return losses.mean(), (pooled.argmax(-1) != labels).mean()
 
 
 def mean_scores(logits: Float[Array, "B S C"], steps: Int[Array, " B"]) -> Float[Array, "B C"]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from rnn_jax.datasets.log_mel import BANDS, HOP, RATE, WINDOW, log_mel_blocks
+from rnn_jax.datasets.log_mel import BANDS, HOP, RATE, WINDOW, log_mel_blocks, normalized
 from rnn_jax.datasets.wav import WavReader
 from rnn_jax.errors import InputError
 from rnn_jax.models.ctc import BLANK, collapse
@@ -34,11 +34,15 @@ class Transcriber:
     Args:
       model: the network; its labels are the digits plus 1.
       one_way: the network reads forward only.
-      single: the network tells the one digit of a recording by the mean of its scores.
+      single: the network classifies the one digit of a recording by the mean of its scores.
+      normalize: the network reads `normalized` features; not for a one-way network.
     """
 
-    def __init__(self, model: CTCModel, *, one_way: bool, single: bool = False):
+    def __init__(
+        self, model: CTCModel, *, one_way: bool, single: bool = False, normalize: bool = False
+    ):
         self.one_way, self.single, self.stride = one_way, single, model.stride
+        self.normalize = normalize
         self._carry = None
         if one_way:
             layers = model.rnn.layers
@@ -78,6 +82,7 @@ class Transcriber:
             pieces = _pieces(features, size)
         else:
             whole = np.concatenate([np.zeros((0, BANDS), np.float32), *features])
+            whole = normalized(whole) if self.normalize else whole
             size = max(SHORTEST, 1 << (len(whole) - 1).bit_length())
             pieces = _pieces([whole], size)
         carry = self._carry
@@ -110,8 +115,10 @@ def load_transcriber(path: str | Path, *, trust_modules: bool = False) -> Transc
       InputError: there is no such run, see `load_run`.
     """
     model, settings = load_run(path, experiment="speech_digits", trust_modules=trust_modules)
-    one_way, single = not settings["bidirectional"], settings["single"]
-    return Transcriber(cast(CTCModel, model), one_way=one_way, single=single)
+    options = {"one_way": not settings["bidirectional"], "single": settings["single"]}
+    # Runs of earlier versions have features that are not normalized.
+    options["normalize"] = settings.get("normalize", False)
+    return Transcriber(cast(CTCModel, model), **options)
 
 
 def _pieces(
