@@ -12,8 +12,9 @@ from rnn_jax.errors import InputError
 from rnn_jax.files import local_path
 from rnn_jax.training.commands.cli import run
 from rnn_jax.training.commands.ranges import Count, Natural, check_ranges
-from rnn_jax.training.runs.jsonl import append_rows, resume_rows
+from rnn_jax.training.runs.jsonl import append_rows
 from rnn_jax.training.runs.provenance import provenance
+from rnn_jax.training.runs.resumed_rows import resume_rows
 
 ROWS = "gradient_flow.jsonl"
 GRID_ONLY = ("cells", "cell", "lengths", "hidden_size", "init", "task")

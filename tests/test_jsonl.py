@@ -8,8 +8,9 @@ import pytest
 
 from rnn_jax import RunError
 from rnn_jax.errors import InputError
-from rnn_jax.training.runs.jsonl import append_rows, read_rows, resume_rows
+from rnn_jax.training.runs.jsonl import append_rows, read_rows
 from rnn_jax.training.runs.provenance import provenance
+from rnn_jax.training.runs.resumed_rows import resume_rows
 from rnn_jax.training.runs.run_dir import exclusive
 
 ROWS = "rows.jsonl"

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from rnn_jax.errors import InputError
-from rnn_jax.training.runs.jsonl import append_rows, read_rows, resume_rows
+from rnn_jax.training.runs.jsonl import append_rows, read_rows
+from rnn_jax.training.runs.resumed_rows import resume_rows
 from rnn_jax.training.runs.run_dir import RunDir
 
 

@@ -1,21 +1,13 @@
-"""JSONL files: one JSON object per line, appended and flushed to disk row by row.
-
-JAX is imported inside functions: a command that only reads rows starts without it.
-"""
+"""JSONL files: one JSON object per line, appended and flushed to disk row by row. Without JAX."""
 
 import json
 import os
 import textwrap
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from rnn_jax.errors import InputError
-from rnn_jax.files import read_json, writing
-from rnn_jax.training.runs.provenance import MACHINE, machine
-
-if TYPE_CHECKING:
-    from rnn_jax.training.runs.run_dir import RunDir
+from rnn_jax.files import writing
 
 
 def as_line(row: Mapping) -> str:
@@ -76,44 +68,3 @@ def parse_rows(path: Path, content: bytes, keys: Collection[str] = ()) -> list[d
             "restore the file from a copy, or delete that line."
         )
     return rows
-
-
-def resume_rows(
-    out: "RunDir", name: str, settings: Mapping[str, Any], found: Mapping[str, Any], keys=()
-) -> list[dict]:
-    """Prepare a folder for a JSONL file; return the rows that the file already has.
-
-    They are kept if they were measured with the same settings on the same machine, according to
-    the config.json in the folder. Otherwise the folder is moved aside. Prints which of the two.
-
-    Args:
-      out: the folder, locked; see `rnn_jax.training.runs.run_dir.exclusive`.
-      name: name of the file.
-      settings: settings that all rows share.
-      found: the `provenance` of this process.
-      keys: keys that each row must have.
-
-    Raises:
-      InputError: the rows or config.json are damaged.
-      RunError: the folder cannot be written.
-    """
-    print(f"device   {machine(found)}")
-    shared = {name: str(value) for name, value in settings.items()}
-    shared |= {name: found[name] for name in MACHINE}
-    path = out.path / name
-    saved = read_json(out.path / "config.json")
-    if saved is None and path.exists():
-        raise InputError(
-            f"{path} has no config.json beside it with the settings of its rows; "
-            "put it back, or give another `out_dir`."
-        )
-    if saved == shared and path.exists():
-        rows = read_rows(path, keys)
-        # An unfinished line would spoil the next one.
-        out.write_text(name, "".join(map(as_line, rows)))
-        print(f"resume   {len(rows)} rows are in {path}")
-        return rows
-    if saved != shared and (earlier := out.move_aside()):
-        print(f"kept     the earlier run, with other settings, now in {earlier}")
-    out.write("config.json", shared)
-    return []
