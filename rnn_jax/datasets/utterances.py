@@ -21,8 +21,8 @@ NOISE = 10.0, 60.0
 """Lowest and highest signal-to-noise ratio [dB]."""
 POINTS = 7
 """Frequencies from 0 to 4 kHz at which the equalizer has random gains."""
-WITHOUT_DIGITS = 0.04
-"""Share of noise alone in a training set of strings, so that noise is not taken for digits."""
+WITHOUT_DIGITS = 0.06
+"""Share of strings of noise in a training set, so that noise is not recognized as digits."""
 DIGITS = 10
 
 
@@ -118,14 +118,16 @@ def training_set(
 ) -> Utterances:
     """Strings of 1 to `longest` digits, or single recordings for 1, all `augmented`.
 
-    Among strings there are some without digits, see `WITHOUT_DIGITS`.
+    A few strings have noise in place of the recordings, half of them also of the pauses, and no
+    digits; see `WITHOUT_DIGITS`.
     """
     pauses = {"pauses": (0.0, 0.0)} if longest == 1 else {}
     sounds, labels = digit_strings(recordings, seed, count, longest=longest, **pauses)
     random = np.random.default_rng((seed, 1))
     if longest > 1:
         for n in np.flatnonzero(random.random(count) < WITHOUT_DIGITS):
-            sounds[n] = 10 ** random.uniform(-5, -1) * random.standard_normal(len(sounds[n]))
+            noise = 10 ** random.uniform(-5, -1) * random.standard_normal(len(sounds[n]))
+            sounds[n] = noise * (sounds[n] != 0) if random.random() < 0.5 else noise
             labels[n] = labels[n][:0]
     sounds = [augmented(sound, random, equalizer) for sound in sounds]
     return as_utterances(sounds, labels, normalize=normalize)
