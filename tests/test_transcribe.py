@@ -95,6 +95,14 @@ def test_digits_are_those_of_the_model_for_sound_between_silences(forward):
     assert list(transcriber.digits(opened(wav(SOUND)))) == [label - 1 for label in labels]
 
 
+def test_a_network_with_normalized_features_ignores_the_gain():
+    transcriber = Transcriber(untrained(False), one_way=False, normalize=True)
+    loud, faint = (scores(transcriber, wav(gain * SOUND)) for gain in (1, 0.2))
+    np.testing.assert_allclose(loud, faint, atol=0.05)
+    plain = Transcriber(untrained(False), one_way=False)
+    assert abs(scores(plain, wav(SOUND)) - loud).max() > 0.1
+
+
 def test_digits_do_not_depend_on_the_blocks_that_are_read():
     transcriber = Transcriber(untrained(True), one_way=True)
     whole = list(transcriber.digits(opened(wav(SOUND)), 10.0))
