@@ -21,8 +21,6 @@ POINTS = 512
 """Length of the Fourier transform: finer than a window, so that every band has a bin."""
 CHUNK = 1_000
 """Frames that are computed at once."""
-DYNAMIC_RANGE = 10.0
-"""Range of normalized features below the largest one: 43 dB."""
 
 
 def log_mel(samples: Float[np.ndarray, " n"], rate: int = RATE) -> Float[np.ndarray, "T 40"]:
@@ -60,18 +58,14 @@ def log_mel_blocks(blocks: Iterable[np.ndarray], rate: int = RATE) -> Iterator[n
 
 
 def normalized(features: Float[np.ndarray, "T 40"]) -> Float[np.ndarray, "T 40"]:
-    """Features of a whole recording without its gain and the frequency response of its microphone.
+    """Features minus their mean over time, for another gain or microphone.
 
-    Features more than `DYNAMIC_RANGE` below the largest one are set to that level, so that silence
-    and faint noise are alike. Then the mean of each band over time is subtracted.
+    A gain or a frequency response adds a constant to the features of a band, except at `FLOOR`.
 
     Reference: Atal (1974), "Effectiveness of linear prediction characteristics of the speech wave
       for automatic speaker identification and verification".
     """
-    if not len(features):
-        return features
-    limited = np.maximum(features, features.max() - DYNAMIC_RANGE)
-    return limited - limited.mean(0)
+    return features - features.mean(0) if len(features) else features
 
 
 def resampled(blocks: Iterable[np.ndarray], rate: int, to: int = RATE) -> Iterator[np.ndarray]:
