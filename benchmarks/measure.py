@@ -1,4 +1,4 @@
-"""Measurement of one point or job: all implementations take turns; one row for each."""
+"""Measurement of one point or job: implementations are interleaved; one row for each."""
 
 import dataclasses
 import statistics

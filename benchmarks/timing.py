@@ -29,7 +29,7 @@ def turn(call: Callable[[], object]) -> float:
 
 
 def interleave(turns: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
-    """Run all turns one after the other, `repeats` times; return the seconds of each."""
+    """Run all turns in sequence, `repeats` times; return the seconds of each."""
     seconds = {name: [] for name in turns}
     for _ in range(repeats):
         for name, take in turns.items():

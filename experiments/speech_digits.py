@@ -1,4 +1,4 @@
-"""Write down spoken digits: CTC on strings of unknown length, or one digit a recording."""
+"""Recognize spoken digits: CTC on strings of unknown length, or one digit per recording."""
 
 import dataclasses
 from pathlib import Path

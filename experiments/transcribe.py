@@ -40,7 +40,7 @@ def main(config: Config) -> list[str]:
 
     transcriber = load_transcriber(config.run_dir, trust_modules=config.trust_modules)
     if config.stream and (transcriber.single or not transcriber.one_way):
-        trained = "with --single" if transcriber.single else "to read both ways"
+        trained = "with --single" if transcriber.single else "in both directions"
         raise InputError(
             f"--stream needs a run of speech_digits.py --one-way; {config.run_dir} was trained "
             f"{trained}."

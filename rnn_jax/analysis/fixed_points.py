@@ -172,7 +172,7 @@ def _distinct(points, speeds, eligible, distance):
 
 @compiled(static=1)
 def _jacobians(cell, params, like, points, x):
-    """The Jacobian of a step at each point, [K, n, n], one after the other."""
+    """The Jacobian of a step at each point, [K, n, n], computed sequentially."""
     step = partial(flat_step, cell, like, params, x=x)
     return jax.lax.map(lambda flat: jax.jacfwd(step)(flat).T, points)
 

@@ -164,7 +164,7 @@ def _run(driver, cell, params, carry, xs):
 
 @partial(jax.jit, static_argnames=("driver", "window", "cell"))
 def _truncated(driver, window, cell, params, carry, xs, masks):
-    """Run windows of steps one after the other, without gradients from one to the one before.
+    """Run windows of steps sequentially, without gradients across their borders.
 
     An episode that starts with a window belongs to it: its start keeps its gradient. The report is
     that of the first window that did not converge, or of the last window.

@@ -21,15 +21,15 @@ SECONDS = 0.3
 SILENCE = 0.2
 """Silence before and after the sound [s], as in the strings of training; none for single digits."""
 SHORTEST = 512
-"""Least number of frames, padding included, that a both-ways network reads; then powers of two."""
+"""Smallest number of frames, padding included, of a bidirectional network; then powers of two."""
 
 
 class Transcriber:
-    """A network of speech_digits.py that writes down the digits in sound of any length.
+    """A network of speech_digits.py that transcribes the digits in sound of any length.
 
     Sound is limited to -1 to 1, put between silences, and resampled to 8 kHz. The digits are those
     of the most probable path, as in `greedy_decode`. A one-way network reads blocks and keeps its
-    carry, in constant memory; a both-ways network reads the whole sound at once.
+    carry, in constant memory; a bidirectional network reads the whole sound at once.
 
     Args:
       model: the network; its labels are the digits plus 1.
