@@ -70,6 +70,14 @@ def test_normalized_features_do_not_depend_on_gain_or_microphone():
     assert normalized(features[:0]).shape == (0, BANDS)
 
 
+@pytest.mark.parametrize("silence", [100, 3_000])
+def test_long_silence_does_not_change_normalized_features(silence):
+    sound = np.random.default_rng(0).uniform(-4, 4, (50, BANDS))
+    padded = [np.pad(sound, ((n, n), (0, 0)), constant_values=-16) for n in (100, silence)]
+    first, second = (normalized(each)[len(each) // 2 - 25 :][:50] for each in padded)
+    np.testing.assert_allclose(first, second, atol=1e-12)
+
+
 def test_features_are_those_of_a_discrete_fourier_transform():
     samples = noise(WINDOW + HOP)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)

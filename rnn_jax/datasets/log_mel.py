@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy import signal
+from scipy import ndimage, signal
 
 RATE = 8_000
 """Sampling rate of the features [Hz]; sound of other rates is resampled."""
@@ -21,6 +21,8 @@ POINTS = 512
 """Length of the Fourier transform: finer than a window, so that every band has a bin."""
 CHUNK = 1_000
 """Frames that are computed at once."""
+PAUSE = 100
+"""Frames of silence before and after sound that are normalized with it."""
 
 
 def log_mel(samples: Float[np.ndarray, " n"], rate: int = RATE) -> Float[np.ndarray, "T 40"]:
@@ -58,14 +60,21 @@ def log_mel_blocks(blocks: Iterable[np.ndarray], rate: int = RATE) -> Iterator[n
 
 
 def normalized(features: Float[np.ndarray, "T 40"]) -> Float[np.ndarray, "T 40"]:
-    """Features minus their mean over time, for another gain or microphone.
+    """Features minus their mean over the frames with sound, for another gain or microphone.
 
-    A gain or a frequency response adds a constant to the features of a band, except at `FLOOR`.
+    A gain or a frequency response adds a constant to the features of a band, except at `FLOOR`. A
+    frame counts in the mean if there is a loud one within `PAUSE` frames; a frame is loud if its
+    mean over the bands is in the upper three quarters of the range of these means.
 
     Reference: Atal (1974), "Effectiveness of linear prediction characteristics of the speech wave
       for automatic speaker identification and verification".
     """
-    return features - features.mean(0) if len(features) else features
+    if not len(features):
+        return features
+    level = features.mean(1)
+    loud = level >= level.min() + 0.25 * np.ptp(level)
+    with_sound = ndimage.maximum_filter1d(loud, 2 * PAUSE + 1, mode="constant") > 0
+    return features - features[with_sound].mean(0)
 
 
 def resampled(blocks: Iterable[np.ndarray], rate: int, to: int = RATE) -> Iterator[np.ndarray]:
