@@ -69,14 +69,14 @@ def main(config: Config) -> dict:
         # Data
         longest = 1 if config.single else 7
         amounts = config.utterances, longest, config.equalizer
-        features = {"normalize": not config.one_way}
-        train = utterances.training_set(heard, config.seed, *amounts, **features)
-        test, speakers = utterances.test_set(unheard, config.test_strings, longest, **features)
+        both = not config.one_way  # A stream has no mean to normalize with.
+        train = utterances.training_set(heard, config.seed, *amounts, normalize=both)
+        test, speakers = utterances.test_set(unheard, config.test_strings, longest, normalize=both)
         order = training.BucketOrder(config.seed, tuple(train.lengths.tolist()), config.batch_size)
 
         # Model
         name = f"{len(heard.samples):,} spoken digits; {len(unheard.samples):,} others held out"
-        facts = utterances.statistics(train) | {"bidirectional": not config.one_way, **features}
+        facts = utterances.statistics(train) | {"bidirectional": both, "normalize": both}
         facts |= {"data": (train, test), "source": name}
         create = run.describe(build_ctc_model, num_labels=utterances.DIGITS, **facts)
 

@@ -28,14 +28,20 @@ COARSE = np.round(127 * np.clip(SOUND, -1, 1)).astype(np.int64)
 """Samples that all formats hold exactly."""
 FEATURES = log_mel(SOUND)
 SETTINGS = {"cell": "gru", "hidden_size": 8, "num_layers": 2, "stride": 3, "dropout": 0.3}
-SETTINGS |= {"num_labels": 10, "seed": 0, "feature_mean": FEATURES.mean(0).tolist()}
-SETTINGS |= {"feature_scale": (FEATURES.std(0) / 3).tolist()}
+SETTINGS |= {"num_labels": 10, "seed": 4}
 SETTINGS |= {"experiment": "speech_digits", "model": "rnn_jax.models.speech:build_ctc_model"}
 
 
-def untrained(one_way, single=False):
+def settings(one_way, single=False, features=FEATURES):
+    """The settings of a run, with inputs scaled for scores that change a lot."""
+    scaling = {"feature_mean": features.mean(0).tolist()}
+    scaling |= {"feature_scale": (features.std(0) / 3).tolist()}
+    return SETTINGS | scaling | {"bidirectional": not one_way, "single": single}
+
+
+def untrained(*args, **kwargs):
     """A network that has learned nothing, with scores that change a lot."""
-    model = build_ctc_model(SETTINGS | {"bidirectional": not one_way, "single": single})
+    model = build_ctc_model(settings(*args, **kwargs))
     model.output.kernel[...] *= 50
     return model
 
@@ -46,11 +52,11 @@ def folder(tmp_path_factory):
 
     def of(one_way, single=False):
         path = tmp_path_factory.mktemp("run")
-        settings = SETTINGS | {"bidirectional": not one_way, "single": single}
-        RunDir(path).write("config.json", settings)
+        facts = settings(one_way, single)
+        RunDir(path).write("config.json", facts)
         checkpoints = Checkpoints(path / "checkpoints")
         params = nnx.state(untrained(one_way, single), nnx.Param)
-        checkpoints.save(1, {"params": params}, {"settings": settings})
+        checkpoints.save(1, {"params": params}, {"settings": facts})
         checkpoints.wait()
         return path
 
@@ -83,7 +89,7 @@ def scores(transcriber, content, seconds=0.3):
 
 @pytest.mark.parametrize("forward, normalize", [(True, False), (False, False), (False, True)])
 def test_digits_are_those_of_the_model_for_sound_between_silences(forward, normalize):
-    model = untrained(forward)
+    model = untrained(forward, features=normalized(FEATURES) if normalize else FEATURES)
     transcriber = Transcriber(model, one_way=forward, normalize=normalize)
     silence = np.zeros(round(SILENCE * RATE), np.float32)
     features = log_mel(np.concatenate([silence, SOUND, silence]))
@@ -92,7 +98,7 @@ def test_digits_are_those_of_the_model_for_sound_between_silences(forward, norma
     expected = np.asarray(logits)[:, 0]
     np.testing.assert_allclose(scores(transcriber, wav(SOUND)), expected, atol=2e-3)
     (labels,) = greedy_decode(expected[None])
-    assert len(labels) > 3
+    assert len(labels) > 5
     assert list(transcriber.digits(opened(wav(SOUND)))) == [label - 1 for label in labels]
 
 

@@ -115,10 +115,12 @@ def load_transcriber(path: str | Path, *, trust_modules: bool = False) -> Transc
       InputError: there is no such run, see `load_run`.
     """
     model, settings = load_run(path, experiment="speech_digits", trust_modules=trust_modules)
-    options = {"one_way": not settings["bidirectional"], "single": settings["single"]}
-    # Runs of earlier versions have features that are not normalized.
-    options["normalize"] = settings.get("normalize", False)
-    return Transcriber(cast(CTCModel, model), **options)
+    return Transcriber(
+        cast(CTCModel, model),
+        one_way=not settings["bidirectional"],
+        single=settings["single"],
+        normalize=settings.get("normalize", False),  # Not in runs of earlier versions.
+    )
 
 
 def _pieces(
