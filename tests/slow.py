@@ -126,11 +126,13 @@ SLOW = {
         "test_snap1_is_the_masked_recursion_of_the_paper": (),
         "test_uoro_is_unbiased_over_many_draws": (),
         "test_rflo_is_exact_without_recurrent_weights": (),
-        "test_compiled_memory_does_not_depend_on_the_number_of_steps": ("estimator2",),
-        "test_updates_at_every_step_learn_to_remember": (),
         "test_pieces_of_a_stream_add_up_to_its_gradient": (),
         "test_values_of_masked_steps_do_not_reach_the_gradient": (),
         "test_a_cell_that_does_not_fit_is_one_sentence": ("estimator1", "rtrl"),
+    },
+    "test_online_training": {
+        "test_compiled_memory_does_not_depend_on_the_number_of_steps": ("estimator2",),
+        "test_updates_at_every_step_learn_to_remember": (),
     },
     "test_flip_flop": {
         "test_a_network_learns_one_bit_and_holds_it_in_two_stable_points": (),

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from rnn_jax import InputError
+from rnn_jax.training import feeds
 from rnn_jax.training.batches import BatchOrder, BucketOrder, StreamOrder
+from rnn_jax.training.devices.sharding import data_mesh
 
 
 def test_every_epoch_visits_each_example_once_and_in_a_new_order():
@@ -45,3 +47,13 @@ def test_buckets_hold_similar_lengths_and_every_example_once():
     assert read.sum() > 0.85 * 4 * read.max(1).sum()
     plain = np.array(lengths)[BatchOrder(3, 96, 4).indices(0, 24)]
     assert plain.sum() < 0.7 * 4 * plain.max(1).sum()
+
+
+@pytest.mark.parametrize("order", [BatchOrder(0, 1000, 100), StreamOrder(7, 100)])
+def test_memory_use_does_not_grow_with_log_every(order):
+    many, few = (feeds.InMemory({}, order, n, data_mesh(100, 1)) for n in (10**9, 20))
+    many.set_state({"next_step": 5})
+    _, found = many.inputs(3)
+    assert found.size <= feeds.MOST_INDICES
+    assert (found[:3] == order.indices(5, 3)).all() and not found[3:].any()
+    assert few.inputs(3)[1].shape == (20, 100)

@@ -6,16 +6,8 @@ import subprocess
 import sys
 import textwrap
 
-import jax
-import jax.numpy as jnp
 import pytest
-from flax import nnx
 from repository import ROOT
-
-from rnn_jax.models.nade import NADE
-from rnn_jax.training import feeds
-from rnn_jax.training.batches import BatchOrder, StreamOrder
-from rnn_jax.training.devices.sharding import data_mesh
 
 HEAD = """
 import dataclasses, os, pathlib, signal, sys, time
@@ -198,16 +190,6 @@ def test_the_backend_of_a_notebook_is_not_used_for_figures(tmp_path):
     assert process.communicate() == ("agg\n", "")
 
 
-@pytest.mark.parametrize("order", [BatchOrder(0, 1000, 100), StreamOrder(7, 100)])
-def test_memory_use_does_not_grow_with_log_every(order):
-    many, few = (feeds.InMemory({}, order, n, data_mesh(100, 1)) for n in (10**9, 20))
-    many.set_state({"next_step": 5})
-    _, found = many.inputs(3)
-    assert found.size <= feeds.MOST_INDICES
-    assert (found[:3] == order.indices(5, 3)).all() and not found[3:].any()
-    assert few.inputs(3)[1].shape == (20, 100)
-
-
 @pytest.mark.parametrize(
     "variables",
     [
@@ -245,9 +227,3 @@ def test_an_experiment_runs_under_the_environment_variables_of_jax(tmp_path, var
     else:
         assert done.returncode == 0, done.stderr
         assert "device   2 x cpu" in done.stdout or "XLA_FLAGS" not in variables
-
-
-def test_sampling_works_with_64_bit_types(float64):
-    nade = NADE(3, 5, 4, rngs=nnx.Rngs(0))
-    row = nade.sample(jax.random.key(0), jnp.ones((2, 3), jnp.float32), jnp.ones(2, jnp.float32))
-    assert row.shape == (5,)

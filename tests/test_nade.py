@@ -64,3 +64,9 @@ def test_sample_frequencies_match_the_probabilities(nade, contexts, weights, tem
     shares = np.bincount(index, minlength=len(VECTORS)) / len(keys)
     expected = probabilities(nade, used, weights, temperature)
     np.testing.assert_allclose(shares, expected, atol=0.015)
+
+
+def test_sampling_works_with_64_bit_types(float64):
+    nade = NADE(3, 5, 4, rngs=nnx.Rngs(0))
+    row = nade.sample(jax.random.key(0), jnp.ones((2, 3), jnp.float32), jnp.ones(2, jnp.float32))
+    assert row.shape == (5,)
