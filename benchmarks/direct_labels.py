@@ -6,11 +6,11 @@ from matplotlib.axes import Axes
 
 LABEL = {"size": 9, "va": "center", "annotation_clip": False}
 SPACING = 12
-"""Distance of the centers of two labels, in points."""
+"""Minimum distance between the centers of two labels, in points."""
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[str, str, float]]) -> None:
-    """Write labels right of the ends of lines, given as (name, color, height), without overlap.
+    """Write labels to the right of line ends, given as (name, color, height), without overlap.
 
     Heights are in data coordinates; the axis limits must be final.
     """
@@ -29,7 +29,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, str, float]]) -> None:
 
 
 def _apart(heights, gap):
-    """Ascending heights, moved as little as possible to be at least `gap` apart."""
+    """Move ascending heights as little as possible, so that they are at least `gap` apart."""
     blocks = []
     for k, height in enumerate(heights):
         blocks.append((height - k * gap, 1))

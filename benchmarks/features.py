@@ -24,9 +24,9 @@ BARE, INPUTS = "bare layer", "bare layer, gradient by inputs too"
 class Config:
     """Time a training pass of a plain layer, and of the layer with each feature or wrapper.
 
-    A pass is the gradient of the mean square of all outputs by all parameters. Each feature is
-    compared with plain layers that do the same matrix products: one layer; twice its time for a
-    bidirectional one; for a stack of two, one layer and one that also has a gradient by its inputs.
+    A pass is the gradient of the mean square of all outputs with respect to all parameters. Each
+    feature is compared with plain layers that do the same matrix products: one layer; twice its
+    time if bidirectional; for a stack of two, one layer plus one with a gradient wrt its inputs.
     """
 
     cells: tuple[str, ...] = ("lstm", "gru")
@@ -95,7 +95,7 @@ def _measure(config, name):
 
 
 def _same_work(feature):
-    """The passes that together do the matrix products of a feature."""
+    """The passes that together do the same matrix products as a feature."""
     if "stacked" in feature:
         return BARE, INPUTS
     if "bidirectional" in feature:

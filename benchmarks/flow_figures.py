@@ -35,7 +35,7 @@ def draw(rows: Sequence[Mapping], folder: Path) -> list[Path]:
 
 
 def gradient_norms(shown: Sequence[Line], looks: Looks, what: str) -> Figure:
-    """Plot log10 ‖∂L/∂h_t‖ over T - t, with the longest T in the large panel."""
+    """Plot log10 ‖∂L/∂h_t‖ versus T - t, with the longest T in the large panel."""
     lengths = sorted({T for line in shown for T in line.lengths})
     shorter = lengths[:-1]
     if len(shorter) > SMALL_PANELS:
@@ -107,7 +107,7 @@ def _reference(axes, rate, start, T, ends):
 
 
 def norm_vs_length(shown: Sequence[Line], looks: Looks, what: str) -> Figure:
-    """Plot the norm of the gradient by the parameters of the cell, and throughput, over T."""
+    """Plot the norm of the gradient wrt the cell parameters, and throughput, versus T."""
     figure = style.new_figure(3.4, f"Parameter gradients and throughput: {what}")
     figure.subplots_adjust(right=0.87, wspace=0.85)
     left, right = figure.subplots(1, 2)
@@ -149,7 +149,7 @@ def norm_vs_length(shown: Sequence[Line], looks: Looks, what: str) -> Figure:
 
 
 def lyapunov(shown: Sequence[Line], looks: Looks, what: str) -> Figure | None:
-    """Plot the leading exponents at the longest T, and the largest over the gradient's rate."""
+    """Plot the leading exponents at the longest T, and the gradient's rate versus the largest."""
     shown = [line for line in shown if line.rows[0]["lyapunov"]]
     if not shown:
         return None

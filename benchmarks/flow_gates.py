@@ -58,7 +58,7 @@ def gates(shown: Sequence[Line], looks: Looks, what: str) -> Figure | None:
 
 
 def _not_shown(every, T):
-    """A sentence about the gates and networks that are not in the figure."""
+    """A sentence about the gates and networks that the figure does not show."""
     text = "Not shown: gates with values outside 0 to 1"
     without = dict.fromkeys(line.name.partition(",")[0] for line in every if not line.gates)
     shorter = [line.name for line in every if line.gates and T not in line.lengths]

@@ -31,7 +31,7 @@ BURN_IN = 4
 
 
 def loss_of(net: Net, ys: Float[Array, "T B H"], targets: Shaped[Array, "R B ..."]):
-    """The loss of the outputs [T, B, H] of a cell, see `last_steps_loss`."""
+    """The loss of the outputs [T, B, H] of a cell; see `last_steps_loss`."""
     return last_steps_loss(dot(ys[-len(targets) :], net.w) + net.b, targets)
 
 
@@ -39,9 +39,9 @@ def loss_of(net: Net, ys: Float[Array, "T B H"], targets: Shaped[Array, "R B ...
 def train_steps(cell: Cell) -> tuple[Callable, Callable]:
     """Jitted training steps with Adam, `step(net, opt_state, batch)`: without and with probe.
 
-    Both return net, opt_state, loss and gradients; the second one also log10 ‖∂L/∂carry_t‖ of each
-    example, [T, B] for each field of the carry, t = 1 to T. For a cell that the probe does not
-    support, they are computed in a second pass.
+    Both return net, opt_state, loss and gradients; the second also returns log10 ‖∂L/∂carry_t‖ of
+    each example, [T, B] for each field of the carry, t = 1 to T. For a cell that the probe does not
+    support, these norms are computed in a second pass.
     """
 
     def update(net, opt_state, loss, grads):
@@ -78,7 +78,7 @@ def train_steps(cell: Cell) -> tuple[Callable, Callable]:
 
 
 def compile_all(subject: Subject, exponents: int) -> None:
-    """Compile all functions in parallel, since a compilation uses one core."""
+    """Compile all functions in parallel, since each compilation uses one core."""
     cell, net, batch = subject
     few = batch.xs[:, :PROBED_EXAMPLES]
     with ThreadPoolExecutor() as pool:
@@ -112,12 +112,12 @@ def time_steps(subject: Subject, repeats: int) -> dict[str, float]:
 def measure(subject: Subject, exponents: int) -> dict:
     """Columns of a row: gradient norms of a network, its exponents and its gates.
 
-    Numbers that are not finite become None, for example the norm of a gradient that is zero.
+    Values that are not finite become None, for example the log norm of a zero gradient.
     """
     cell, net, batch = subject
     _, probed = train_steps(cell)
     *_, loss, grads, norms = probed(net, OPTIMIZER.init(net), batch)
-    # The loss is a mean over the batch; the adjoint of one example is that of its own loss.
+    # The loss is a mean over the batch; the adjoint of an example refers to its own loss.
     scale = np.log10(batch.xs.shape[1])
     flow = {
         field: np.asarray(values, np.float64).mean(1) + scale
@@ -151,7 +151,7 @@ def _norms_beyond_floats(cell, net, batch):
 
 
 def _parameter_norms(cell, net, grads, batch):
-    """log10 norms of the gradient by each parameter of the cell, by name, and by `all`."""
+    """log10 norms of the gradient wrt each parameter of the cell, by name, and wrt `all`."""
     if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads)):
         return _norms_of(cell, grads)
     norms = _norms_beyond_floats(cell, net, batch)
@@ -180,7 +180,7 @@ def _gate_values(cell, params, xs):
 
 
 def _gates(cell, params, xs):
-    """Mean and saturation of gates with values in 0 to 1, and time constants of the units."""
+    """Mean and saturation of gates with values from 0 to 1, and time constants of the units."""
     if not has_activations(cell):
         return {"gates": {}, "keep_gate": None, "time_constant": None}
     statistics, shown, units = _gate_values(cell, params, xs)
@@ -195,7 +195,7 @@ def _gates(cell, params, xs):
 
 
 def _plain_numbers(value):
-    """Convert to JSON: lists, floats with 5 digits, None for numbers that are not finite."""
+    """Convert to JSON: lists, floats with 5 significant digits, None for non-finite values."""
     if isinstance(value, dict):
         return {name: _plain_numbers(inner) for name, inner in value.items()}
     if value is None or isinstance(value, str):

@@ -43,7 +43,7 @@ class Line:
     def adjoints(self, T: int) -> np.ndarray:
         """log10 ‖∂L/∂h_t‖ over the distance from the loss [seeds, T]: h is the carry's first field.
 
-        NaN if it is zero or not finite.
+        NaN where the norm is zero or not finite.
         """
         fields = (next(iter(row["adjoint_norms"].values())) for row in self.at(T))
         return np.array(list(fields), float)[:, ::-1]

@@ -10,7 +10,7 @@ from rnn_jax.errors import InputError
 
 
 def read(path: Path) -> list[dict]:
-    """Read the valid rows of a file; print a warning for each other line.
+    """Read the valid rows of a file; print a warning for each invalid line.
 
     Raises:
       InputError: the file cannot be read.
@@ -39,7 +39,7 @@ def set_aside_damaged(path: Path) -> None:
 
 
 def _sort_out(path):
-    """The valid rows, and (number, reason, text) of each other line."""
+    """The valid rows, and (number, reason, text) of each invalid line."""
     try:
         lines = path.read_bytes().splitlines(keepends=True)
     except OSError as error:
@@ -47,7 +47,7 @@ def _sort_out(path):
     rows, bad = {}, []
     for number, line in enumerate(lines, 1):
         if not line.endswith(b"\n"):
-            continue  # An interrupted run has left it incomplete.
+            continue  # An interrupted run left it incomplete.
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
@@ -66,7 +66,7 @@ def _point(row):
 
 
 def _fault(row, earlier: Mapping):
-    """Reason why a row is not valid or does not fit the earlier ones; None if it does."""
+    """Reason why a row is invalid or inconsistent with the earlier ones; None otherwise."""
     try:
         _show_alone(row)
         if _point(row) in earlier:

@@ -50,11 +50,11 @@ class Subject(NamedTuple):
 
 
 class Initialized:
-    """Newly initialized networks: each cell, initialization, length and seed.
+    """Newly initialized networks, one for each cell, initialization, length and seed.
 
     Attributes:
       points: the grid, in an order with few compilations.
-      skipped: the reason for each cell and initialization that do not fit.
+      skipped: the reason for each incompatible pair of cell and initialization.
 
     Raises:
       InputError: an initialization is unknown, a length is too short for the task, or there is
@@ -147,7 +147,7 @@ def _initialize(key, cell, init, task, T):
 
 
 def _misfit(cell, init, task, T):
-    """Reason why an initialization does not fit this cell, or None if it does."""
+    """Reason why an initialization is not compatible with this cell, or None if it is."""
     if init != "chrono":
         parse_init(init)
     if cell.spatial_axes:

@@ -30,7 +30,7 @@ def load_task(name: TaskName, data_dir: Path | None = None) -> memory_tasks.Task
 
 
 def noise(key: Key[Array, ""], T: int) -> memory_tasks.Batch:
-    """White noise with 28 features; the target is one normal number at the end."""
+    """White noise with 28 features; the target is one normally distributed number at the end."""
     xs, target = jax.random.split(key)
     return memory_tasks.Batch(
         jax.random.normal(xs, (T, NOISE_FEATURES)), jax.random.normal(target, (1, 1))

@@ -1,4 +1,4 @@
-"""Gradient flow: do gradients vanish or explode on their way back through a cell?"""
+"""Gradient flow: do gradients vanish or explode in the backward pass through a cell?"""
 
 import dataclasses
 import itertools
@@ -26,7 +26,7 @@ class Config:
     """Measure how gradients change over time in recurrent cells, and the cost of measuring it.
 
     Rows already in --out-dir are kept: an interrupted run continues, and a larger grid adds rows.
-    A run with other settings in that folder is renamed.
+    A run with different settings in that folder is renamed.
     """
 
     cells: tuple[Literal["rnn", "lstm", "gru"], ...] = ("rnn", "lstm", "gru")
@@ -58,7 +58,7 @@ class Config:
     device: Literal["cpu", "gpu", "tpu"] = "cpu"
     """Device to measure on."""
     data_dir: Path | None = None
-    """Data folder of TFDS with MNIST; by default that of TFDS."""
+    """TFDS data folder with MNIST; by default, the one that TFDS uses."""
     replot: bool = False
     """Only plot the figures and print the table of the rows in --out-dir."""
     out_dir: Path = Path("runs/gradient_flow")
@@ -108,7 +108,7 @@ def _check(config):
 
 
 def _start(config):
-    """The networks to measure, once JAX has started on the device."""
+    """Start JAX on the device, and return the networks to measure."""
     import jax
 
     jax.config.update("jax_platforms", JAX_PLATFORMS[config.device])

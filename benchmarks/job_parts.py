@@ -1,6 +1,6 @@
-"""Parts of a training step of the MNIST job: its matrix products, and what is added around them.
+"""Parts of a training step of the MNIST job: its matrix products, and everything around them.
 
-Each variant is a compiled loop over steps. Every one adds a part to the one before, so that the
+Each variant is a compiled loop over steps and adds one part to the previous variant, so that the
 differences are the costs of the parts.
 """
 
@@ -21,7 +21,7 @@ from rnn_jax.training.runs.provenance import provenance
 
 ROWS = "job_parts.jsonl"
 EXAMPLES = 2000
-"""Examples in memory, of random numbers: their values do not change the time."""
+"""Number of random examples in memory; their values do not affect the time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ def main(config: Config) -> None:
 
 
 def measure(config: Config) -> list[dict]:
-    """One row for each variant: milliseconds of a step."""
+    """One row for each variant: milliseconds per step."""
     import jax
 
     def step_seconds(call):
@@ -133,7 +133,7 @@ def variants(batch_size: int, steps: int) -> dict[str, Callable[[], Any]]:
         return step
 
     def products(state, data):
-        """The matrix products of the fused model, dependent from step to step as in the model."""
+        """The matrix products of the fused model, with its dependencies between steps."""
         h, count = state
         xs = batch_at(data, count, False)[0].swapaxes(0, 1)
         w, w_h, turned = weights
@@ -183,7 +183,7 @@ def variants(batch_size: int, steps: int) -> dict[str, Callable[[], Any]]:
 
 
 def summary(rows: list[dict]) -> list[str]:
-    """Lines of a Markdown table: milliseconds of a step, and what each part adds."""
+    """Lines of a Markdown table: milliseconds per step, and the time that each part adds."""
     table, before = [], None
     for row in rows:
         added = "" if before is None else f"{row['median_ms'] - before:+.2f}"

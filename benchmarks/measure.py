@@ -1,4 +1,4 @@
-"""Measurement of one point or job: implementations are interleaved; one row for each."""
+"""Measurement of one point or job, with interleaved implementations and one row for each."""
 
 import dataclasses
 import statistics
@@ -17,16 +17,16 @@ from rnn_jax.errors import InputError
 
 MATMUL_SIZE = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
 JOB_TURN = 50
-"""Steps of a job that an implementation runs in each turn."""
+"""Steps of a job that an implementation runs in each round."""
 
 
 def measure_layer(
     team: Team, problem: Problem, repeats: int, profile: Path | None = None, *, peers: bool = True
 ) -> tuple[list[dict], dict[str, str]]:
-    """Measure one point; return its rows, and by label why implementations are absent.
+    """Measure one point; return its rows, and the reasons for absent implementations by label.
 
-    `max_difference` compares with the first driver of rnn_jax on one device, relative to the
-    maximum of each array; null, with the reason, if the equations of a peer differ.
+    `max_difference` is the difference from the first driver of rnn_jax on one device, relative to
+    the maximum of each array; null, with the reason, if the equations of a peer differ.
     """
     built, reference, absent = [], None, {}
     for member in team.members(problem.B):
@@ -85,7 +85,7 @@ def measure_layer(
 
 
 def _build(member: Implementation, problem: Problem) -> tuple[dict, dict]:
-    """Facts of a compiled layer, and the values it computed."""
+    """Facts about a compiled layer, and the values that it computed."""
     if problem.cell not in GATES and not member.ours:
         raise Absent("it has no such cell")
     with tempfile.TemporaryDirectory() as folder:
@@ -126,11 +126,11 @@ def _file_name(label, problem):
 
 
 def measure_job(team: Team, steps: int, data: Path) -> tuple[list[dict], dict[str, str]]:
-    """Measure the MNIST job; return its rows, and by label why peers are absent.
+    """Measure the MNIST job; return its rows, and the reasons for absent peers by label.
 
     Args:
       team: the implementations.
-      steps: training steps, after one turn to compile and warm up.
+      steps: training steps, after one round to compile and warm up.
       data: an .npz file of images [N, 28, 28] in 0 to 255 and labels [N].
     """
     sizes, absent, built = Sizes(), {}, []

@@ -9,13 +9,13 @@ from rnn_jax.errors import InputError
 from rnn_jax.files import local_path, printable
 
 MOST = 2**31 - 1
-"""The largest size of an axis."""
+"""Maximum size of an axis."""
 
 
 def check_sizes(flags: Sequence[str], T: int, B: int, D: int, H: int) -> None:
     """Raise InputError unless the sizes are positive and a layer of them fits in memory.
 
-    The estimate counts inputs, outputs and the weights of one gate; a layer takes several times
+    The estimate counts inputs, outputs and the weights of one gate; a layer needs several times
     that.
 
     Args:

@@ -34,7 +34,7 @@ COLORS = (
 class Config:
     """Synthesize photographs of MNIST test digits, classify them, and measure the accuracy.
 
-    Each condition has the same digits, enlarged and placed at random on a page, with camera noise.
+    Each condition uses the same digits, enlarged and placed at random on a page, with camera noise.
     The photographs are saved as files and read as in `predict.py`.
     """
 
@@ -45,7 +45,7 @@ class Config:
     conditions: tuple[str, ...] = ()
     """Conditions to measure; all by default."""
     seed: Natural = 0
-    """Seed of the choice of digits, their positions and the noise."""
+    """Seed for the choice of digits, their positions and the noise."""
     replot: bool = False
     """Only print the table of the rows in --out-dir."""
     out_dir: Path = Path("runs/photographs")
@@ -184,7 +184,7 @@ def shadow(random):
 
 
 def edge_strip(page, random):
-    """Add a dark strip at one edge, like the table below the paper."""
+    """Add a dark strip at one edge, like a table under the paper."""
     page = np.pad(page, 30, mode="edge")
     np.rot90(page, random.integers(4))[: random.integers(10, 30)] = 30
     return page

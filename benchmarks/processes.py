@@ -16,10 +16,10 @@ class Implementation(NamedTuple):
     """One line of a table.
 
     Attributes:
-      name: the library, with the driver of rnn_jax; several names can share a process.
-      devices: number of devices that share a batch. PyTorch uses all cores with one.
+      name: the library (for rnn_jax, with the driver); several names can share a process.
+      devices: number of devices that share a batch. PyTorch uses all cores as one device.
       worker: the process that runs it.
-      options: arguments of its process besides the sizes.
+      options: arguments of its process in addition to the sizes.
       facts: its library and its versions of JAX and Python, as columns of a row.
       ours: whether it is rnn_jax.
     """
@@ -38,12 +38,12 @@ class Implementation(NamedTuple):
 
 
 class Team:
-    """All implementations of a run, each in its process; a context that ends them.
+    """All implementations of a run, each in its own process; a context manager that ends them.
 
     Args:
       device: cpu, gpu or tpu.
       drivers: drivers of rnn_jax to measure.
-      devices: number of devices to measure besides one; 0 takes the most that divide the batch.
+      devices: devices in addition to one; 0 for the largest number that divides the batch.
       peers: names in PEERS.
       pythons: interpreters of peers in other environments.
 

@@ -31,7 +31,7 @@ COUNTS |= {"odd-folder": 3, "io-error": 2, "not-a-folder": 3, "kill-saving": 2}
 COUNTS |= {"together": 2, "resumed-twice": 2, "misnamed": 2, "lost-checkpoints": 2}
 COUNTS |= {"damaged-rows": 5, "damaged-config": 2}
 COUNTS |= {"broken-output": 2, "disagree": 3, "interrupt-compiling": 2}
-"""Number of the trials that have no flag."""
+"""Number of trials of each kind that has no flag."""
 TESTS = {
     "kill": "killed at a random moment",
     "flip": "one bit flipped in a checkpoint",
@@ -59,15 +59,15 @@ TESTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Disturb runs of experiments/mnist_lstm.py, and count how many lose data.
+    """Disrupt runs of experiments/mnist_lstm.py, and count how many lose data.
 
     A run survives if it continues and ends like an undisturbed run: every array of its last
-    checkpoint is equal bit for bit, and every row of metrics is there once. Wrong numbers, a
-    missing message about how to continue, or a stack trace count as lost.
+    checkpoint is bitwise equal, and every row of metrics is present once. Wrong values, a missing
+    message about how to continue, or a stack trace count as lost.
     """
 
     kills: Natural = 12
-    """Runs to kill at a random time in training, of an LSTM, a GRU and a simple RNN in turn."""
+    """Runs to kill at a random time in training: an LSTM, a GRU and a simple RNN in turn."""
     flips: Natural = 50
     """Checkpoints in which to flip a random bit, uniformly over the files."""
     truncations: Natural = 12
@@ -77,7 +77,7 @@ class Config:
     seed: int = 0
     """Seed of the random choices; the scheduling of processes is not reproducible."""
     out_dir: Path = Path("runs/reliability")
-    """Folder for results; its folder work keeps the runs if something is lost."""
+    """Folder for results; its subfolder work keeps the runs if something is lost."""
 
 
 def main(config: Config) -> None:

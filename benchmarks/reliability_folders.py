@@ -28,7 +28,7 @@ def resumed_twice(lab: Lab, number: int, rng: Random) -> str:
 
 
 def misnamed(lab: Lab, number: int, rng: Random) -> str:
-    """Resume a folder that does not exist, and start a run in one that has a run."""
+    """Resume a folder that does not exist, and start a run in one that already has a run."""
     del rng
     out = _copied(lab, f"misnamed_{number}")
     typo = out.with_name(out.name + "_typo")
@@ -46,7 +46,7 @@ def lost_checkpoints(lab: Lab, number: int, rng: Random) -> str:
     away = out.with_name(out.name + "_away")
     (out / CHECKPOINTS).rename(away)
     if number % 2:
-        (out / CHECKPOINTS).mkdir()  # Like the mount point of a disk that is not mounted.
+        (out / CHECKPOINTS).mkdir()  # Like the mount point of an unmounted disk.
     said = _unchanged(lab, out, "has no checkpoint", "--resume")
     if number % 2:
         (out / CHECKPOINTS).rmdir()

@@ -16,9 +16,9 @@ CACHE = "JAX_COMPILATION_CACHE_DIR"
 MEETING_SECONDS = 60
 """The time limit for processes that disagree or do not meet."""
 UNCOMPILED_SECONDS = 2
-"""Maximum delay of an interrupt, about the time of setting up the model, or of compiling."""
+"""Maximum delay of an interrupt, about the time to set up the model, or to compile."""
 SAVE_EVERY = 37
-"""Checkpoint interval of a run that loses its output, so that few other steps are saved."""
+"""Checkpoint interval of a run that loses its output, chosen to save few other steps."""
 
 
 class Group(subprocess.Popen):

@@ -36,7 +36,7 @@ def check(holds: bool, otherwise: str) -> None:
 
 
 def brief(errors: str) -> str:
-    """The end of the error output of a process, in one line."""
+    """The end of the error output of a process, on one line."""
     return " ".join(errors.split())[-300:] or "it printed nothing"
 
 
@@ -57,14 +57,14 @@ class Reference(NamedTuple):
 
 
 class HalfDone(NamedTuple):
-    """The folder of a run stopped half way, and the steps of its two checkpoints."""
+    """The folder of a run stopped halfway, and the steps of its two checkpoints."""
 
     path: Path
     steps: list[int]
 
 
 class Lab:
-    """A folder to train in; as a context it ends every process that it has started."""
+    """A folder to train in; a context manager that ends every process that it started."""
 
     def __init__(self, work: Path):
         self.work = work
@@ -130,7 +130,7 @@ class Lab:
           cell: name of the cell.
           number: the signal.
           after: seconds from `ready` to the signal.
-          too_late: if this path exists after the signal, repeat with half of the seconds; or None.
+          too_late: if this path exists after the signal, repeat with half the delay; or None.
           options: further options of the command.
           target: index of the process that receives the signal.
           ready: returns whether to start waiting; by default, whether a checkpoint was started.
@@ -199,7 +199,7 @@ class Lab:
         return self._references[cell, processes]
 
     def half_done(self) -> HalfDone:
-        """A run of an LSTM that was stopped half way; copy its folder before changing it."""
+        """A run of an LSTM that was stopped halfway; copy its folder before changing it."""
         if self._half is None:
             out, after = self.work / "half_done", self.reference("lstm").seconds / 2
             shutil.rmtree(out, ignore_errors=True)

@@ -42,7 +42,7 @@ def io_error(lab: Lab, number: int, rng: Random) -> str:
 
 
 def not_a_folder(lab: Lab, number: int, rng: Random) -> str:
-    """Replace the newest checkpoint or its list of contents by something else, and resume."""
+    """Replace the newest checkpoint or its list of contents with something else, and resume."""
     out, folder = _copied(lab, f"not_a_folder_{number}")
     path, kind = [(folder, "file"), (folder, "dangling link"), (folder / CONTENTS, "folder")][
         number % 3
@@ -85,7 +85,7 @@ def kill_saving(lab: Lab, number: int, rng: Random) -> str:
 
 
 def _copied(lab, name):
-    """Copy the run that was stopped half way; return its folder and its newest checkpoint."""
+    """Copy the run that was stopped halfway; return its folder and its newest checkpoint."""
     half, out = lab.half_done(), lab.work / name
     shutil.copytree(half.path, out)
     return out, out / CHECKPOINTS / f"step_{half.steps[-1]}"

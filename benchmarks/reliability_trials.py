@@ -1,4 +1,4 @@
-"""Trials of `reliability`: each disturbs a run and compares its result with the reference."""
+"""Trials of `reliability`: each disrupts a run and compares its result with the reference."""
 
 import contextlib
 import functools
@@ -32,11 +32,11 @@ from rnn_jax.training.runs.saved_runs import CHECKPOINTS
 
 CELLS = ("lstm", "gru", "rnn")
 RESUMED = 10
-"""One of this many damaged runs is also continued to its end and compared."""
+"""One in this many damaged runs is also resumed to its end and compared."""
 BYTES_LEFT = (1_000, 10_000)
 """Range of the maximum file size on a full disk; each checkpoint has a larger file."""
 PEER_SECONDS = 10
-"""Time in which a process must end after another process of its run has died."""
+"""Maximum time for a process to end after another process of its run has died."""
 
 
 def kill(lab: Lab, number: int, rng: Random) -> str:
@@ -50,7 +50,7 @@ def kill(lab: Lab, number: int, rng: Random) -> str:
 
 
 def stop(number_sent: signal.Signals, lab: Lab, number: int, rng: Random) -> str:
-    """Stop a run at a random time in training, and resume it by the command that it prints."""
+    """Stop a run at a random time in training, check its message, and resume it."""
     cell = CELLS[number % len(CELLS)]
     out, reference = lab.work / f"{number_sent.name}_{number}", lab.reference(cell)
     after = rng.uniform(0, reference.seconds)
@@ -120,7 +120,7 @@ def _damage(lab, out, steps, spoil: Callable[[Path], str], rng, resumed):
 
 
 def _restore(out, pristine):
-    """Restore a step in `out`; every array must equal that in `pristine`."""
+    """Restore a step in `out`; every array must equal the one in `pristine`."""
     saved = {s: checkpoint_leaves(pristine, s) for s in Checkpoints(pristine / CHECKPOINTS).steps()}
     newest = max(saved)
     like = {

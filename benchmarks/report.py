@@ -11,7 +11,7 @@ OURS, TORCH = "rnn_jax", "PyTorch"
 
 
 def is_ours(row: Mapping) -> bool:
-    """Return whether a row is of rnn_jax."""
+    """Return whether a row belongs to rnn_jax."""
     return row["implementation"].startswith(OURS)
 
 
@@ -69,8 +69,8 @@ def overview(rows: Sequence[Mapping]) -> list[str]:
 def summary(rows: Sequence[Mapping]) -> list[str]:
     """Markdown table: rnn_jax with its default driver and the fastest peers.
 
-    One column is for one device and one for the most devices that share a batch. "x" compares the
-    better of the two for each library. A star marks a peer with other equations.
+    One column is for one device and one for the maximum number of devices that share a batch. "x"
+    compares the faster of the two for each library. A star marks a peer with different equations.
     """
     most = max(row["devices"] for row in rows)
     counts = f"{most} devices" if most > 1 else "several devices"
@@ -96,7 +96,7 @@ def summary(rows: Sequence[Mapping]) -> list[str]:
 
 
 def _fastest(rows, several):
-    """The fastest row on one device, or on several; None without any."""
+    """The fastest row on one device, or on several; None if there is none."""
     chosen = [row for row in rows if (row["devices"] > 1) == several]
     return min(chosen, key=_milliseconds, default=None)
 
@@ -111,7 +111,7 @@ def _text_of(row):
 
 
 def driver_summary(rows: Sequence[Mapping]) -> list[str]:
-    """Markdown table: milliseconds of each driver of rnn_jax, the default in bold."""
+    """Markdown table: milliseconds of each driver of rnn_jax, with the default in bold."""
     names = list(dict.fromkeys(label(row) for row in rows))
     table = []
     for group in groups(rows):
@@ -126,7 +126,7 @@ def driver_summary(rows: Sequence[Mapping]) -> list[str]:
 
 
 def job_summary(rows: Sequence[Mapping]) -> list[str]:
-    """Markdown table: a job by each implementation, compared with the default driver."""
+    """Markdown table: a job with each implementation, compared with the default driver."""
     default = [row for row in rows if row["default_driver"]][-1]
     table = []
     for row in rows:
@@ -184,7 +184,7 @@ def _show(title, rows, columns, cells, time):
 
 
 def _text(value, form, most=None):
-    """A number as text; "" for None; no exponent from `most` on."""
+    """Format a number; "" for None; without an exponent from `most` on."""
     if value is None:
         return ""
     return f"{value:,.0f}" if most and value >= most else form.format(value)

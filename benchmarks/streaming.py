@@ -1,4 +1,4 @@
-"""Training on data that are read ahead beside training on data in memory: speed and peak memory."""
+"""Speed and peak memory of training on data that is read ahead, compared with data in memory."""
 
 import contextlib
 import dataclasses
@@ -24,14 +24,14 @@ from rnn_jax.training.runs.provenance import provenance
 
 ROWS = "streaming.jsonl"
 EXAMPLES, BATCH, CALL = 60_000, 128, 20
-"""Examples of the MNIST job, of random numbers; examples of a batch; steps of a call."""
+"""Number of random examples of the MNIST job, of examples per batch, and of steps per call."""
 FEEDS = {
     "in memory": None,
     "streamed, a thread": (False, 0),
     "streamed, a thread, memory maps": (True, 0),
     "streamed, two workers, memory maps": (True, 2),
 }
-"""For each way of feeding data, whether they are memory maps and the number of workers."""
+"""For each method of feeding data, whether it uses memory maps, and the number of workers."""
 CHAR_LM = Path(__file__).parents[1] / "experiments" / "char_lm.py"
 
 
@@ -40,11 +40,11 @@ class Config:
     """Time the MNIST job with data in memory and streamed, and measure the memory of char_lm.py."""
 
     calls: Size = 10
-    """Calls of 20 training steps in one turn, of which the first may have been read ahead."""
+    """Calls of 20 training steps per round; data of the first call may have been read ahead."""
     repeats: Size = 10
-    """Number of turns of each way of feeding data."""
+    """Number of interleaved rounds."""
     characters: Natural = 50_000_000
-    """Length of the text whose memory is measured, and that of ten times its length; 0 for none."""
+    """Length of the text for the memory test, which also uses ten times this length; 0 for none."""
     replot: bool = False
     """Only print the tables of the rows in --out-dir."""
     out_dir: Path = Path("runs/streaming")
@@ -71,7 +71,7 @@ def main(config: Config) -> None:
 
 
 def speed_rows(config: Config, folder: Path) -> list[dict]:
-    """One row for each way of feeding data: milliseconds of a step, and the ratio of each turn."""
+    """One row per method of feeding: milliseconds per step, and the ratio to in-memory data."""
     with contextlib.ExitStack() as stack:
         calls = feeding(folder, config.calls * (config.repeats + 1) * CALL, stack)
         turns = {name: partial(turn, call, config.calls) for name, call in calls.items()}
@@ -86,7 +86,7 @@ def speed_rows(config: Config, folder: Path) -> list[dict]:
 
 
 def turn(call: Callable[[], None], calls: int) -> float:
-    """Seconds of a step in a number of calls."""
+    """Seconds per step, averaged over a number of calls."""
     start = time.perf_counter()
     for _ in range(calls):
         call()
@@ -94,7 +94,7 @@ def turn(call: Callable[[], None], calls: int) -> float:
 
 
 def feeding(folder: Path, steps: int, stack: contextlib.ExitStack) -> dict[str, Callable[[], None]]:
-    """For each way of feeding data, a function that trains for the next call of steps."""
+    """For each method of feeding data, a function that runs the next call of steps."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -184,7 +184,7 @@ def peak_memory(command: list) -> dict:
 
 
 def summary(rows: list[dict]) -> list[str]:
-    """Lines of Markdown tables: milliseconds of a step, and peak memory."""
+    """Lines of Markdown tables: milliseconds per step, and peak memory."""
     speeds = [
         (
             row["feed"],

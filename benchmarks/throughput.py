@@ -55,15 +55,15 @@ class Config:
     points: tuple[str, ...] = ()
     """Sizes T,B,D,H that replace the four flags above, e.g. 784,64,1,128 512,32,128,256."""
     passes: tuple[Literal["forward", "train", "lyapunov"], ...] = ("forward", "train")
-    """Passes to measure: all outputs; the gradient by all parameters; all Lyapunov exponents."""
+    """Passes to measure: all outputs; the gradient wrt all parameters; all Lyapunov exponents."""
     drivers: tuple[Driver, ...] = ("scan", "chunked")
     """Drivers of rnn_jax; remat is chunked with less memory, chunked-8 has chunks of 8 steps."""
     devices: Natural = 0
-    """Number of devices to measure besides one; 0 takes the most that divide the batch."""
+    """Devices to measure in addition to one; 0 for the largest number that divides the batch."""
     peers: tuple[str, ...] = ("auto",)
     """Other libraries to measure: auto (all that are installed), none, or their names."""
     peer_steps: Natural = 4096
-    """Longest sequences on which other libraries are measured."""
+    """Maximum sequence length for which other libraries are measured."""
     peer_python: tuple[str, ...] = ()
     """Python interpreters of libraries in other environments, as torch=/path/to/python."""
     repeats: Annotated[int, Range(at_least=1, at_most=10**6)] = 7
@@ -75,7 +75,7 @@ class Config:
     steps: Annotated[int, Range(at_least=1, at_most=10**7)] = 782
     """Training steps of the job, with a batch size of 128."""
     data_dir: Path | None = None
-    """Data folder of TFDS for the job; by default that of TFDS."""
+    """TFDS data folder for the job; by default, the one that TFDS uses."""
     profile: Path | None = None
     """Folder for JAX profiler traces of rnn_jax, one for each row."""
     replot: bool = False

@@ -1,4 +1,4 @@
-"""Figure of the throughput benchmark: tokens per second over T, or the ratios at several sizes."""
+"""Figure of the throughput benchmark: tokens per second versus T, or ratios at several sizes."""
 
 import itertools
 import statistics
@@ -25,18 +25,18 @@ COLORS = {
     "jax.experimental.rnn": style.INK,
 }
 WIDTHS = {ALL: 3}
-"""Line widths in points, 1.5 unless given."""
+"""Line widths in points, 1.5 by default."""
 DRIVER_COLORS = (style.INK, style.BLUE, style.SKY, *style.COLORS[1:], "#66B39C", "#D3A3D3")
 """Colors of the drivers of rnn_jax, in rows without other libraries."""
 FEW = 6
-"""The most points whose sizes all fit below the bars."""
+"""Maximum number of points whose sizes all fit below the bars."""
 
 
 def draw(rows: Sequence[Mapping], path: Path) -> None:
-    """Plot lines over T if the other sizes are fixed, else bars; a panel per cell and pass.
+    """Plot lines versus T if the other sizes are fixed, otherwise bars; a panel per cell and pass.
 
-    A library is drawn with the number of devices that is faster, rnn_jax also with one device. In
-    rows without other libraries the drivers of rnn_jax are compared instead.
+    Each library is shown with its faster number of devices, rnn_jax also with one device. For rows
+    without other libraries, the drivers of rnn_jax are compared instead.
     """
     drivers = list(dict.fromkeys(label(row) for row in rows))
     alone = all(is_ours(row) for row in rows)
@@ -83,9 +83,9 @@ def _drivers(rows):
 
 
 def _libraries(rows):
-    """Rows by library, one for each point: those of the faster number of devices.
+    """Rows by library, one for each point: those with the faster number of devices.
 
-    Of the drivers of rnn_jax only the default one is taken, in points where there is a default.
+    Of the drivers of rnn_jax, only the default one is used, for points that have a default.
     """
     found = {}
     for group in groups(rows):
@@ -156,7 +156,7 @@ def bar_title(points: Sequence[tuple]) -> str:
 
 
 def bar_names(points: Sequence[tuple]) -> list[str]:
-    """All sizes of a few points; of many, those that are not the most common ones."""
+    """All sizes for a few points; for many, only those that differ from the most common ones."""
     if len(points) <= FEW:
         return ["{}, {},\n{}, {}".format(*point) for point in points]
     usual_sizes = _usual(points)

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 TURN_SECONDS = 0.05
 """Seconds for which a turn repeats its call, so that short calls are timed precisely."""
 LONG_SECONDS = 1.0
-"""Seconds of a call from which the state of the caches at its start no longer matters."""
+"""Duration of a call [s] from which the state of the caches at its start no longer matters."""
 
 
 def turn(call: Callable[[], object]) -> float:
-    """Seconds of one call: the median of those that fit in a turn, at least one.
+    """Seconds of one call: the median over the calls that fit in a turn, at least one.
 
-    `call` returns when its work is done. The first call does not count unless it is long: other
-    calls have run since the last turn and have filled the caches.
+    `call` returns when its work is done. The first call does not count unless it is long, because
+    other functions have filled the caches since the last turn.
     """
     start = time.perf_counter()
     call()

@@ -52,7 +52,7 @@ class Worker:
     def __init__(self, name: str, device: str, python: str = sys.executable, devices: int = 1):
         environment = os.environ | {"BENCHMARK_DEVICE": device}
         environment["JAX_PLATFORMS"] = JAX_PLATFORMS[device]
-        # The processes share the GPU: none may preallocate most of its memory.
+        # The processes share the GPU, so none may preallocate most of its memory.
         environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
         self._errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115
         try:
@@ -199,8 +199,8 @@ class Server:
 
 def serve() -> None:
     """Answer requests until there are no more."""
-    # The client handles interrupts and ends this process. Output of the libraries must not mix
-    # with the answers.
+    # The client handles interrupts and ends this process. Output of the libraries must not be
+    # mixed with the answers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -21,19 +21,19 @@ class Config(CellOptions, TrainConfig):
     """Train a character-level language model, evaluate it on held-out text, and sample from it.
 
     The first nine tenths of the text are split into one stream per example of a batch, and the
-    streams into windows. The state carries over from window to window, the gradient does not. The
+    streams into windows. The state carries over from window to window; the gradient does not. The
     last tenth, at most 1,000,000 characters, is held out and read as one stream. The default run
     takes about 30 seconds on two CPU cores.
     """
 
     text: Path | None = None
-    """UTF-8 text file; by default source code of the Python standard library."""
+    """UTF-8 text file; by default, source code of the Python standard library."""
     window: Size = 64
-    """Length of a window [characters], through which the gradient is backpropagated."""
+    """Length of a window [characters], over which gradients are backpropagated."""
     steps: Count = 2000
     """Number of training steps, each on one window of every stream."""
     sample_length: Annotated[int, Range(at_least=1, at_most=10**7)] = 1000
-    """Characters to sample after training; a finished run samples again on --resume."""
+    """Number of characters to sample after training; a finished run samples again on --resume."""
     temperature: NonNegative = 0.7
     """Sampling temperature: 1 for the model distribution, 0 for the most likely character."""
     prompt: str = ""
@@ -55,7 +55,7 @@ def main(config: Config) -> dict:
         summary = train(config, run, ids_file if config.data_in == "stream" else None)
         if run.writes:
             options = config.sample_length, config.temperature, config.seed
-            # The cell is the one of the command line, so its module may be imported.
+            # The cell was given on the command line, so its module may be imported.
             sample = sample_text(run.out.path, config.prompt, *options, trust_modules=True)
             print(f"\n{sample}\n\nwrote    {run.out.write_text('samples.txt', sample)}")
     return summary

@@ -9,7 +9,7 @@ from rnn_jax.plotting.training import training_figure
 from rnn_jax.plotting.translation import attention_figure, translations_figure
 
 ATTENDED = 0, 5, 7, 13
-"""Indices of the forms in the figure of attention weights."""
+"""Indices of the date forms shown in the figure of attention weights."""
 
 
 def figures(summary, rows, model, texts, truths, made):

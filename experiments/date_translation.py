@@ -15,14 +15,14 @@ VERDICT = "{test_accuracy:.2%} of unseen dates translated without a mistake"
 class Config(CellOptions, TrainConfig):
     """Translate "Mon 3 of March, 2025", 3.3.25 and 二〇二五年三月三日 to 2025-03-03.
 
-    One recurrent layer encodes the date character by character, another one decodes the
+    One recurrent layer encodes the date character by character, and another decodes the
     translation. No date of the test set occurs in the training set, in any form. Numeric dates
-    start with the day, so that 03/04/25 is 3 April 2025, or with a year of four digits; years of
-    two digits are 1969 to 2068. The default run takes about one minute on two CPU cores.
+    start with the day, so 03/04/25 is 3 April 2025, or with a four-digit year; two-digit years
+    stand for 1969 to 2068. The default run takes about one minute on two CPU cores.
     """
 
     attention: bool = False
-    """Use attention over the states of the encoder."""
+    """Use attention over the encoder states."""
     steps: Count = 3000
     """Number of training steps."""
     test_dates: Count = 10_000

@@ -1,4 +1,4 @@
-"""Train a network to remember bits, and find the fixed points that hold them."""
+"""Train a network to remember bits, and find the fixed points that store them."""
 
 import dataclasses
 from pathlib import Path
@@ -16,8 +16,8 @@ class Config(CellOptions, TrainConfig):
     """Train a network on the flip-flop task, and analyze how it remembers.
 
     Each input channel has pulses of 1 or -1 at random steps; the output is the sign of the last
-    pulse of each channel. A trained network keeps the bits in stable fixed points, 2^bits of them,
-    with saddles between. The default run takes less than a minute on two CPU cores.
+    pulse of each channel. A trained network stores the bits in 2^bits stable fixed points, with
+    saddles between them. The default run takes less than a minute on two CPU cores.
     """
 
     cell: str = "gru"
@@ -30,7 +30,7 @@ class Config(CellOptions, TrainConfig):
     sequences: Count = 2000
     """Number of sequences for training; 200 others are held out."""
     candidates: Count = 500
-    """Number of visited states from which fixed points are searched."""
+    """Number of visited states from which the search for fixed points starts."""
     steps: Count = 2000
     """Number of training steps."""
     batch_size: Count = 64

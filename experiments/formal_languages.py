@@ -19,19 +19,19 @@ SETTINGS = (
 """Options that all rows share."""
 POINT = "task", "cell", "seed"
 KEYS = (*POINT, "accuracies", "longest", "test_longest")
-"""Entries that identify a row, and all that the table and the figure use."""
+"""Entries that identify a row, and all entries that the table and the figure use."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """Train each cell on each language with strings of up to 40 symbols; test up to 500.
 
-    Regular: parity, even_pairs (do the ends differ), cycle (place on a cycle of 5), arithmetic
-    (modulo 5). With a counter: dyck (are brackets balanced). Beyond: reverse, duplicate a string.
-    mingru:a_min=-1 is a linear cell with coefficients in -1 to 1 instead of 0 to 1.
+    Regular: parity, even_pairs (do the ends differ), cycle (position on a cycle of 5), arithmetic
+    (modulo 5). Counter: dyck (are brackets balanced). Beyond these: reverse, duplicate a string.
+    mingru:a_min=-1 is a linear cell with coefficients from -1 to 1 instead of 0 to 1.
 
     Rows in --out-dir are kept: an interrupted grid continues where it stopped, and a larger grid
-    adds to a smaller one. A grid with other settings in that folder is moved aside.
+    adds to a smaller one. A grid with different settings in that folder is moved aside.
     """
 
     cells: tuple[str, ...] = ("rnn", "gru", "lstm", "mingru", "mingru:a_min=-1")
@@ -45,13 +45,13 @@ class Config:
     layers: Count = 1
     """Number of recurrent layers."""
     longest: Count = 40
-    """Symbols of the longest training strings, from half of the steps on."""
+    """Maximum length of training strings [symbols], reached after half of the steps."""
     test_longest: Count = 500
-    """Symbols of the longest test strings."""
+    """Maximum length of test strings [symbols]."""
     test_examples: Count = 4
     """Number of test strings for each length."""
     bins: Count = 25
-    """Number of ranges of test lengths with an accuracy of their own in the rows and the figure."""
+    """Number of ranges of test lengths; rows and figure show the accuracy of each range."""
     steps: Count = 2000
     """Number of training steps."""
     batch_size: Count = 64
@@ -59,7 +59,7 @@ class Config:
     learning_rate: Positive = 1e-2
     """Adam's learning rate."""
     clip_norm: Positive = 1.0
-    """Largest global norm of the gradient, which is scaled down to it."""
+    """Maximum global norm of the gradient; larger gradients are scaled down to it."""
     devices: Natural = 0
     """Number of CPU cores, GPUs or TPUs; 0 for the largest number that divides the batch."""
     replot: bool = False

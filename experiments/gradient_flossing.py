@@ -20,35 +20,35 @@ SETTINGS = (
 """Options of training that all rows share."""
 POINT = "task", "delay", "method", "seed"
 KEYS = (*POINT, "solved", "steps", "errors", "exponents", "criterion", "floss_exponents")
-"""Entries that identify a row, and all that the table and the figure use."""
+"""Entries that identify a row, and all entries that the table and the figure use."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """Train an RNN on each task and delay, with several seeds, until it solves the task.
 
-    At every step, copy asks for the bit of `delay` steps ago, and xor whether that bit and the one
-    of half the delay ago differ. Gradient flossing moves Lyapunov exponents to zero by steps of its
-    own. All methods start from the same parameters and see the same examples.
+    At every step, the target of copy is the bit from `delay` steps ago; for xor it is whether that
+    bit and the one from half the delay ago differ. Gradient flossing moves Lyapunov exponents to
+    zero by separate steps. All methods start from the same parameters and see the same examples.
 
     Rows in --out-dir are kept: an interrupted grid continues where it stopped, and a larger grid
-    adds to a smaller one. A grid with other settings in that folder is moved aside.
+    adds to a smaller one. A grid with different settings in that folder is moved aside.
     """
 
     tasks: tuple[Task, ...] = get_args(Task)
     """Delayed copy and delayed XOR of bits."""
     delays: tuple[int, ...] = (10, 20, 40)
-    """Numbers of steps from an input to the output; sequences are twice as long."""
+    """Numbers of steps from input to output; sequences are twice as long."""
     methods: tuple[Method, ...] = get_args(Method)
-    """Flossing before, or before and during training; penalty on errors that change their norm."""
+    """Flossing before, or before and during training; penalty on changes of the gradient norm."""
     seeds: Count = 5
     """Number of random seeds, of parameters and examples."""
     hidden_size: Count = 80
     """Hidden units."""
     criterion: Positive = 0.05
-    """A task is solved when the fraction of wrong bits is below; a guess has 0.5."""
+    """A task is solved when the fraction of wrong bits is below this value; chance level is 0.5."""
     max_steps: Count = 3000
-    """Number of training steps after which a task counts as not solved."""
+    """Number of training steps after which a task counts as unsolved."""
     check_every: Count = 100
     """Number of training steps between two tests."""
     batch_size: Count = 16
@@ -56,15 +56,15 @@ class Config:
     learning_rate: Positive = 1e-3
     """Adam's learning rate; gradients are clipped to norm 1."""
     floss_exponents: Count = 75
-    """Number of leading Lyapunov exponents that are moved to zero."""
+    """Number of leading Lyapunov exponents to move to zero."""
     floss_steps: Count = 200
     """Number of flossing steps before training."""
     floss_again: Count = 4
-    """Number of flossing steps after each test, with flossing during training."""
+    """Number of flossing steps after each test, for flossing during training."""
     floss_rate: Positive = 3e-3
     """Adam's learning rate for flossing; gradients are clipped to norm 1."""
     penalty: NonNegative = 1.0
-    """Factor of the norm-preserving regularizer."""
+    """Weight of the norm-preserving regularizer."""
     replot: bool = False
     """Only plot the figure and print the table of the rows in --out-dir."""
     out_dir: Path = Path("runs/gradient_flossing")

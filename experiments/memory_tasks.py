@@ -29,7 +29,7 @@ class Config:
     error of 1/6. Copy: repeat the first 10 of T symbols at the end; 7 of 8 guesses are wrong.
 
     Rows in --out-dir are kept: an interrupted grid continues where it stopped, and a larger grid
-    adds to a smaller one. A grid with other settings in that folder is moved aside.
+    adds to a smaller one. A grid with different settings in that folder is moved aside.
     """
 
     cells: tuple[str, ...] = ("rnn", "gru", "lstm", "lstm:chrono", "mingru", "mingru:chrono")
@@ -44,9 +44,9 @@ class Config:
     hidden_size: Count = 128
     """Hidden units of each cell."""
     max_steps: Count = 2000
-    """Number of training steps after which a task counts as not solved."""
+    """Number of training steps after which a task counts as unsolved."""
     criterion: Positive = 0.01
-    """A task is solved when the mean squared error, or the fraction of wrong symbols, is below."""
+    """A task is solved when its mean squared error, or fraction of wrong symbols, is below this."""
     check_every: Count = 100
     """Number of training steps between two tests."""
     test_examples: Count = 500
@@ -56,7 +56,7 @@ class Config:
     learning_rate: Positive = 5e-3
     """Adam's learning rate."""
     clip_norm: Positive = 1.0
-    """Largest global norm of the gradient, which is scaled down to it."""
+    """Maximum global norm of the gradient; larger gradients are scaled down to it."""
     devices: Natural = 0
     """Number of CPU cores, GPUs or TPUs; 0 for the largest number that divides the batch."""
     replot: bool = False

@@ -21,7 +21,7 @@ VERDICT = (
 @own_options_first
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(CellOptions, ImageConfig):
-    """Train a generator of binary images of digits, given their labels, one row at a time.
+    """Train a model to generate binary images of digits from labels, one row at a time.
 
     The recurrent state represents the label and the rows above. Given the state, a small
     autoregressive network samples the pixels of a row from left to right. A trained run of
@@ -36,9 +36,9 @@ class Config(CellOptions, ImageConfig):
     learning_rate: Positive = 3e-3
     schedule: Schedule = "cosine"
     ink: Literal["threshold", "sampled"] = "threshold"
-    """Binarize gray values by the threshold 127, or sample with the gray value as probability."""
+    """Binarize gray values at the threshold 127, or sample with the gray value as probability."""
     unlabelled: NonNegative = 0.1
-    """Fraction of training examples without a label, which guidance needs."""
+    """Fraction of training examples without a label, which guidance requires."""
     temperature: NonNegative = 1.0
     """Sampling temperature: 1 for the model distribution, 0 for the most likely pixels."""
     guidance: Positive = 1.5
@@ -68,7 +68,7 @@ def main(config: Config) -> dict:
     from rnn_jax.training.runs.digit_reader import load_image_classifier
 
     with training.open_run(config) as run:
-        # Data, and the classifier of the results
+        # Data, and the classifier that evaluates the results
         trusted = {"trust_modules": config.trust_modules}
         probabilities, _ = load_image_classifier(config.classifier, dataset="mnist", **trusted)
         images = image_data.load_images("mnist", config.data_dir, bundled=BUNDLED)
@@ -113,7 +113,7 @@ def main(config: Config) -> dict:
 
 
 def figures(summary, rows, samples, pixels, labels, read):
-    """The training curve, and samples, framed where the classifier reads another digit."""
+    """The training curve, and samples, framed where the classifier predicts another digit."""
     from rnn_jax.plotting.digit_grid import digits_figure
     from rnn_jax.plotting.training import training_figure
 

@@ -21,7 +21,7 @@ class Config(CellOptions, ImageConfig):
     """
 
     projection_size: Annotated[int, Range(at_least=0, at_most=10**6)] = 128
-    """Width of the linear layer between the pixels and the cell; 0 for no such layer."""
+    """Width of the linear layer between the pixels and the cell; 0 omits the layer."""
     forget_bias: Finite = 1.0
     """Initial forget bias of an LSTM."""
     init: str = "default"
@@ -34,12 +34,12 @@ class Config(CellOptions, ImageConfig):
     readout: Literal["carry", "outputs"] = "carry"
     """Input of the output layer: h of the final carry, or the output of the last step."""
     dataset: str = "mnist"
-    """TFDS data set of labeled 28x28 gray images, such as fashion_mnist or kmnist."""
+    """TFDS data set of labeled 28x28 grayscale images, such as fashion_mnist or kmnist."""
     out_dir: Path = Path("runs/mnist_lstm")
 
 
 def loss(model, batch, keys):
-    """Mean cross-entropy [nats] of a batch, and its accuracy 0-1."""
+    """Mean cross-entropy [nats] of a batch, and its accuracy from 0 to 1."""
     del keys
     from rnn_jax.training.losses import evaluate, logits_of
 

@@ -15,7 +15,7 @@ Estimator = Literal["bptt", "uoro", "rflo", "snap1", "rtrl"]
 ROWS, MEMORY = "online_gradients.jsonl", "online_gradients_memory.jsonl"
 SIZES = "hidden_size", "delay", "window", "batch_size", "learning_rate", "clip_norm"
 SETTINGS = (*SIZES, "steps", "points")
-"""Options of a training step, and all that the rows share."""
+"""Options of a training step, and all options that the rows share."""
 POINT, SIZE = ("cell", "estimator", "seed"), ("cell", "estimator", "T")
 """Entries that identify a row of each file."""
 KEYS = {ROWS: (*POINT, "losses", "steps", "delay", "window"), MEMORY: (*SIZE, "bytes")}
@@ -24,14 +24,14 @@ KEYS = {ROWS: (*POINT, "losses", "steps", "delay", "window"), MEMORY: (*SIZE, "b
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """Train each cell with each estimator on a stream, to repeat the bits of --delay steps ago.
+    """Train each cell with each estimator on a stream, to repeat the bits from --delay steps ago.
 
-    The parameters change every --window steps. Truncated backpropagation (bptt) goes back to the
-    last change; the online estimators reach back to the start. The second table has the working
+    The parameters are updated every --window steps. Truncated backpropagation (bptt) reaches back
+    to the last update, the online estimators to the start. The second table shows the working
     memory of a compiled training step over T steps, in which bptt goes through all of them.
 
     Rows in --out-dir are kept: an interrupted grid continues where it stopped, and a larger grid
-    adds to a smaller one. A grid with other settings in that folder is moved aside.
+    adds to a smaller one. A grid with different settings in that folder is moved aside.
     """
 
     cells: tuple[str, ...] = ("gru", "lru")
@@ -57,7 +57,7 @@ class Config:
     learning_rate: Positive = 3e-3
     """Adam's learning rate."""
     clip_norm: Positive = 1.0
-    """Largest global norm of the gradient, which is scaled down to it."""
+    """Maximum global norm of the gradient; larger gradients are scaled down to it."""
     replot: bool = False
     """Only plot the figures and print the tables of the rows in --out-dir."""
     out_dir: Path = Path("runs/online_gradients")
@@ -78,7 +78,7 @@ class Config:
 
 
 def main(config: Config) -> list[dict]:
-    """Train and measure what has no row yet, write rows and figures, print tables; return rows."""
+    """Train and measure all points without a row, write results, print tables; return the rows."""
     folder = local_path(config.out_dir)
     if config.replot:
         return show(folder)

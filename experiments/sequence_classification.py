@@ -24,7 +24,7 @@ class Config(CellOptions, TrainConfig):
     """mnist1d, which needs the extra `mnist1d`, or the name of a data set of the UCR or UEA
     archive, such as JapaneseVowels or GunPoint, which needs the extra `ucr`."""
     data_dir: Path | None = None
-    """Folder with .ts files of the archive; by default those inside of aeon, then its cache."""
+    """Folder with .ts files of the archive; by default, those bundled with aeon, then its cache."""
     cell: str = "gru"
     """Recurrent cell: a name in rnn_jax.CELLS, or my_module:MyCell."""
     hidden_size: Size = 64
@@ -100,7 +100,7 @@ def main(config: Config) -> dict:
 
 
 def loss(model, batch, keys):
-    """Mean cross-entropy [nats] of a batch, and its accuracy 0-1."""
+    """Mean cross-entropy [nats] of a batch, and its accuracy from 0 to 1."""
     del keys
     from rnn_jax.training.losses import evaluate
 

@@ -10,7 +10,7 @@ from rnn_jax.training.commands.config import CellOptions, TrainConfig, own_optio
 from rnn_jax.training.commands.ranges import Count, Positive, Size
 
 LIVE_SECONDS = 1
-"""Shortest time between two figures during training."""
+"""Minimum time between two figures during training [s]."""
 VERDICT = "mean squared error {test_mse:.2e} on the continuation"
 
 
@@ -21,15 +21,15 @@ class Config(CellOptions, TrainConfig):
 
     Amplitudes, periods and phases differ between streams and are not inputs of the network. A
     single value of a sine does not determine its cosine, and a short window does not determine the
-    tones. The streams are read in windows. The state carries over from window to window, the
+    tones. The streams are read in windows. The state carries over from window to window; the
     gradient does not. The default run takes about 10 seconds on two CPU cores.
     """
 
     hidden_size: Size = 64
     window: Size = 20
-    """Length of a window [steps], through which the gradient is backpropagated."""
+    """Length of a window [steps], over which gradients are backpropagated."""
     windows: Size = 50
-    """Windows of each stream for training; as many more are held out."""
+    """Number of training windows per stream; the same number is held out."""
     steps: Count = 4000
     """Number of training steps, each on one window of every stream."""
     reset_state: bool = False
@@ -74,7 +74,7 @@ def main(config: Config) -> dict:
         graphdef, state = training.init_state(create, optimizer, run.mesh, config.seed, carry)
         step = training.make_train_step(graphdef, loss, optimizer, run.mesh, config.bad_step_limit)
 
-        # Training, with a figure of two streams, updated at most every second
+        # Training, with a figure of two streams, updated at most once per second
         trainer = training.Trainer(run, step, order, config.steps, VERDICT)
         if trainer.summary is not None:
             return trainer.summary

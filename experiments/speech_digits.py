@@ -15,35 +15,35 @@ VERDICT = "{digit_error_rate:.2%} of digits wrong, {strings_right:.2%} of string
 class Config(CellOptions, TrainConfig):
     """Train a stacked bidirectional LSTM with CTC on strings of 1 to 7 spoken digits.
 
-    A string joins recordings of one speaker of the Free Spoken Digit Dataset, with pauses. In
-    training it varies in speed, gain and noise. Recordings 0 to 4 of each digit are for tests. The
-    default run takes about two minutes on one CPU core.
+    A string concatenates recordings of one speaker of the Free Spoken Digit Dataset, with pauses.
+    Training strings vary in speed, gain and noise. Recordings 0 to 4 of each digit are for testing.
+    The default run takes about two minutes on one CPU core.
     """
 
     data_dir: Path | None = None
-    """Folder or archive of recordings {digit}_{speaker}_{index}.wav; by default TFDS's archive."""
+    """Folder or archive of recordings {digit}_{speaker}_{index}.wav; by default, TFDS's archive."""
     single: bool = False
-    """Classify one digit a recording, by the mean of the scores over time."""
+    """Classify recordings of one digit by the mean of the scores over time."""
     held_out: str = ""
     """Name of the speaker to test on; the others are for training."""
     equalizer: NonNegative = 0.0
-    """Random gain of each frequency in training, standard deviation [dB]; for unheard speakers."""
+    """Standard deviation of a random gain per frequency in training [dB]; for unseen speakers."""
     one_way: bool = False
-    """Read forward only, to recognize sound while it arrives."""
+    """Read forward only, to recognize audio as it arrives."""
     hidden_size: Size = 80
     """Hidden units of the cell, in each direction of each layer."""
     num_layers: Count = 2
     """Number of recurrent layers."""
     stride: Count = 3
-    """Frames of 10 ms that are joined to the input of one step."""
+    """Number of 10 ms frames that are stacked into the input of one step."""
     dropout: Share = 0.3
-    """Rate of dropout between layers."""
+    """Dropout rate between layers."""
     utterances: Count = 4000
     """Number of training strings, or of recordings for --single."""
     test_strings: Count = 100
     """Number of test strings of each speaker; --single tests each recording once."""
     beam: Count = 8
-    """Prefixes that are kept in prefix beam search."""
+    """Number of prefixes to keep in prefix beam search."""
     steps: Count = 600
     """Number of training steps."""
     batch_size: Count = 32
@@ -69,7 +69,7 @@ def main(config: Config) -> dict:
         # Data
         longest = 1 if config.single else 7
         amounts = config.utterances, longest, config.equalizer
-        both = not config.one_way  # A stream has no mean to normalize with.
+        both = not config.one_way  # The mean of a stream is not known in advance.
         train = utterances.training_set(heard, config.seed, *amounts, normalize=both)
         test, speakers = utterances.test_set(unheard, config.test_strings, longest, normalize=both)
         order = training.BucketOrder(config.seed, tuple(train.lengths.tolist()), config.batch_size)
@@ -106,7 +106,7 @@ def main(config: Config) -> dict:
 
 
 def make_loss(sizes, stride, single):
-    """The loss of a batch [nats per digit], and its digit error rate."""
+    """Make a function for the loss of a batch [nats per digit] and its digit error rate."""
     from rnn_jax.training import transcription
 
     measure = transcription.single_label_loss if single else transcription.ctc_loss

@@ -43,14 +43,14 @@ REPORTS = {
     "online": ("online_gradients", "online_gradients", "online_gradients_memory"),
     "stream": ("online_gradients", "online_gradients_stream", "online_gradients_stream_memory"),
 }
-"""By table of the page: a module of rnn_jax.plotting, and the rows that its `summary` takes."""
+"""For each table: a module of rnn_jax.plotting, and the row files that its `summary` takes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Write the tables of experiments/README.md, and the figure that compares runs of t_maze.py.
 
-    The rows are those of runs in experiments/results.
+    The rows are read from experiments/results.
     """
 
 

@@ -15,21 +15,21 @@ VERDICT = "{success:.1%} of turns right after {corridor} steps"
 @own_options_first
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(CellOptions, TrainConfig):
-    """Train a recurrent agent in T-mazes by reinforcement, and test its memory.
+    """Train a recurrent agent in T-mazes by reinforcement learning, and test its memory.
 
-    A sign at the start of a corridor tells where to turn at its end. An agent without memory turns
-    right half of the time. The default run takes half a minute on two CPU cores.
+    A sign at the start of a corridor indicates which way to turn at its end. An agent without
+    memory is right half of the time. The default run takes half a minute on two CPU cores.
     """
 
     cell: str = "gru"
     """Recurrent cell: a name in rnn_jax.CELLS, or my_module:MyCell."""
     hidden_size: Size = 32
     corridor: Size = 30
-    """Steps from the start to the junction; tests go up to twice as many."""
+    """Steps from the start to the junction; tests use up to twice as many."""
     varied: bool = False
     """Draw the length of each training episode from 1 to --corridor."""
     window: Size = 40
-    """Steps of each environment between two updates, through which gradients are backpropagated."""
+    """Steps of each environment between two updates, over which gradients are backpropagated."""
     discount: Positive = 0.98
     """Discount factor of future rewards."""
     entropy: NonNegative = 0.01
@@ -119,7 +119,7 @@ def loss(model, _, keys, streams, *, maze, config):
 
 
 def turns_right(model, batch, *, maze, steps):
-    """True for a right turn at the end of a maze [B], for new mazes [B] and their seeds [B]."""
+    """True for a correct turn at the end of a maze [B], for new mazes [B] and their seeds [B]."""
     from rnn_jax.training.rollouts import last_rewards
 
     return last_rewards(maze, model, *batch, steps) > 0

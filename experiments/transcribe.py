@@ -1,4 +1,4 @@
-"""Write down the digits spoken in WAV files with a trained run of speech_digits.py."""
+"""Transcribe the digits spoken in WAV files with a trained run of speech_digits.py."""
 
 import dataclasses
 from pathlib import Path
@@ -14,8 +14,8 @@ from rnn_jax.training.commands.each_file import each_file
 class Config:
     """Print the name of each file and the digits that are spoken in it.
 
-    The files have any length, sampling rate and number of channels, with PCM samples of 8 to 32
-    bits or float samples. /dev/stdin reads from a pipe. A run trained with --one-way reads files
+    The files can have any length, sampling rate and number of channels, with 8- to 32-bit PCM
+    samples or float samples. /dev/stdin reads from a pipe. A run trained with --one-way reads files
     block by block, in constant memory. Unreadable files are reported on standard error and skipped,
     and the exit code is 2.
     """
@@ -25,7 +25,7 @@ class Config:
     files: Positional[tuple[Path, ...]]
     """WAV files."""
     stream: bool = False
-    """Print digits as they are heard; needs a run trained with --one-way."""
+    """Print digits as they are recognized; requires a run trained with --one-way."""
     trust_modules: bool = False
     """Import the module of a cell that the run names as module:Class; this runs its code."""
 

@@ -1,4 +1,4 @@
-"""Recurrent networks in JAX: a cell is a few lines of mathematics, the rest is written once.
+"""Recurrent networks in JAX: a cell is a few lines of math; everything else is written once.
 
 Public names are listed in `__init__.pyi`. Each is imported when it is first used, so that
 `import rnn_jax` is fast and settings that must precede the start of JAX can follow it.

@@ -24,7 +24,7 @@ class Stopped(KeyboardInterrupt):
     """A signal ended a run at a point where it can be resumed; the message says how.
 
     Attributes:
-      signal: the number of the signal; a command exits with 128 more.
+      signal: the number of the signal; a command exits with code 128 + signal.
     """
 
     def __init__(self, signal: int, message: str):
@@ -63,9 +63,9 @@ def check_array_init(name: str, init: object) -> None:
 
 
 def check_size(name: str, size: object, least: int = 1) -> None:
-    """Raise InputError, naming the size, unless it is a whole number of at least 0 or 1."""
+    """Raise InputError, naming the size, unless it is an integer of at least 0 or 1."""
     if isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < least:
-        kind = "a positive whole number" if least else "0 or a positive whole number"
+        kind = "a positive integer" if least else "0 or a positive integer"
         raise InputError(f"{name} must be {kind}, got {size!r}.")
 
 

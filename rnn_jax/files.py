@@ -1,4 +1,4 @@
-"""Local paths, and files that are written whole or detected as damaged."""
+"""Local paths, and files that are written atomically or detected as damaged."""
 
 import contextlib
 import hashlib
@@ -14,11 +14,11 @@ from rnn_jax.errors import InputError, RunError
 
 
 def local_path(path: str | Path) -> Path:
-    """Replace a leading `~` in a path by the home folder.
+    """Replace a leading `~` in a path with the home folder.
 
     Raises:
       InputError: the path is a URL such as gs://bucket/folder, contains a NUL character, or starts
-        with `~` where no such home folder is known.
+        with `~` when that home folder is not known.
     """
     text = os.fspath(path)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
@@ -49,7 +49,7 @@ def printable(text: object) -> str:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """A context for writing a file: an OSError becomes a RunError that names the file."""
+    """Context manager for writing a file: an OSError becomes a RunError that names the file."""
     try:
         yield path
     except OSError as error:
@@ -69,7 +69,7 @@ class Incomplete(Damaged):
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A context for replacing a file atomically: write to the temporary path that it yields."""
+    """Context manager for replacing a file atomically: write to the temporary path it yields."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         yield temporary
@@ -83,7 +83,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def sweep(folder: Path) -> None:
     """Delete temporary files that killed processes left in a folder.
 
-    No other process may write to the folder meanwhile.
+    No other process may write to the folder at the same time.
     """
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
@@ -98,7 +98,7 @@ def sync(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError:
-        # Some network file systems cannot flush folders. For a file it is an error.
+        # Some network file systems cannot flush folders. For a file, this is an error.
         if not path.is_dir():
             raise
     finally:

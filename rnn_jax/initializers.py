@@ -2,7 +2,7 @@
 
     RNN(LSTMCell(64), 28, init=Chrono(longest=100), rngs=rngs)
 
-Command lines and saved runs name them in text, which `parse_init` reads.
+Command lines and saved runs refer to them by text, which `parse_init` parses.
 """
 
 import dataclasses
@@ -23,16 +23,16 @@ from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Key, Params
 
 LARGEST = 3.4e38
-"""Numbers below this one are finite in float32."""
+"""Numbers of smaller magnitude are finite in float32."""
 ADJUST = 2**31
-"""Folded into the key for `Initializer.adjust`, so that its numbers differ from `cell.init`'s."""
+"""Folded into the key of `Initializer.adjust`, to draw other random numbers than `cell.init`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Initializer:
     """An initializer of a cell's parameters: `initializer(cell, key, input_size) -> params`.
 
-    A new one overrides `adjust`. It is hashable, so that it can be static under `jax.jit`.
+    A subclass overrides `adjust`. It is hashable, so that it can be static under `jax.jit`.
     """
 
     def __call__(self, cell: Cell, key: Key[Array, ""], input_size: int) -> Params:
@@ -44,7 +44,7 @@ class Initializer:
         return self.adjust(cell, cell.init(key, input_size), jax.random.fold_in(key, ADJUST))
 
     def adjust(self, cell: Cell, params: Params, key: Key[Array, ""]) -> Params:
-        """Existing parameters with the fields changed that this initializer sets.
+        """Existing parameters, with new values for the fields that this initializer sets.
 
         Raises:
           InputError: the initializer does not suit the cell.
@@ -97,7 +97,7 @@ class Identity(Initializer):
 class Uniform(Initializer):
     """Every parameter uniform in -1/sqrt(H) to 1/sqrt(H), the default of PyTorch.
 
-    It takes a cell with a recurrent matrix, since the parameters of linear cells have other ranges.
+    It requires a cell with a recurrent matrix; the parameters of linear cells have other ranges.
     """
 
     def adjust(self, cell, params, key):
@@ -198,10 +198,10 @@ FORMS = {
 
 
 def parse_init(text: str) -> Initializer:
-    """The initializer that a text such as "orthogonal" or "gain=0.9" stands for, see `FORMS`.
+    """Parse an initializer from text such as "orthogonal" or "gain=0.9"; see `FORMS`.
 
     Raises:
-      InputError: another text, or a number that the initializer does not take.
+      InputError: the text has no such form, or the initializer does not accept the number.
     """
     name, equals, number = str(text).partition("=")
     found = [kind for form, kind in FORMS.items() if form.partition("=")[:2] == (name, equals)]

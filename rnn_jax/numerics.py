@@ -1,4 +1,4 @@
-"""Norms that do not overflow, gradient clipping, and the search for values that are not finite."""
+"""Norms that do not overflow, gradient clipping, and a search for values that are not finite."""
 
 import numbers
 import traceback

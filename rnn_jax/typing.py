@@ -5,7 +5,7 @@
     G   gates of a cell         N   examples in a data set
     K   steps in a chunk        C   classes
     S   steps of a source
-    GH  the gates side by side, G*H wide
+    GH  the concatenated gates, G*H wide
     O   output features of a cell, H for most
 
 `...` at the front of a shape stands for any number of batch dimensions. A plural (`xs`, `ys`,

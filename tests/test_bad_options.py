@@ -54,7 +54,7 @@ TABLE = {
         case(
             "newton driver needs a cell without", **CONV, xs=zeros(T, 1, 2, 3, D), driver="newton"
         ),
-        case("ConvLSTMCell must have 2 axes of places", "(7, 4, 2)", **CONV),
+        case("ConvLSTMCell must have 2 spatial axes", "(7, 4, 2)", **CONV),
         case("must be [T, ..., D]", **CONV, xs=XS[:, 0, 0]),
     ],
     gate_activations: [
@@ -110,8 +110,8 @@ def test_an_init_that_does_not_fit_a_cell_is_an_input_error(cell, init, words):
         (lambda: LRUCell(H, radii=(0.9, 0.5)), "0 <= low < high <= 1, got (0.9, 0.5)"),
         (lambda: LRUCell(H, radii=(0.9, 1.5)), "got (0.9, 1.5)"),
         (lambda: ConvLSTMCell(H, kernel_size=2), "kernel_size must be odd, got 2"),
-        (lambda: ConvLSTMCell(H, kernel_size=0), "kernel_size must be a positive whole number"),
-        (lambda: CELLS["projected"](H, projection=0), "projection must be a positive whole number"),
+        (lambda: ConvLSTMCell(H, kernel_size=0), "kernel_size must be a positive integer"),
+        (lambda: CELLS["projected"](H, projection=0), "projection must be a positive integer"),
     ],
 )
 def test_a_wrong_cell_option_is_an_input_error(make, words):

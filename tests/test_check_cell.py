@@ -43,7 +43,7 @@ def test_a_cell_with_only_a_step_is_checked_with_scan():
     [
         ("needs a cell", {"cell": LSTMCell}),
         ("supports the drivers scan; got 'chunked'", {"cell": ResetBeforeGRUCell(2)}),
-        ("features must be a positive whole number", {"cell": LSTMCell(2), "features": 0}),
+        ("features must be a positive integer", {"cell": LSTMCell(2), "features": 0}),
     ],
 )
 def test_invalid_arguments_are_errors(words, arguments):

@@ -136,7 +136,7 @@ def test_nan_and_a_width_of_zero_are_errors():
         prefix_beam_decode(logits)
     with pytest.raises(InputError, match="got NaN"):
         greedy_decode(logits[None])
-    with pytest.raises(InputError, match="width must be a positive whole number"):
+    with pytest.raises(InputError, match="width must be a positive integer"):
         prefix_beam_decode(np.zeros((2, 3)), width=0)
 
 

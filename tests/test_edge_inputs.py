@@ -76,7 +76,7 @@ TABLE = {
         odd("read only", xs=np.frombuffer(XS.tobytes(), XS.dtype).reshape(XS.shape)),
         odd("lists", xs=XS.tolist()),
         odd("float64 weights in NumPy", params=DOUBLE),
-        odd("a carry of whole numbers", carry=CELL.initial_carry((B,), jnp.int32)),
+        odd("a carry of integers", carry=CELL.initial_carry((B,), jnp.int32)),
         odd("a carry of bfloat16", carry=CELL.initial_carry((B,), jnp.bfloat16)),
         odd("a chunk longer than T", driver=Chunked(length=100)),
         odd("lengths all T", lengths=np.full(B, T)),

@@ -112,7 +112,7 @@ def test_points_far_from_the_candidates_are_dropped(float64):
         ({"carries": HiddenCarry(np.zeros((0, 3)))}, "with N > 0"),
         ({"tolerance": 0}, "tolerance must be above 0, got 0"),
         ({"merge_distance": -1}, "merge_distance must be above 0, got -1"),
-        ({"max_iterations": 0}, "max_iterations must be a positive whole number, got 0"),
+        ({"max_iterations": 0}, "max_iterations must be a positive integer, got 0"),
     ],
 )
 def test_a_mistake_is_one_sentence(change, words):

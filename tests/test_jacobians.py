@@ -104,5 +104,5 @@ def test_a_singular_step_gives_a_finite_small_value(float64):
 @pytest.mark.parametrize("every", [0, 2.0])
 def test_every_must_be_a_positive_whole_number(every, unchecked):
     p = problem(GRUCell(3), dtype=jnp.float32)
-    with pytest.raises(InputError, match="every must be a positive whole number, got"):
+    with pytest.raises(InputError, match="every must be a positive integer, got"):
         long_term_jacobians(GRUCell(3), p.params, p.xs, every=every)

@@ -221,10 +221,10 @@ def test_two_devices_share_a_batch():
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"count": 7}, "count must be a whole number, 1 to 6, got 7"),
-        ({"count": 0}, "count must be a whole number, 1 to 6, got 0"),
-        ({"burn_in": 5}, "burn_in must be a whole number, 0 to 4, got 5"),
-        ({"qr_every": 0}, "qr_every must be a whole number, at least 1, got 0"),
+        ({"count": 7}, "count must be an integer, 1 to 6, got 7"),
+        ({"count": 0}, "count must be an integer, 1 to 6, got 0"),
+        ({"burn_in": 5}, "burn_in must be an integer, 0 to 4, got 5"),
+        ({"qr_every": 0}, "qr_every must be an integer, at least 1, got 0"),
     ],
 )
 def test_an_option_out_of_range_is_an_input_error(wrong, message):

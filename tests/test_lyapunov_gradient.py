@@ -100,7 +100,7 @@ def test_a_batch_or_a_burn_in_that_does_not_fit_is_one_sentence():
     params = cell.init(jax.random.key(0), 2)
     with pytest.raises(InputError, match=r"needs one sequence xs \[T, D\], got \(9, 1, 2\)"):
         covariant_vectors(cell, params, jnp.zeros((9, 1, 2)))
-    with pytest.raises(InputError, match="burn_in must be a whole number, 0 to 4, got 5"):
+    with pytest.raises(InputError, match="burn_in must be an integer, 0 to 4, got 5"):
         covariant_vectors(cell, params, jnp.zeros((9, 2)), burn_in=5)
-    with pytest.raises(InputError, match="count must be a whole number, 1 to 3, got 4"):
+    with pytest.raises(InputError, match="count must be an integer, 1 to 3, got 4"):
         covariant_vectors(cell, params, jnp.zeros((9, 2)), burn_in=1, count=4)

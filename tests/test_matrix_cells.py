@@ -143,7 +143,7 @@ MISTAKES = {
     "heads": (lambda: MLSTMCell(6, heads=4), "heads must divide hidden_size = 6, got 4"),
     "layer_norm": (lambda: layer_norm(CELL), "layer_norm needs 4 gates of H = 4 units"),
     "state": (lambda: dropout(CELL, state=0.1), "has no effect on DeltaNetCell, whose gates"),
-    "unbiased": (lambda: unbiased(CELL), "needs params with b, those of DeltaNetCell"),
+    "unbiased": (lambda: unbiased(CELL), "needs params with b, but those of DeltaNetCell"),
     "fused": (lambda: _unroll("fused"), "needs a GatedCell with a recurrent product"),
     "associative": (lambda: _unroll("associative"), "needs a LinearCell, got DeltaNetCell"),
 }

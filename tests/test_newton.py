@@ -146,5 +146,5 @@ def test_an_unsupported_cell_or_option_is_an_input_error():
     with pytest.raises(InputError, match="needs a cell without spatial axes"):
         unroll(cell, params, xs, carry, driver="newton")
     params, xs, carry, _ = problem(LSTMCell(H), dtype=jnp.float32)
-    with pytest.raises(InputError, match="max_iterations must be a positive whole number, got 0"):
+    with pytest.raises(InputError, match="max_iterations must be a positive integer, got 0"):
         unroll_newton(LSTMCell(H), params, xs, carry, max_iterations=0)

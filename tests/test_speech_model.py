@@ -70,8 +70,8 @@ def test_a_model_follows_from_the_settings_of_a_run():
 @pytest.mark.parametrize(
     ("message", "options"),
     [
-        ("num_layers must be a positive whole number", {"num_layers": 0}),
-        ("stride must be a positive whole number", {"stride": 0}),
+        ("num_layers must be a positive integer", {"num_layers": 0}),
+        ("stride must be a positive integer", {"stride": 0}),
         ("dropout must be", {"dropout": 1.0}),
     ],
 )

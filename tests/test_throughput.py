@@ -138,7 +138,7 @@ def test_replot_needs_only_the_rows(measured):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--points", "5,4,3"], "--points must be whole numbers T,B,D,H"),
+        (["--points", "5,4,3"], "--points must be integers T,B,D,H"),
         (["--peers", "tensorflow"], "--peers must be auto, none, or any of"),
         (["--peer-python", "torch"], "--peer-python must be NAME=PATH"),
         (["--cell", "nowhere:Cell"], "cell nowhere:Cell cannot be loaded"),

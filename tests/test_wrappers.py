@@ -155,15 +155,15 @@ MISTAKES = [
     (lambda: zoneout(LSTMCell(H)), "needs 1 rate or 2, one for each field of the carry of LSTM"),
     (lambda: zoneout(LSTMCell(H), 0.1, 0.2, 0.3), "got 3"),
     (lambda: zoneout(LSTMCell(H), 0.1, 2.0), "rates[1] must be at least 0 and below 1, got 2.0"),
-    (lambda: layer_norm(STEP), "layer_norm needs a GatedCell, ResetBeforeGRUCell is not"),
+    (lambda: layer_norm(STEP), "layer_norm needs a GatedCell, but ResetBeforeGRUCell is not"),
     (
         lambda: dropout(MinGRUCell(H), state=0.9),
         "MinGRUCell, whose gates do not depend",
     ),
     (lambda: dropout(zoneout(MinGRUCell(H), 0.1), state=0.9), "no effect on MinGRUCell"),
-    (lambda: drop_connect(MinGRUCell(H), 0.5), "drop_connect needs params with w_h, those of Min"),
+    (lambda: drop_connect(MinGRUCell(H), 0.5), "w_h, but those of Min"),
     (lambda: drop_connect(layer_norm(LSTMCell(H)), 0.5), "before layer_norm and learned_carry"),
-    (lambda: unbiased(layer_norm(LSTMCell(H))), "unbiased needs params with b, those of LayerN"),
+    (lambda: unbiased(layer_norm(LSTMCell(H))), "with b, but those of LayerN"),
     (lambda: unbiased(unbiased(LSTMCell(H))), "those of UnbiasedCell have none"),
     (lambda: unbiased(Keyed(H)), "those of Keyed have none"),
 ]

@@ -28,7 +28,7 @@ _ZERO = -(2**30)
 def zero_probe(
     cell: GatedCell, steps: int, batch_shape: tuple[int, ...] = (), dtype=jnp.float32
 ) -> Carry:
-    """Make the probe for T = `steps`: zeros [T, *batch_shape] for each field of the carry."""
+    """Create the probe for T = `steps`: zeros [T, *batch_shape] for each field of the carry."""
     require_cell("unroll_probed", cell, has_params=True)
     check_size("steps", steps, 0)
     carry = jax.eval_shape(lambda: cell.initial_carry())
@@ -42,7 +42,7 @@ def unroll_probed(
     probe: Carry,
     carry: Carry | None = None,
 ) -> tuple[Carry, Float[Array, "T ... H"]]:
-    """Run `unroll` so that its gradient by `probe` is log10 ‖∂L/∂carry_t‖ for t = 1 to T.
+    """Run `unroll`, with log10 ‖∂L/∂carry_t‖ for t = 1 to T as the gradient of `probe`.
 
     carry_t is the carry after step t. The derivative is total, and the norm is taken for each field
     of the carry and each example, as in `gradient_flow.adjoint_norms`. The other gradients are
@@ -54,10 +54,10 @@ def unroll_probed(
       probe: the zeros from `zero_probe`.
 
     Returns:
-      The final carry and the outputs, as `unroll`.
+      The final carry and the outputs, as in `unroll`.
 
     Raises:
-      InputError: as `unroll`; a cell that is not a GatedCell; a probe of other shapes.
+      InputError: as in `unroll`; a cell that is not a GatedCell; a probe with wrong shapes.
     """
     require_cell("unroll_probed", cell, has_params=True)
     if not isinstance(cell, GatedCell):
@@ -109,7 +109,7 @@ class _Probe(chunked.Adjoint):
     """The adjoint as floats and one power of two per example; records log10 norms."""
 
     def start(self, d_carry):
-        # A selection that always takes 0, so that the zeros vary over a mesh as the gradient does.
+        # A selection that always takes 0, so that the zeros vary over a mesh like the gradient.
         return d_carry, jnp.where(True, 0, d_carry[0][..., 0]).astype(jnp.int32)
 
     def add_output(self, adjoint, d_after):
@@ -137,7 +137,7 @@ def _shift(tree, exponent):
 
 
 def _rebase(tree, exponent: Any = 0):
-    """The same vectors, scaled so that the largest absolute entry of all leaves is in 1/2 to 1."""
+    """Rescale vectors so that the largest absolute entry of all leaves is between 1/2 and 1."""
     largest = reduce(jnp.maximum, (jnp.abs(x).max(-1) for x in jax.tree.leaves(tree)))
     _, shift = jnp.frexp(largest)
     return _shift(tree, -shift), jnp.where(largest > 0, exponent + shift, _ZERO)

@@ -16,7 +16,7 @@ from rnn_jax.errors import InputError
 
 
 def loss_cotangents(loss, cell, params, xs, carry=None):
-    """The gradients of `loss(final carry, ys)` by its two arguments; checks the loss."""
+    """Gradients of `loss(final carry, ys)` with respect to both arguments; checks the loss."""
     if not callable(loss):
         raise InputError(f"loss must be a function of (final carry, ys), got {loss!r}.")
     final, ys = unroll(cell, params, xs, carry, driver="scan")
@@ -25,7 +25,7 @@ def loss_cotangents(loss, cell, params, xs, carry=None):
         got = f"{value.dtype}{list(value.shape)}" if hasattr(value, "dtype") else repr(value)
         raise InputError(f"loss must return one floating-point number, got {got}.")
     pull = jax.grad(loss, argnums=(0, 1))
-    # Outside `jit`, JAX does not differentiate on explicit axes of a mesh.
+    # Outside `jit`, JAX does not differentiate over explicit axes of a mesh.
     pull = pull if explicit_mesh(ys) is None else jax.jit(pull)
     return pull(final, ys)
 
@@ -37,7 +37,7 @@ def backward(cell, record, weigh, params, start, final, xs, d_ys):
     Args:
       cell: any `Cell`.
       record: `record(value, exponent)`, the output for each adjoint: `log10_norm` or `Scaled`.
-      weigh: compute the gradients of the parameters, flat and Scaled.
+      weigh: whether to compute the gradients of the parameters, flat and Scaled.
       params, start, final, xs, d_ys: from `prepared`.
 
     Returns:
@@ -82,7 +82,7 @@ def backward(cell, record, weigh, params, start, final, xs, d_ys):
 
 
 def _reading(cell, params, carry, x):
-    """The function from carry_t to y_t, or None if y_t does not depend on carry_t only."""
+    """The function from carry_t to y_t, or None if y_t depends on more than carry_t."""
     if hasattr(cell, "readout"):
         return cell.readout
     *fields, y = jax.make_jaxpr(cell.step)(params, carry, x).jaxpr.outvars
@@ -91,10 +91,10 @@ def _reading(cell, params, carry, x):
 
 
 def _pulled(cell, pull, cotangents, total):
-    """Pull scaled cotangents back through a part of a step, and add up the parameter gradients."""
+    """Pull scaled cotangents back through part of a step, and accumulate parameter gradients."""
     values, exponent = aligned(cotangents)
     if places := tuple(range(-cell.spatial_axes, 0)):
-        # A convolution adds up neighbors: all places of an example need one exponent.
+        # A convolution sums over neighbors: all positions of an example need one exponent.
         top = jnp.max(exponent, axis=places, keepdims=True)
         values = [v * power_of_two(exponent - top, v.dtype)[..., None] for v in values]
         exponent = jnp.broadcast_to(top, exponent.shape)
@@ -108,7 +108,7 @@ def _pulled(cell, pull, cotangents, total):
 
 
 def prepared(cell, params, xs, d_ys, d_carry, carry):
-    """The arguments of `adjoint_norms`, checked, as `backward` takes them."""
+    """Check the arguments of `adjoint_norms` and convert them to those of `backward`."""
     run = prepare(cell, params, xs, carry)
     xs, start = run.xs, run.carry
     if d_carry is None:

@@ -44,8 +44,8 @@ def covariant_vectors(
 ) -> CovariantVectors:
     """Covariant Lyapunov vectors of any cell along one sequence.
 
-    Unlike the orthonormal rows of a QR iteration they do not depend on a norm: each direction is
-    mapped to itself. Angles near 0 between a growing and a shrinking direction show a tangency.
+    Unlike the orthonormal rows of a QR iteration, they do not depend on a norm: each direction is
+    mapped to itself. Angles near 0 between a growing and a shrinking direction indicate a tangency.
 
     Args:
       cell: any `Cell` without spatial axes.
@@ -53,11 +53,11 @@ def covariant_vectors(
       xs: inputs [T, D] of one sequence.
       carry: the carry to start from, fields [H]; by default `cell.start(params)`.
       count: K, the number of leading vectors; by default all n.
-      burn_in: the number of steps at either end that serve to converge and have no vectors, so
+      burn_in: the number of steps at each end that are used to converge and yield no vectors, so
         that S = T - 2 burn_in.
 
     Raises:
-      InputError: as `lyapunov_spectrum`; xs with a batch axis.
+      InputError: as in `lyapunov_spectrum`; xs with a batch axis.
     Reference: Ginelli, Poggi, Turchi, Chate, Livi, Politi (2007), "Characterizing dynamics with
     covariant Lyapunov vectors".
     """
@@ -85,8 +85,8 @@ def _vectors(cell, burn_in, params, carry, rows, xs):
 
     with jax.default_matmul_precision("highest"):
         _, (bases, triangles) = jax.lax.scan(forward, (carry, rows), xs)
-        # In the basis of step t the vectors are the columns of an upper triangular matrix c_t, and
-        # c_t+1 is parallel to r_t+1 c_t: backward in time any such matrix converges to it.
+        # In the basis of step t, the vectors are the columns of an upper triangular matrix c_t, and
+        # c_t+1 is parallel to r_t+1 c_t: backward in time, any such matrix converges to it.
         triangles = triangles[burn_in:]
 
         def backward(c, r):

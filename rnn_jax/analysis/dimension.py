@@ -9,8 +9,8 @@ def kaplan_yorke_dimension(exponents: ArrayLike) -> np.ndarray:
 
         D = k + (λ_1 + ... + λ_k) / |λ_k+1|
 
-    k is the largest number of leading exponents with a sum of at least 0. The dimension is 0 if all
-    are negative, and n if the sum of all is not negative.
+    k is the largest number of leading exponents with a nonnegative sum. The dimension is 0 if all
+    are negative, and n if the sum of all is nonnegative.
 
     Reference: Kaplan, Yorke (1979), "Chaotic behavior of multidimensional difference equations".
     """

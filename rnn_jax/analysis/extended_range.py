@@ -24,7 +24,7 @@ class Scaled(NamedTuple):
 
 
 def power_of_two(exponent: Int[Array, "*shape"], dtype) -> Float[Array, "*shape"]:
-    """Exactly 2**exponent; 0 if that is below the normal numbers of `dtype`."""
+    """Exactly 2**exponent, or 0 if it is below the normal range of `dtype`."""
     info = jnp.finfo(dtype)
     biased = jnp.clip(exponent + (info.maxexp - 1), 0, 2 * info.maxexp - 2)
     bits = biased.astype(f"int{info.bits}") << info.nmant

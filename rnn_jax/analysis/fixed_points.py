@@ -1,6 +1,6 @@
 """Fixed and slow points of any cell under a constant input, and their linear stability.
 
-The fields of a carry are concatenated into n numbers, for an LSTM h and c.
+The fields of a carry, such as h and c of an LSTM, are concatenated into n values.
 """
 
 from functools import partial
@@ -28,7 +28,7 @@ class FixedPoints(NamedTuple):
       jacobians: J[i, j] = ∂F(carry)[j]/∂carry[i], [K, n, n], for rows as in `lyapunov_spectrum`.
       eigenvalues: those of the Jacobians, complex [K, n], the largest magnitude first.
       directions: the right eigenvectors of the transposed Jacobians as rows, complex [K, n, n]: a
-        perturbation of the carry along row k of a point grows by eigenvalue k in a step.
+        perturbation of the carry along row k of a point is multiplied by eigenvalue k in a step.
     """
 
     carry: Carry
@@ -44,7 +44,7 @@ class FixedPoints(NamedTuple):
 
     @property
     def time_constants(self) -> np.ndarray:
-        """-1 / ln |eigenvalue| in steps, [K, n]: negative for directions that grow."""
+        """-1 / ln |eigenvalue| in steps, [K, n]: negative for growing directions."""
         with np.errstate(divide="ignore"):
             return -1 / np.log(np.abs(self.eigenvalues))
 
@@ -64,20 +64,20 @@ def find_fixed_points(
 
         q(h) = ½ |F(h, x) - h|²
 
-    Each candidate is moved downhill on q by the Levenberg-Marquardt algorithm. Points with q of at
-    most `tolerance` are kept; a larger tolerance also keeps slow points, the local minima of q.
+    From each candidate, the Levenberg-Marquardt algorithm minimizes q. Points with q of at most
+    `tolerance` are kept; a larger tolerance also keeps slow points, the local minima of q.
 
     Args:
       cell: any `Cell` without spatial axes.
       params: the parameters, from `cell.init`.
       carries: candidates, fields [N, H], such as carries visited in a run (`unroll_carries`).
       x: the constant input, [D].
-      tolerance: the largest q of a result.
-      merge_distance: results nearer than this, relative to the mean distance of the candidates from
-        their center, count as one.
+      tolerance: the maximum q of a result.
+      merge_distance: results closer than this, relative to the mean distance of the candidates from
+        their center, are merged.
       outlier_distance: results farther than this from that center, in the same unit, are dropped,
-        since the network never goes there.
-      max_iterations: the most iterations.
+        since the network never reaches them.
+      max_iterations: the maximum number of iterations.
 
     Raises:
       InputError: a cell with spatial axes, carries that do not fit it, an option out of range.
@@ -105,7 +105,7 @@ def find_fixed_points(
 
 
 def _checked(cell, carries):
-    """An example of the carry; InputError unless `carries` has its fields, [N, H] each."""
+    """An example carry; InputError unless `carries` has its fields, [N, H] each."""
     require_vectors("find_fixed_points", cell)
     like = jax.eval_shape(cell.initial_carry)
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(carries)]
@@ -141,7 +141,7 @@ def _minimize(cell, max_iterations, params, like, first, x):
 
     def body(state):
         flat, q, damping, count = state
-        # One after the other, so that the Jacobians of few candidates are in memory at a time.
+        # In batches, so that the Jacobians of only a few candidates are in memory at a time.
         moved = jax.lax.map(lambda pair: downhill(*pair), (flat, damping), batch_size=64)
         q_moved = q_of(moved)
         better = q_moved < q
@@ -151,7 +151,7 @@ def _minimize(cell, max_iterations, params, like, first, x):
 
     def unfinished(state):
         _, q, damping, count = state
-        # A candidate is done at the limit of precision, or where no step goes downhill.
+        # A candidate is done at the limit of precision, or when no step decreases q.
         done = (q <= eps**2) | (damping >= 1 / eps)
         return ~done.all() & (count < max_iterations)
 
@@ -161,7 +161,7 @@ def _minimize(cell, max_iterations, params, like, first, x):
 
 
 def _distinct(points, speeds, eligible, distance):
-    """Indices of the eligible points, the slowest first, without those near a slower one."""
+    """Indices of the eligible points, slowest first, without those near a slower one."""
     chosen = []
     for index in sorted(np.flatnonzero(eligible), key=lambda k: speeds[k]):
         gaps = np.linalg.norm(points[chosen] - points[index], axis=1)

@@ -56,11 +56,11 @@ def adjoint_norms(
       params: the parameters, from `cell.init`.
       xs: inputs [T, ..., D], time first.
       d_ys: the partial derivative ∂L/∂ys [T, ..., H]; None means zeros.
-      d_carry: the partial derivative by the final carry, fields [..., H]; None means zeros.
+      d_carry: the partial derivative ∂L/∂carry_T, fields [..., H]; None means zeros.
       carry: the carry to start from; by default `cell.start(params, ...)`.
 
     Raises:
-      InputError: as `unroll`.
+      InputError: as in `unroll`.
     """
     run = prepared(cell, params, xs, d_ys, d_carry, carry)
     rows, x_norms, _ = backward(cell, log10_norm, False, *run)
@@ -79,7 +79,7 @@ def loss_adjoint_norms(
     The gradients of a mean over a batch of B are B times smaller than those of one example.
 
     Raises:
-      InputError: as `unroll`.
+      InputError: as in `unroll`.
     """
     d_final, d_ys = loss_cotangents(loss, cell, params, xs, carry)
     return adjoint_norms(cell, params, xs, d_ys, d_final, carry)
@@ -105,7 +105,7 @@ def parameter_gradient_norms(
     """`parameter_norms` of ∂L/∂params, computed without overflow or underflow.
 
     Arguments and errors are those of `adjoint_norms`. If the gradient is in the range of floats,
-    `parameter_norms` of the gradient from training gives the same result at no cost.
+    `parameter_norms` of the gradient from training gives the same result at no extra cost.
     """
     run = prepared(cell, params, xs, d_ys, d_carry, carry)
     *_, grads = backward(cell, log10_norm, True, *run)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from rnn_jax.typing import Array, Float
 
 BLOCK = 16
-"""Rows orthonormalized at once. OpenBLAS starts threads for a larger triangle, which then wait."""
+"""Rows orthonormalized at once. For larger triangles, OpenBLAS starts threads that then wait."""
 
 
 def nearly_orthonormal(
@@ -19,7 +19,8 @@ def nearly_orthonormal(
 ) -> tuple[Float[Array, "N K n"], Float[Array, "N K"]]:
     """Factor rows = R basis with R triangular: a well-conditioned basis, and log diag R.
 
-    A pass shortens a row that is nearly parallel to others. Below a tenth, another pass follows.
+    A pass shortens a row that is nearly parallel to others. If it is below a tenth, another pass
+    follows.
     """
 
     def again(state):
@@ -47,7 +48,7 @@ def _gram_schmidt(rows):
     """One pass: the first half of the rows, then the second half projected off the first.
 
     Products of halves take a tenth of the time of LAPACK's QR. Blocks of a few rows use the
-    Cholesky factor of their Gram matrix, with a shift that keeps it real if rows are parallel to
+    Cholesky factor of their Gram matrix, with a shift that keeps it real if rows are parallel up to
     rounding. R is triangular and exact even if the basis is not quite orthonormal.
     """
     count = rows.shape[1]

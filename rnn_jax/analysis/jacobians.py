@@ -17,7 +17,7 @@ from rnn_jax.typing import Array, Carry, Float, Int, Params
 
 
 class LongTermJacobians(NamedTuple):
-    """log10 singular values of ∂carry_T/∂carry_t, at S steps t and for each example.
+    """log10 singular values of ∂carry_T/∂carry_t, at S steps t for each example.
 
     Attributes:
       steps: [S], the steps t in ascending order; the last is T, where the Jacobian is the identity.
@@ -46,7 +46,7 @@ def long_term_jacobians(
     The product is stored as M = S D Q with Q orthonormal, D diagonal and stored as a logarithm, and
     S well conditioned. Both extremes are therefore accurate at any T, even if they are far apart.
     A direction that a single step shrinks by more than a factor eps relative to its largest one
-    counts as shrunk by eps, since rounding hides the exact factor.
+    is treated as shrunk by eps, since rounding hides the exact factor.
 
     Args:
       cell: any `Cell`.
@@ -54,12 +54,12 @@ def long_term_jacobians(
       xs: inputs [T, ..., D], time first. For a carry of size n, memory grows with n² and time with
         n³.
       carry: the carry to start from; by default `cell.start(params, ...)`.
-      every: report every so many steps, counted back from T.
+      every: the interval in steps between reports, counted back from T.
 
     Raises:
-      InputError: as `unroll`; `every` that is not a positive whole number.
+      InputError: as in `unroll`; `every` is not a positive integer.
     Reference: Bai, Lee, Li, Xu (2011), "Stable solutions of linear systems involving long chain of
-    matrix multiplications" (the graded product; there from left to right, for inverses).
+    matrix multiplications" (the graded product, there from left to right and for inverses).
     """
     check_size("every", every)
     run = prepare(cell, params, xs, carry)

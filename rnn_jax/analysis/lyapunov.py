@@ -1,7 +1,7 @@
 """Lyapunov exponents of any cell: the growth rates of small perturbations of the carry.
 
-The fields of a carry are concatenated into n numbers, for an LSTM h and c. A perturbation is a row
-of n numbers; a step maps a row v to v J, where J[i, j] = ∂carry_t[j]/∂carry_t-1[i].
+The fields of a carry, such as h and c of an LSTM, are concatenated into n values. A perturbation is
+a row of n values; a step maps a row v to v J, where J[i, j] = ∂carry_t[j]/∂carry_t-1[i].
 """
 
 import math
@@ -50,18 +50,18 @@ def lyapunov_spectrum(
       carry: the carry to start from; by default `cell.start(params, ...)`.
       count: K, the number of leading exponents; by default all n.
       burn_in: the number of steps at the start that are run but not averaged.
-      qr_every: the most steps between two orthonormalizations. There are fewer if rows would
-        otherwise grow apart by more than a factor of about 1/sqrt(eps). In float32, nine in ten
-        exponents then agree with float64 to four digits, and the smallest to half a percent.
-      differentiable: allow gradients, by a QR decomposition after every `qr_every` steps exactly.
-        Rows that become parallel in between lose their gradient too: take a small `qr_every` for
-        exponents far apart. Gradient flossing makes exponents a part of the loss.
+      qr_every: the maximum number of steps between two orthonormalizations. There are fewer if rows
+        would otherwise grow apart by more than a factor of about 1/sqrt(eps). In float32, nine in
+        ten exponents then agree with float64 to four digits, and the smallest to half a percent.
+      differentiable: allow gradients, with a QR decomposition after exactly every `qr_every` steps.
+        Rows that become parallel in between lose their gradient as well: use a small `qr_every` for
+        exponents far apart. Gradient flossing makes the exponents part of the loss.
 
     Raises:
-      InputError: as `unroll`; a count, burn_in or qr_every out of range.
+      InputError: as in `unroll`; a count, burn_in or qr_every out of range.
     References: Benettin, Galgani, Giorgilli, Strelcyn (1980), "Lyapunov characteristic exponents
     for smooth dynamical systems"; Engelken (2023), "Gradient flossing: improving gradient descent
-    through dynamic control of Jacobians". Departure from the first: V is only nearly orthonormal
+    through dynamic control of Jacobians". Departure from the former: V is only nearly orthonormal
     inside the average. This changes no exponent, since R only has to be triangular.
     """
     run = prepare(cell, params, xs, carry)
@@ -121,15 +121,15 @@ def random_rows(carry: Carry, count: int) -> Float[Array, "N K n"]:
 
 
 def check_range(name, value, low, high):
-    """Raise InputError unless `value` is a whole number from `low` to `high`, or above `low`."""
+    """Raise InputError unless `value` is an integer from `low` to `high`, or at least `low`."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole or value < low or (high is not None and value > high):
         range_ = f"at least {low}" if high is None else f"{low} to {high}"
-        raise InputError(f"{name} must be a whole number, {range_}, got {value!r}.")
+        raise InputError(f"{name} must be an integer, {range_}, got {value!r}.")
 
 
 def _grow(push, xs, qr_every, state, span):
-    """Move the carry and orthonormal rows over a span of steps; also return the log growth."""
+    """Advance the carry and orthonormal rows over a span of steps; also return the log growth."""
     carry, rows = state
     first, last = span
     digits = -np.log(jnp.finfo(rows.dtype).eps)
@@ -146,7 +146,7 @@ def _grow(push, xs, qr_every, state, span):
         reach = jnp.max(jnp.where(jnp.isnan(reach), 0, reach), initial=0)
         steps = (end - t).astype(rows.dtype)
         reached = end, now, moved, total + logs, reach / steps
-        # Nearly parallel rows have lost digits: go back and take half as many steps.
+        # Nearly parallel rows have lost precision: go back and take half as many steps.
         again = t, carry, rows, total, 2 * aim / steps
         lost = (reach > most) & (steps > 1)
         return jax.tree.map(partial(jnp.where, lost), again, reached)
@@ -190,7 +190,7 @@ def _assembled(cell, params):
 
     Since `mix` is affine and `update` elementwise, J is the sum of diagonals and of the constant
     weights of mix, with columns scaled by the slopes of update. The columns of J for a field that
-    mix does not read, such as c of an LSTM, are diagonals alone.
+    mix does not read, such as c of an LSTM, are only diagonals.
     """
     size, reads = cell.hidden_size, _fields_read(cell, params)
     zeros, structure = jax.tree.flatten(cell.initial_carry())
@@ -213,7 +213,7 @@ def _assembled(cell, params):
             return jax.tree.leaves(linear(structure.unflatten(change), gate))
 
         slopes = jax.vmap(slope)(jnp.eye(count + gates, dtype=h_gates.dtype))
-        # Without the barrier XLA computes these small [N, H] arrays again for each row of J.
+        # Without the barrier, XLA recomputes these small [N, H] arrays for each row of J.
         slopes = jax.lax.optimization_barrier([[s[:, None] for s in field] for field in slopes])
         moved = 0
         for i, part in enumerate(jnp.split(rows, count, axis=-1)):

@@ -20,7 +20,7 @@ def fixed_schedule_spectrum(
     xs: Float[Array, "T N D"],
     rows: Float[Array, "N K n"],
 ) -> Float[Array, "N K"]:
-    """Sums of the logarithms of growth of K directions after the burn-in, in their QR order.
+    """Sums of the log growth of K directions after the burn-in, in their QR order.
 
     Blocks of `qr_every` steps are recomputed in the backward pass, so that memory holds the rows
     [N, K, n] once for each block.
@@ -29,7 +29,7 @@ def fixed_schedule_spectrum(
       cell: any `Cell`.
       push: one step, `(cell, params, carry, rows, x) -> (carry, rows J)`.
       options: `burn_in` and `qr_every` of `lyapunov_spectrum`.
-      params, carry, xs: of a run, with one batch axis.
+      params, carry, xs: those of a run, with one batch axis.
       rows: orthonormal directions.
     """
     burn_in, qr_every = options
@@ -51,7 +51,7 @@ def fixed_schedule_spectrum(
 
 
 def _block(cell, push, params, state, xs):
-    """Move the carry and the rows over some steps, and make the rows orthonormal again."""
+    """Advance the carry and the rows over some steps, and orthonormalize the rows again."""
 
     @jax.checkpoint
     def run(params, state, xs):

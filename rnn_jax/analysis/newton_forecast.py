@@ -20,10 +20,10 @@ class NewtonForecast(NamedTuple):
     """A forecast of the newton driver for a sequence.
 
     Attributes:
-      exponent: the largest Lyapunov exponent over the steps that were run, in nats per step, the
-        mean of the batch. Where it is negative, the number of iterations hardly grows with T.
-      amplification: how many times larger than one rounding error of a step the sum of all of them
-        becomes, at most, over all entries of all carries and T steps.
+      exponent: the largest Lyapunov exponent over the steps that were run, in nats per step,
+        averaged over the batch. If it is negative, the number of iterations hardly grows with T.
+      amplification: the maximum ratio of the accumulated rounding errors to one rounding error of a
+        step, over all entries of all carries and T steps.
       converges: whether the amplification leaves an error of at most eps^(2/3), as the driver
         requires.
     """
@@ -46,19 +46,19 @@ def newton_forecast(
         e_t = e_t-1 J_t + ε_t      amplification = max |e_t| / |ε_t|
 
     ε_t are rounding errors with random signs. Beyond the steps that were run, the amplification is
-    taken to grow as exp(λ t) for a positive exponent λ.
+    assumed to grow as exp(λ t) for a positive exponent λ.
 
-    A forecast that an iteration converges means that its solution is reliable. From a poor guess
-    the iterates can still overflow on the way there; `Newton(damping=...)` prevents that.
+    A forecast that an iteration converges means that its solution is reliable. From a poor guess,
+    the iterates can still overflow before they converge; `Newton(damping=...)` prevents that.
 
     Args:
       cell: a cell without spatial axes.
       params, xs, carry: as in `unroll`.
-      steps: the number of steps to run, by default all T. Some hundreds are enough for a sequence
+      steps: the number of steps to run, by default all T. A few hundred are enough for a sequence
         whose statistics do not change.
 
     Raises:
-      InputError: as `lyapunov_spectrum`; `steps` is not a positive whole number.
+      InputError: as in `lyapunov_spectrum`; `steps` is not a positive integer.
     Reference: Gonzalez, Kozachkov, Zoltowski, Clarkson, Linderman (2025), "Predictability enables
     parallelization of nonlinear state space models".
     """

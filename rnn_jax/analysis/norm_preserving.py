@@ -1,4 +1,4 @@
-"""A regularizer that keeps the norm of the back-propagated error, for any cell."""
+"""A regularizer that preserves the norm of the backpropagated error, for any cell."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ def norm_preserving_regularizer(
     xs: Float[Array, "T ... D"],
     carry: Carry | None = None,
 ) -> Float[Array, "..."]:
-    """Penalty on steps that shrink or stretch the error on its way back, one for each example.
+    """Penalty on steps that shrink or stretch the backpropagated error, one for each example.
 
         Ω = Σ_t (‖J_tᵀ a_t‖ / ‖a_t‖ - 1)²      a_t = ∂E/∂carry_t      J_t = ∂carry_t/∂carry_t-1
 
@@ -29,7 +29,7 @@ def norm_preserving_regularizer(
     The gradient of Ω is the one that the paper calls immediate: a_t, carry_t-1 and x_t are
     constants, and only the parameters inside J_t are differentiated. It is therefore not the
     gradient of the value as a function of the parameters, and Ω has no gradient with respect to
-    xs, carry and what `loss` depends on. A step whose a_t is zero adds nothing to Ω.
+    xs, carry or anything `loss` depends on. A step whose a_t is zero adds nothing to Ω.
 
     Args:
       loss: a scalar function of the final carry and ys [T, ..., H]. Its scale does not matter.
@@ -39,7 +39,7 @@ def norm_preserving_regularizer(
       carry: the carry to start from; by default `cell.start(params, ...)`.
 
     Raises:
-      InputError: as `unroll`; a loss that does not return one floating-point number.
+      InputError: as in `unroll`; a loss that does not return one floating-point number.
     Reference: Pascanu, Mikolov, Bengio (2013), "On the difficulty of training recurrent neural
     networks".
     """
@@ -54,7 +54,7 @@ def norm_preserving_regularizer(
 
 @compiled(static=1)
 def _sum_of_penalties(cell, params, fixed_params, start, xs, adjoints):
-    """Ω with a gradient by `params` only; the constants follow from `fixed_params`."""
+    """Ω with a gradient for `params` only; the constants are computed from `fixed_params`."""
     _, carries = scan(lambda c, x: (cell.step(fixed_params, c, x)[0], c), start, xs)
     after = jax.tree.map(lambda row: row[1:], adjoints)
     unit = _unit(after, cell.spatial_axes)

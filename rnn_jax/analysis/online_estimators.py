@@ -2,7 +2,7 @@
 
     M_t = J_t M_t-1 + I_t,     J_t = ∂carry_t/∂carry_t-1,     I_t = ∂carry_t/∂params
 
-P parameters, n numbers in a carry. All functions here are those of one example.
+There are P parameters and n values in a carry. All functions here are for one example.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ class Estimator:
         raise NotImplementedError
 
     def pull(self, cell: Cell, params: Params, trace: Any, x: Inputs, d_carry: Carry) -> Params:
-        """The gradient by the parameters, d_carry M, from that by the carry of the trace."""
+        """The gradient of the parameters, d_carry M, from that of the carry of the trace."""
         raise NotImplementedError
 
 
@@ -55,7 +55,7 @@ def _flat_step(cell, carry, x):
 class RTRL(Estimator):
     """Real-time recurrent learning: the exact influence, for any cell.
 
-    Memory n P and n² P operations a step, for each example. The gradient equals that of
+    It takes n P memory and n² P operations per step for each example. The gradient equals that of
     backpropagation through time.
 
     Reference: Williams, Zipser (1989), "A learning algorithm for continually running fully
@@ -80,13 +80,13 @@ class RTRL(Estimator):
 
 @dataclasses.dataclass(frozen=True)
 class UORO(Estimator):
-    """Unbiased online recurrent optimization: M as the mean of random matrices of rank one.
+    """Unbiased online recurrent optimization: M as the mean of random rank-one matrices.
 
         s' = ρ0 J s + ρ1 ν      v' = v / ρ0 + ν I / ρ1      E[s v] = M
 
-    ν is a random sign for each number of the carry. ρ0 and ρ1 balance the norms of both sides and
-    leave the mean unchanged. Memory n + P, and the cost of a backward pass of one step, for any
-    cell. The estimate is unbiased while the parameters are constant; its variance grows with n.
+    ν is a random sign for each value of the carry. ρ0 and ρ1 balance the norms of both sides and
+    leave the mean unchanged. It takes n + P memory and the cost of a one-step backward pass, for
+    any cell. The estimate is unbiased while the parameters are constant; its variance grows with n.
 
     Reference: Tallec, Ollivier (2017), "Unbiased online recurrent optimization".
     """
@@ -117,7 +117,7 @@ class UORO(Estimator):
 
 
 def _ratio(a, b):
-    """The square root of the ratio of two norms; any positive number keeps UORO unbiased."""
+    """The square root of the ratio of two norms; any positive value keeps UORO unbiased."""
     small = 1e-7
     return jnp.sqrt((global_norm(a) + small) / (global_norm(b) + small))
 
@@ -126,14 +126,14 @@ def _ratio(a, b):
 class SnAp1(Estimator):
     """Sparse approximation of order one: the influence on the units that one step reaches.
 
-    It needs a cell in which a parameter moves one unit, the same in every field of the carry,
-    within a step: gated cells with an elementwise update, and linear ones. With F fields, the trace
-    is F numbers for each parameter, and J is restricted to F² numbers for each unit. Departs from
-    the paper: the entries of that unit are kept in all fields, also where I is zero.
+    It needs a cell in which a parameter affects one unit, the same in every field of the carry,
+    within a step: gated cells with an elementwise update, and linear cells. With F fields, the
+    trace is F values for each parameter, and J is restricted to F² values for each unit. Departs
+    from the paper: the entries of that unit are kept in all fields, even where I is zero.
 
-    For a `LinearCell`, real or complex, and for a cell with `diagonal_jacobian`, nothing is left
-    out: the gradient is exact, and a step costs F forward and F backward passes. For other cells
-    the entries of J cost one backward pass by the carry for each of n rows.
+    For a `LinearCell`, real or complex, and for a cell with `diagonal_jacobian`, nothing is
+    omitted: the gradient is exact, and a step costs F forward and F backward passes. For other
+    cells, the entries of J cost n backward passes, one for each row.
 
     References: Menick, Elsen, Evci, Osindero, Simonyan, Graves (2021), "A practical sparse
     approximation for real time recurrent learning"; Zucchet, Meier, Schug, Mujika, Sacramento
@@ -188,10 +188,10 @@ class RFLO(SnAp1):
 
         h' = (1 - leak) h + leak φ(u)      p' = (1 - leak) p + leak φ'(u) ∂u/∂w
 
-    with one trace p for each weight w; what reaches the carry through `mix` is left out. It needs a
-    `GatedCell` with an elementwise update, and costs F forward and F backward passes a step.
-    For an LSTM this is the eligibility trace of e-prop (Bellec et al. 2020).
-    Departs from the paper: errors come back through the output weights, not through random ones.
+    with one trace p for each weight w; influence through `mix` is omitted. It needs a `GatedCell`
+    with an elementwise update, and costs F forward and F backward passes per step.
+    For an LSTM, this is the eligibility trace of e-prop (Bellec et al. 2020).
+    Departs from the paper: errors are fed back through the output weights, not random weights.
 
     Reference: Murray (2019), "Local online learning in recurrent networks with random feedback".
     """

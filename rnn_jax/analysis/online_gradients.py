@@ -22,13 +22,13 @@ from rnn_jax.typing import Array, Bool, Carry, Data, Float, Int, Key, Params
 
 
 class OnlineState(NamedTuple):
-    """Everything that the next step of a stream needs from the past.
+    """Everything the next step of a stream needs from the past.
 
     Attributes:
       carry: the carry after the last step, fields [..., H].
       trace: the trace of the estimator, arrays [..., *] with the batch dimensions in front.
       key: the base key of the estimator's noise.
-      count: steps so far.
+      count: the number of steps so far.
     """
 
     carry: Carry
@@ -48,14 +48,14 @@ def online_start(
     """The state before the first step: `cell.start` and its trace.
 
     Args:
-      estimator: such as `RTRL()`.
+      estimator: an estimator such as `RTRL()`.
       cell: any `Cell`.
       params: the parameters, from `cell.init`, float32 or wider.
       batch_shape: the shape of an input x [..., D] without its features.
       key: a key for the noise of the estimator; by default `jax.random.key(0)`.
 
     Raises:
-      InputError: not a cell or an estimator; parameters of another dtype than the carry.
+      InputError: not a cell or an estimator; parameters whose dtype differs from the carry's.
     """
     require_cell("online_start", cell, has_params=True)
     if not isinstance(estimator, Estimator):
@@ -94,35 +94,35 @@ def online_gradient(
         L = sum_t loss(head, y_t, data_t)
         dL/dparams = sum_t ∂L_t/∂params + (∂L_t/∂carry_t) M_t,     M_t = dcarry_t/dparams
 
-    M_t is what the estimator tracks. It reaches back over earlier calls, to the start of the stream
-    or the last reset. With `RTRL` from `online_start`, value and gradient are those of `unroll` and
+    The estimator tracks M_t. It extends back over earlier calls, to the start of the stream or the
+    last reset. With `RTRL` from `online_start`, value and gradient are those of `unroll` and
     `jax.grad`. If params change between calls, M_t mixes derivatives at old and new params.
 
-    Compiled, it needs working memory that does not depend on T. Cells run without noise, as
+    When compiled, it needs working memory that does not depend on T. Cells run without noise, like
     `unroll` without a key.
 
     Args:
-      loss: `loss(head, y, data)`, a number: the loss of one step, from outputs y [..., O].
+      loss: `loss(head, y, data)`, a scalar: the loss of one step, from outputs y [..., O].
       estimator: the estimator of `state`.
       cell: the cell of `state`.
-      params: (parameters of the cell, head). The head is a pytree of further parameters, such as
+      params: (parameters of the cell, head). The head is a pytree of additional parameters, such as
         an output matrix, or ().
-      state: from `online_start` or from the call before.
+      state: from `online_start` or from the previous call.
       xs: inputs [T, ..., D], time first.
       data: a pytree of arrays [T, ...], such as targets; `loss` receives one step of it.
-      mask, resets: as in `unroll`. A step that does not count leaves the state as it is.
+      mask, resets: as in `unroll`. An invalid step leaves the state unchanged.
 
     Returns:
-      L, the gradients by the parameters of the cell and the head, and the new state.
+      L, the gradients of the parameters of the cell and the head, and the new state.
 
     Raises:
-      InputError: as `unroll`; a cell that the estimator does not support.
+      InputError: as in `unroll`; a cell that the estimator does not support.
     References: Williams, Zipser (1989), "A learning algorithm for continually running fully
     recurrent neural networks".
     """
     cell_params, head = params
     run = prepare(cell, cell_params, xs, state.carry)
-    # Wrappers may compute parameters once for a run; the trace is that of the computed ones.
+    # Wrappers may compute parameters once per run; the trace is that of the computed ones.
     used, to_given = jax.vjp(
         lambda given: prepare(cell, given, xs, state.carry).params, cell_params
     )
@@ -136,7 +136,7 @@ def online_gradient(
     value_and_grad = jax.value_and_grad(loss, argnums=(0, 1))
 
     def pull(carry, after, trace, trace_after, x, d_y):
-        """Gradient by the parameters of one example, from that by its output."""
+        """Parameter gradients of one example, from the gradient of its output."""
         if isinstance(cell, GatedCell):
             trace = trace_after
             _, back = jax.vjp(cell.readout, used, after)
@@ -191,14 +191,14 @@ def _fresh(estimator, cell, params, batch_shape, key):
 
 
 def _over_batch(function, batch_shape):
-    """`function` of one example, for arguments and results with batch dimensions in front."""
+    """Map a `function` of one example over leading batch dimensions."""
     for _ in batch_shape:
         function = jax.vmap(function)
     return function
 
 
 def _where(chosen, new, old):
-    """`new` for examples where `chosen` is 1, else `old`."""
+    """`new` for examples where `chosen` is 1, otherwise `old`."""
 
     def leaf(a, b):
         return jnp.where(chosen.reshape(*chosen.shape, *(1,) * (a.ndim - chosen.ndim)) > 0, a, b)

@@ -32,7 +32,7 @@ def unroll_carries(
     key: Key[Array, ""] | None = None,
     driver: DriverLike = "auto",
 ) -> Carry:
-    """The carry after each step, fields [T, ..., H]; zeros at steps that do not count.
+    """The carry after each step, fields [T, ..., H]; zeros at invalid steps.
 
     Arguments and errors are those of `unroll`.
     """
@@ -80,12 +80,12 @@ def gate_activations(
     reverse: bool = False,
     key: Key[Array, ""] | None = None,
 ) -> dict[str, Float[Array, "T ... H"]]:
-    """The values of each gate at each step, by name; zeros at steps that do not count.
+    """The values of each gate at each step, by name; zeros at invalid steps.
 
     Arguments are those of `unroll`.
 
     Raises:
-      InputError: as `unroll`; a cell without gates, or without a method `activations`.
+      InputError: as in `unroll`; a cell without gates, or without a method `activations`.
     """
     require_cell("gate_activations", cell, has_params=True)
     if not isinstance(cell, GatedCell):
@@ -130,7 +130,7 @@ def has_activations(cell: Cell) -> bool:
 
 
 def open_and_shut(cell: GatedCell, values: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
-    """The gates of `gate_activations` with values in 0 to 1, named by role: "keep (f)"."""
+    """The gates of `gate_activations` with values in [0, 1], named by role: "keep (f)"."""
     roles = {cell.keep_gate: "keep", cell.write_gate: "write", "o": "read", "r": "reset"}
     return {
         f"{roles[name]} ({name})" if name in roles else name: value

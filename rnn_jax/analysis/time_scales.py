@@ -14,8 +14,8 @@ class HalfLife(NamedTuple):
     """Decay or growth of a gradient backward in time.
 
     Attributes:
-      kind: "vanishes" or "explodes" if `steps` is smaller than the length of the series, else
-        "carried"; "undefined" if the series contains NaN or +inf.
+      kind: "vanishes" or "explodes" if `steps` is smaller than the length of the series,
+        otherwise "carried"; "undefined" if the series contains NaN or +inf.
       steps: the number of steps in which the norm halves, or doubles if slope > 0; inf if neither.
       slope: the change of the log10 norm per step away from the loss.
     """
@@ -31,7 +31,7 @@ def half_life(log10_norms: Float[np.ndarray | Array, " N"]) -> HalfLife:
     The slope is the median over i of (s[i + n/2] - s[i]) / (n/2). It is exact for a straight line,
     and changes in less than a quarter of the series, e.g. in the steps next to the loss, do not
     affect it. Zeros (-inf) at the start are skipped: a loss of h_T only does not depend on c_T. A
-    gradient that becomes zero later vanishes, at most in the number of steps until then.
+    gradient that becomes zero later vanishes, in at most the number of steps until then.
 
     Raises:
       InputError: a series that is empty or not one-dimensional.
@@ -76,7 +76,7 @@ class GateStatistics(NamedTuple):
 def gate_statistics(gates: dict[str, Float[Array, "T ... H"]]) -> dict[str, GateStatistics]:
     """Statistics of each gate that `gate_activations` returns.
 
-    They are meant for gates in 0 to 1. The time constant applies to gates that multiply the carry
+    They are meant for gates in [0, 1]. The time constant applies to gates that multiply the carry
     (f of an LSTM, z of a GRU), and is NaN for negative values.
     """
 
@@ -93,7 +93,7 @@ def gate_statistics(gates: dict[str, Float[Array, "T ... H"]]) -> dict[str, Gate
 def time_constant(
     gate: Float[Array, "..."], axis: int | tuple[int, ...] = 0
 ) -> Float[Array, "..."]:
-    """Steps in which a state multiplied by the gate decays to 1/e: -1 / mean(log gate).
+    """The number of steps in which a state times the gate decays to 1/e: -1 / mean(log gate).
 
     Over axis 0, time, this is the time constant of each unit over the whole sequence. It is 0 if
     the gate is 0 at any step, and inf if it is always 1.

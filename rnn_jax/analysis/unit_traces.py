@@ -1,4 +1,4 @@
-"""Derivatives of cells whose units do not see each other's parameters within a step."""
+"""Derivatives of cells in which a parameter affects only one unit within a step."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -13,11 +13,11 @@ from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Carry, Float, Inputs, Params
 
 DRAWS = 3
-"""Random points at which derivatives are looked at: a rectified unit may be off at one of them."""
+"""Random points at which derivatives are evaluated: a rectified unit may be off at one of them."""
 
 
 def block_of_units(function: Callable[[Params], Carry], params: Params) -> Params:
-    """Derivatives of each field, [F, *shape], where a parameter moves one unit of each."""
+    """Derivatives of each field, [F, *shape], where a parameter affects one unit of each."""
     carry, back = jax.vjp(function, params)
     leaves, structure = jax.tree.flatten(carry)
 
@@ -41,10 +41,10 @@ def units_by_unit(function: Callable[[Carry], Carry], carry: Carry) -> Float[Arr
 
 
 def unit_of(caller: str, cell: Cell, params: Params, x: Inputs) -> Params:
-    """The unit that each parameter moves within a step: integers that broadcast to its shape.
+    """The unit that each parameter affects within a step: integers that broadcast to its shape.
 
     Raises:
-      InputError: a parameter that moves several units, or fields of different widths.
+      InputError: a parameter that affects several units, or fields of different widths.
     """
     leaves, structure = jax.tree.flatten(params)
     shapes = tuple(jnp.shape(leaf) for leaf in leaves)
@@ -52,7 +52,7 @@ def unit_of(caller: str, cell: Cell, params: Params, x: Inputs) -> Params:
     if units is None:
         raise InputError(
             f"{caller} needs a cell in which a parameter moves one unit of each field within a "
-            f"step, {type(cell).__name__} is not one; use UORO() or RTRL()."
+            f"step, but {type(cell).__name__} is not one; use UORO() or RTRL()."
         )
     return structure.unflatten(units)
 
@@ -87,7 +87,7 @@ def _stacked(carry):
 
 
 def _shared(unit):
-    """Units [1, ..., N] if they follow from the last axis; -1, for no unit, becomes any."""
+    """Units [1, ..., N] if the last axis determines them; -1, for no unit, becomes any unit."""
     row = unit.max(tuple(range(unit.ndim - 1)), keepdims=True, initial=-1)
     shared = np.all((unit == row) | (unit < 0))
     return np.maximum(row if shared else unit, 0)

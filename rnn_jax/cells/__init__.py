@@ -1,4 +1,4 @@
-"""The cells, equations only. A new cell is one file here and one row in `CELLS`."""
+"""Cell definitions: equations only. To add a cell, add a file here and an entry in `CELLS`."""
 
 from rnn_jax.cells.convolutional import ConvLSTMCell
 from rnn_jax.cells.coupled import CoupledLSTMCell
@@ -46,7 +46,7 @@ CELLS = {
     "deltanet": DeltaNetCell,
     "gated-deltanet": GatedDeltaNetCell,
 }
-"""The cells for sequences of vectors, by their names on the command line."""
+"""Cells for sequences of vectors, keyed by their names on the command line."""
 
 __all__ = [
     "CELLS",

@@ -23,7 +23,7 @@ class HiddenCarry(NamedTuple):
 
 
 class GatedParams(NamedTuple):
-    """Parameters of a gated cell, gates side by side in the order of `cell.gates`."""
+    """Parameters of a gated cell, with the gates concatenated in the order of `cell.gates`."""
 
     w_x: Float[Array, "D G*H"]
     w_h: Float[Array, "H G*H"]
@@ -35,18 +35,18 @@ class Cell:
     """Base class of all cells: subclasses define `init`, `initial_carry` and `step`.
 
     Attributes:
-      hidden_size: H, the width of h, the first field of the carry. The others are vectors too, for
-        most cells as wide as h; see `rnn_jax.cells.matrix_state` for a matrix as the state.
+      hidden_size: H, the width of h, the first field of the carry. The other fields are also
+        vectors, usually as wide as h; see `rnn_jax.cells.matrix_state` for matrix states.
       spatial_axes: number of trailing batch axes that are spatial: 0, or 2 for a cell that
         convolves images [..., height, width, D].
       keep_gate: the gate that multiplies the previous state, such as "f" of an LSTM, or None.
       write_gate: the gate that multiplies the new content, such as "i" of an LSTM, or None.
-      elementwise: fields of the parameters with two or more axes that enter no matrix product.
-      diagonal_jacobian: whether each entry of a carry depends on the same entry of the carry before
-        and on no other, so that the Jacobian of a step is diagonal.
+      elementwise: parameter fields with two or more axes that are not used in a matrix product.
+      diagonal_jacobian: whether each entry of the new carry depends only on the same entry of the
+        previous carry, so that the Jacobian of a step is diagonal.
 
     Raises:
-      InputError: `hidden_size` is not a positive whole number.
+      InputError: `hidden_size` is not a positive integer.
     """
 
     hidden_size: int
@@ -69,18 +69,18 @@ class Cell:
                 check_array_init(field.name, value)
 
     def init(self, key: Key[Array, ""], input_size: int) -> Params:
-        """Initialize parameters for inputs [..., D], D = `input_size`."""
+        """Initialize the parameters for inputs [..., D], where D = `input_size`."""
         raise NotImplementedError
 
     def initial_carry(self, batch_shape: tuple[Any, ...] = (), dtype=jnp.float32) -> Carry:
-        """The carry before the first step without parameters.
+        """The carry before the first step, independent of the parameters.
 
-        Its first field is [*batch_shape, H], the others [*batch_shape, N] of any width N.
+        Its first field is [*batch_shape, H]; the others are [*batch_shape, N] with any width N.
         """
         raise NotImplementedError
 
     def step(self, params: Params, carry: Carry, x: Inputs) -> tuple[Carry, Float[Array, "... O"]]:
-        """One time step: `(carry, x) -> (carry, y)`."""
+        """Run one time step: `(carry, x) -> (carry, y)`."""
         raise NotImplementedError
 
     @property
@@ -89,15 +89,15 @@ class Cell:
         return self.hidden_size
 
     def input_size(self, params: Params) -> int | None:
-        """The D of these parameters, or None if the cell does not know it."""
+        """The input size D of these parameters, or None if it is unknown."""
         return None
 
     def start(self, params: Params, batch_shape: tuple[Any, ...] = (), dtype=jnp.float32) -> Carry:
-        """The carry before the first step: `initial_carry`, or one that the parameters hold."""
+        """The carry before the first step: `initial_carry`, or a carry stored in the parameters."""
         return self.initial_carry(batch_shape, dtype)
 
     def cast_matrices(self, params: Params, dtype) -> Params:
-        """The parameters with their matrices in `dtype`; the others are unchanged.
+        """Cast the matrices in the parameters to `dtype`; other parameters are unchanged.
 
         Matrices are the leaves with two or more axes whose field is not in `elementwise`.
         """
@@ -111,19 +111,19 @@ class Cell:
     def sampled(
         self, params: Params, xs: Inputs, key: Key[Array, ""] | None
     ) -> tuple["Cell", Params, Inputs]:
-        """Cell, parameters and inputs of one run, with its noise sampled from `key`, if any.
+        """The cell, parameters and inputs of one run, with noise sampled from `key`, if any.
 
-        It is called once for each run, also without a key, so that a wrapper can compute parameters
-        here that are the same at every step. Most cells return their arguments.
+        It is called once per run, even without a key, so that a wrapper can compute parameters here
+        that are the same at every step. Most cells return their arguments unchanged.
         """
         return self, params, xs
 
 
 class GatedCell(Cell):
-    """A cell in three parts, which lets one driver run every such cell fast.
+    """A cell split into three parts, which lets one driver run all such cells efficiently.
 
     A new cell sets `gates` and defines `update`; the other methods have defaults. If its update
-    combines units, as layer normalization does, it sets `elementwise_update` to False.
+    mixes units, as layer normalization does, it sets `elementwise_update` to False.
     Gates are stored side by side: w_x [D, G*H], w_h [H, G*H], b [G*H].
     """
 
@@ -136,7 +136,7 @@ class GatedCell(Cell):
     recurrent_init: ClassVar[ArrayInit] = staticmethod(orthogonal)
 
     def init(self, key: Key[Array, ""], input_size: int) -> GatedParams:
-        """w_x by `kernel_init` and w_h by `recurrent_init`, gate by gate; b = 0."""
+        """w_x from `kernel_init` and w_h from `recurrent_init`, gate by gate; b = 0."""
         check_size("input_size", input_size)
         check_key(key)
         key_x, key_h = jax.random.split(key)
@@ -150,7 +150,7 @@ class GatedCell(Cell):
     def initial_carry(self, batch_shape: tuple[Any, ...] = (), dtype=jnp.float32) -> Carry:
         """Zeros [*batch_shape, H] in every field of `carry_type`."""
         shape = *batch_shape, self.hidden_size
-        # An array for each field: a buffer that appears twice cannot be donated.
+        # A separate array for each field: a buffer that appears twice cannot be donated.
         carry_type: Any = self.carry_type
         return carry_type(*(jnp.zeros(shape, dtype) for _ in carry_type._fields))
 
@@ -159,12 +159,12 @@ class GatedCell(Cell):
         return params.w_x.shape[-2]
 
     def project(self, params: Params, xs: Float[Array, "... D"]) -> Float[Array, "... GH"]:
-        """The input's part of the gates, for many steps at once. Affine in xs."""
+        """The input's contribution to the gates, for many steps at once. Affine in xs."""
         gates = dot(xs, params.w_x)
         return gates if params.b is None else gates + expand(params.b, gates)
 
     def mix(self, params: Params, carry: Carry) -> Float[Array, "... GH"]:
-        """The carry's part of the gates, the only matrix product in the loop. Affine."""
+        """The carry's contribution to the gates: the only matrix product in the loop. Affine."""
         return dot(carry.h, params.w_h)
 
     def update(
@@ -174,7 +174,7 @@ class GatedCell(Cell):
         x_gates: Float[Array, "... GH"],
         h_gates: Float[Array, "... GH"],
     ) -> Carry:
-        """The new carry. Elementwise over units, see `elementwise_update`; no matrix products."""
+        """The new carry. Elementwise over units (see `elementwise_update`); no matrix products."""
         raise NotImplementedError
 
     def readout(self, params: Params, carry: Carry) -> Float[Array, "... O"]:
@@ -182,7 +182,7 @@ class GatedCell(Cell):
         return carry.h
 
     def step(self, params: Params, carry: Carry, x: Inputs) -> tuple[Carry, Float[Array, "... O"]]:
-        """One time step, composed of project, mix, update and readout."""
+        """Run one time step, composed of project, mix, update and readout."""
         carry = self.update(params, carry, self.project(params, x), self.mix(params, carry))
         return carry, self.readout(params, carry)
 
@@ -200,5 +200,5 @@ class GatedCell(Cell):
         )
 
     def split(self, gates: Float[Array, "... GH"]) -> list[Float[Array, "... H"]]:
-        """The blocks [..., H] of an array of gates, one for each gate."""
+        """Split an array of gates into blocks [..., H], one for each gate."""
         return jnp.split(gates, len(self.gates), axis=-1)

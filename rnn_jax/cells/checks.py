@@ -1,4 +1,4 @@
-"""Checks of arguments that are cells or parameters of cells."""
+"""Checks for arguments that are cells or cell parameters."""
 
 import inspect
 import os
@@ -27,7 +27,7 @@ def require_cell(
 ) -> None:
     """Raise InputError unless `cell` is a complete `Cell`, and a `GatedCell` if `gated`.
 
-    A caller that `has_params` does not need `init`.
+    With `has_params`, the cell does not need `init`.
     """
     kind = "a GatedCell" if gated else "a cell"
     if isinstance(cell, type) and issubclass(cell, Cell):
@@ -37,7 +37,7 @@ def require_cell(
         got = repr(cell) if isinstance(cell, str) else f"an object of type {type(cell).__name__}"
         raise InputError(f"{caller} needs {kind} such as LSTMCell(hidden_size=64), got {got}.")
     if gated and not isinstance(cell, GatedCell):
-        raise InputError(f"{caller} needs a GatedCell, {type(cell).__name__} is not one.")
+        raise InputError(f"{caller} needs a GatedCell, but {type(cell).__name__} is not one.")
     check_complete(cell, has_params)
 
 
@@ -68,7 +68,7 @@ def check_complete(cell: Cell, has_params: bool = False) -> None:
 
 
 def abstract_params(cell: Cell, input_size: int | None = None) -> Params | None:
-    """Shapes and dtypes of the parameters, or None where `cell.init` cannot be traced."""
+    """Shapes and dtypes of the parameters, or None if `cell.init` cannot be traced."""
     try:
         size = cell.hidden_size if input_size is None else input_size
         return jax.eval_shape(lambda: cell.init(jax.random.key(0), size))
@@ -84,7 +84,7 @@ def _expected_params(cell: Cell, input_size: int) -> Params | None:
 def check_params(cell: Cell, params: Params, input_size: int) -> None:
     """Raise InputError unless `params` have the structure of `cell.init(key, input_size)`.
 
-    Another input size is not an error here: `unroll` reports it as a number of features.
+    A different input size is not an error here: `unroll` reports a wrong number of features.
     """
     expected = _expected_params(cell, input_size)
     if expected is None:
@@ -103,7 +103,7 @@ def check_params(cell: Cell, params: Params, input_size: int) -> None:
 
 
 def _described(params, other):
-    """Type and shapes of a tree, and the module of the type if `other`'s has the same name."""
+    """Type and shapes of a tree, with the module if the type of `other` has the same name."""
     name = type(params).__name__
     if not jax.tree.leaves(params) or jax.tree.leaves(params)[0] is params:
         return repr(params)[:80]
@@ -123,7 +123,7 @@ def has_param(cell: Cell, field: str) -> bool:
 
 
 def gate_widths(cell: GatedCell) -> tuple[int, int] | None:
-    """The widths of x_gates and h_gates, or None where `cell.init` cannot be traced."""
+    """The widths of x_gates and h_gates, or None if `cell.init` cannot be traced."""
     params, places = abstract_params(cell, 1), (1,) * cell.spatial_axes
     if params is None:
         return None
@@ -134,7 +134,7 @@ def gate_widths(cell: GatedCell) -> tuple[int, int] | None:
 
 
 def has_recurrent_product(cell: Cell) -> bool:
-    """Return whether `cell` is a GatedCell whose gates depend on the carry, or cannot be traced."""
+    """Return whether `cell` is a GatedCell whose gates depend on the carry or cannot be traced."""
     if not isinstance(cell, GatedCell):
         return False
     widths = gate_widths(cell)

@@ -14,13 +14,13 @@ from rnn_jax.typing import Array, ArrayInit, Float
 
 
 def convolve(x: Float[Array, "... D"], w: Float[Array, "*K D N"]) -> Float[Array, "... N"]:
-    """x [..., *space, D] convolved with w [*K, D, N] with zero padding: [..., *space, N].
+    """Convolve x [..., *space, D] with w [*K, D, N], with zero padding: [..., *space, N].
 
-    There are one to three spatial axes. x is rounded to the dtype of w, and sums are in float32 or
-    wider.
+    There are one to three spatial axes. x is rounded to the dtype of w, and sums are accumulated in
+    float32 or wider.
     """
     if x.ndim > w.ndim and explicitly_sharded(x):
-        return jax.lax.map(lambda part: convolve(part, w), x)  # Such axes cannot be merged.
+        return jax.lax.map(lambda part: convolve(part, w), x)  # Sharded axes cannot be merged.
     wide = widest(x.dtype, w.dtype, jnp.float32)
     places = "HWX"[: w.ndim - 2]
     rows = x.astype(w.dtype).astype(wide)
@@ -42,9 +42,9 @@ class ConvLSTMCell(LSTMCell):
         c' = f c + i g
         h' = o tanh(c')            where * is convolution
 
-    Carry: h, c [..., height, width, H], H the channels. Params: w_x [K, K, D, 4H],
-    w_h [K, K, H, 4H], b [4H], K = `kernel_size`. With `spatial_axes` 1 or 3 the inputs are lines
-    or volumes.
+    Carry: h, c [..., height, width, H] with H channels. Params: w_x [K, K, D, 4H],
+    w_h [K, K, H, 4H], b [4H], with K = `kernel_size`. With `spatial_axes` = 1 or 3, the inputs are
+    lines or volumes.
     Departs from the paper: there are no peepholes.
 
     Raises:
@@ -66,7 +66,7 @@ class ConvLSTMCell(LSTMCell):
             raise InputError(f"spatial_axes must be 1, 2 or 3, got {self.spatial_axes!r}.")
 
     def init(self, key, input_size):
-        """w_x by `kernel_init` and w_h by `recurrent_init`, all gates at once; b as in an LSTM."""
+        """w_x from `kernel_init`, w_h from `recurrent_init`, all gates at once; b as in an LSTM."""
         check_size("input_size", input_size)
         check_key(key)
         size, sides = self.hidden_size, (self.kernel_size,) * self.spatial_axes

@@ -1,4 +1,4 @@
-"""Continuous-time recurrent network, as neuroscience trains it."""
+"""Continuous-time recurrent network, as trained in neuroscience."""
 
 import dataclasses
 from typing import Literal, NamedTuple
@@ -31,14 +31,14 @@ class CTRNNCell(GatedCell):
     Carry: h [..., H], the potentials. Params: w_x [D, H], w_h [H, H], b [H]. Outputs: rates.
     ε is standard normal in a run with a key, and 0 without one.
 
-    With `excitatory`, Dale's law holds: this share of the units, the first ones, excites all others
-    and the rest inhibits them. Row n of the recurrent matrix is then |w_h[n]| with the sign of unit
-    n, and inhibitory rows start stronger so that both balance.
+    With `excitatory`, Dale's law holds: this fraction of the units, the first ones, is excitatory
+    and the rest are inhibitory. Row n of the recurrent matrix is then |w_h[n]| with the sign of
+    unit n, and inhibitory rows are initialized larger so that the two balance.
 
     Args:
-      leak: step size over time constant, Δt/τ, in (0, 1].
+      leak: step size divided by time constant, Δt/τ, in (0, 1].
       noise: standard deviation σ of the noise of a unit.
-      excitatory: the share of excitatory units, in (0, 1), or None for weights of any sign.
+      excitatory: the fraction of excitatory units, in (0, 1), or None for weights of any sign.
       activation: "relu" or "tanh".
 
     Raises:
@@ -66,7 +66,7 @@ class CTRNNCell(GatedCell):
         check_activation(self.activation)
 
     def init(self, key, input_size):
-        """As every gated cell; with Dale's law each row is scaled so that the signs balance."""
+        """As for every gated cell; with Dale's law, rows are scaled so that the signs balance."""
         params = super().init(key, input_size)
         if self.excitatory is None:
             return params
@@ -75,14 +75,14 @@ class CTRNNCell(GatedCell):
         return params._replace(w_h=params.w_h * scale[:, None])
 
     def sampled(self, params, xs, key):
-        """The noise of each unit at each step, beside the inputs."""
+        """The inputs together with the noise of each unit at each step."""
         if key is None or not self.noise:
             return self, params, xs
         shape = *xs.shape[:-1], self.hidden_size
         return self, params, NoisyInputs(xs, jax.random.normal(key, shape, xs.dtype))
 
     def project(self, params, xs):
-        """The input's part of the gate, and the noise."""
+        """The input's contribution to the gate, and the noise."""
         if not isinstance(xs, NoisyInputs):
             return super().project(params, xs)
         return NoisyInputs(super().project(params, xs.x), xs.noise)

@@ -1,4 +1,4 @@
-"""Linear transformers that write by the delta rule."""
+"""Linear transformers that write with the delta rule."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from rnn_jax.typing import Array, Float
 def delta_rule(
     s: Float[Array, "... K V"], k: Float[Array, "... K"], v: Float[Array, "... V"], beta: Array
 ) -> Float[Array, "... K V"]:
-    """Move what s holds for the key k by the share beta [...] towards the value v."""
+    """Move the value stored in s for key k toward v by the fraction beta [...]."""
     return s + outer(k, beta[..., None] * (v - read(s, k)))
 
 
@@ -26,14 +26,14 @@ class DeltaNetCell(MatrixCell):
         q, k = silu(x w_x) / |silu(x w_x)|      v = x w_x      beta = sigmoid(x w_s + b_s)
         S' = S + k beta (v - S^T k)^T      h' = S'^T q            for each head
 
-    The memory S [K, K] is a matrix of K = H / heads keys and values.
+    The memory S [K, K] maps keys to values, both of size K = H / heads.
     Carry: h [..., H], s [..., K*H]. Params: w_x [D, 3H], w_s [D, heads], b_s [heads].
     Departs from the papers: there are no convolutions in front of the gates, q is not divided by
     sqrt(K), and h is not normalized.
 
     Args:
-      negative_eigenvalues: whether beta is twice the sigmoid, so that a step may flip the sign of
-        what a key holds. The cell can then track a state such as a parity.
+      negative_eigenvalues: whether beta is twice the sigmoid, so that a step can flip the sign of
+        the value stored for a key. The cell can then track a state such as parity.
 
     Raises:
       InputError: `heads` does not divide H.
@@ -76,7 +76,7 @@ class GatedDeltaNetParams(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class GatedDeltaNetCell(DeltaNetCell):
-    """DeltaNet that forgets, gates in the order q, k, v, beta (write), alpha (keep).
+    """DeltaNet with forgetting, gates in the order q, k, v, beta (write), alpha (keep).
 
         q, k = silu(x w_x) / |silu(x w_x)|      v = x w_x      beta = sigmoid(x w_s + b_s)
         alpha = exp(-exp(decay) softplus(x w_s + b_s))
@@ -94,9 +94,9 @@ class GatedDeltaNetCell(DeltaNetCell):
     scalars = ("beta", "alpha")
 
     def init(self, key, input_size) -> Any:
-        """As a DeltaNet, with the rates exp(decay) uniform in 1 to 16.
+        """As for a DeltaNet, with rates exp(decay) uniform between 1 and 16.
 
-        The softplus of the bias of alpha is log-uniform in 0.001 to 0.1.
+        The softplus of the bias of alpha is log-uniform between 0.001 and 0.1.
         """
         key, key_a, key_b = jax.random.split(key, 3)
         shape = (self.heads,)

@@ -27,7 +27,7 @@ class S5Params(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class S5Cell(ComplexLinearCell):
-    """Diagonal state space model, complex, gates in the order re, im: the parts of its input.
+    """Complex diagonal state space model, gates in the order re, im: the parts of its input.
 
         lambda = -exp(decay) + i frequency      step = exp(log_step)
         a = exp(lambda step)
@@ -35,13 +35,13 @@ class S5Cell(ComplexLinearCell):
         y = Re(s' w_y)
 
     Carry: re, im [..., H]. Params: w_x [D, 2H], b [2H], decay, frequency, log_step [H],
-    w_y [2H, H]. The continuous system is discretized by zero-order hold. It starts with the
-    eigenvalues -1/2 + i pi n of S4D-Lin.
-    Departs from the paper: eigenvalues do not start as those of HiPPO-N, there is a bias, and no
-    skip connection from x to y; use a residual layer for it.
+    w_y [2H, H]. The continuous system is discretized by zero-order hold. The initial
+    eigenvalues are -1/2 + i pi n, as in S4D-Lin.
+    Departs from the paper: eigenvalues are not initialized with HiPPO-N, there is a bias, and there
+    is no skip connection from x to y; use a residual layer instead.
 
     Args:
-      steps: the range of the step sizes, which start log-uniform. A mode remembers about 2/step
+      steps: the range of the step sizes, initialized log-uniformly. A mode remembers about 2/step
         steps.
 
     Raises:

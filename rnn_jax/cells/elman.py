@@ -35,7 +35,7 @@ class RNNCell(GatedCell):
       kernel_init, recurrent_init: initializers of w_x and w_h.
 
     Raises:
-      InputError: an activation that is neither of these.
+      InputError: any other activation.
     Reference: Elman (1990), "Finding structure in time".
     """
 
@@ -66,7 +66,8 @@ class IRNNCell(RNNCell):
         h' = relu(x w_x + b + h w_h),   w_h = 1 at initialization
 
     Carry: h [..., H]. Params: w_x [D, H], w_h [H, H], b [H].
-    Departs from the paper: w_x starts at a tenth of LeCun normal, not at a deviation of 0.001.
+    Departs from the paper: w_x starts at a tenth of LeCun normal, not with a standard deviation of
+    0.001.
 
     Reference: Le, Jaitly, Hinton (2015), "A simple way to initialize recurrent networks of
     rectified linear units".
@@ -76,6 +77,6 @@ class IRNNCell(RNNCell):
     recurrent_init: ArrayInit = dataclasses.field(default=identity, repr=False)
 
     def init(self, key, input_size):
-        """As an `RNNCell`, with w_x multiplied by 0.1."""
+        """As for an `RNNCell`, with w_x multiplied by 0.1."""
         params = super().init(key, input_size)
         return params._replace(w_x=0.1 * params.w_x)

@@ -1,4 +1,4 @@
-"""Parameters gate by gate, as cells and initializers make them."""
+"""Parameters for each gate, as created by cells and initializers."""
 
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from rnn_jax.typing import Array, ArrayInit, Float, Key, Params
 
 
 def lecun_normal(key: Key[Array, ""], shape: tuple[int, ...], dtype=jnp.float32) -> Array:
-    """Normal numbers of variance 1 / fan-in."""
+    """Normal values with variance 1 / fan-in."""
     return initializers.lecun_normal()(key, shape, dtype)
 
 
@@ -27,7 +27,7 @@ def identity(key: Key[Array, ""], shape: tuple[int, ...], dtype=jnp.float32) -> 
 
 
 def check_key(key: Any) -> None:
-    """Raise InputError unless `key` is one random key, of the new or the old kind."""
+    """Raise InputError unless `key` is a single random key, new-style or legacy."""
     dtype: Any = getattr(key, "dtype", None)
     shape: Any = getattr(key, "shape", None)
     new = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
@@ -47,7 +47,7 @@ def per_gate(
     """One [rows, H] matrix for each gate, side by side: [rows, G*H].
 
     Initializing the whole matrix at once would give every gate the wrong scale, since its fan-out
-    would be counted G times, and would make no gate orthogonal.
+    would be counted G times, and no gate would be orthogonal.
     """
     check_key(key)
     return _per_gate(init, key, rows, hidden_size, gates)
@@ -55,8 +55,8 @@ def per_gate(
 
 @partial(jax.jit, static_argnames=("init", "rows", "hidden_size", "gates"))
 def _per_gate(init, key, rows, hidden_size, gates):
-    # One gate at a time: on CPUs two batched QRs in one program can deadlock (ParallelBatchMap of
-    # jaxlib, jax 0.10), as those of two cells of a model.
+    # One gate at a time: on CPUs, two batched QRs in one program, such as those of two cells of a
+    # model, can deadlock (ParallelBatchMap in jaxlib, jax 0.10).
     blocks = jax.lax.map(
         lambda k: init(k, (rows, hidden_size), jnp.float32), jax.random.split(key, gates)
     )
@@ -71,7 +71,7 @@ def orthogonal_per_gate(
 
 
 def gate_bias(cell, params: Params, gate: str, value: Float[Array, "..."] | float) -> Params:
-    """The parameters with the bias of one gate set to `value`, a number or [H].
+    """The parameters with the bias of one gate set to `value`, a scalar or an array [H].
 
     Raises:
       InputError: the parameters have no b, or the cell has no such gate.

@@ -14,7 +14,7 @@ from rnn_jax.typing import Array, ArrayInit, Float
 
 
 class GRUParams(NamedTuple):
-    """Parameters of a GRU; b_h is the bias inside the reset."""
+    """Parameters of a GRU; b_h is the bias that the reset gate multiplies."""
 
     w_x: Float[Array, "D 3*H"]
     w_h: Float[Array, "H 3*H"]
@@ -49,7 +49,7 @@ class GRUCell(GatedCell):
     keep_gate = "z"
 
     def init(self, key, input_size):
-        """As every gated cell, with b_h = 0."""
+        """As for every gated cell, with b_h = 0."""
         b_h = jnp.zeros(self.hidden_size, jnp.float32) if self.use_bias else None
         return GRUParams(*super().init(key, input_size), b_h=b_h)
 
@@ -75,14 +75,14 @@ class GRUCell(GatedCell):
 
 @dataclasses.dataclass(frozen=True)
 class ResetBeforeGRUCell(Cell):
-    """Gated recurrent unit of the paper, gates in the order r (reset), z (keep), n (content).
+    """Gated recurrent unit as in the paper, gates in the order r (reset), z (keep), n (content).
 
         r, z = sigmoid(x w_x + b + h w_h)
         n = tanh(x w_x + b + (r h) w_h)
         h' = (1 - z) n + z h
 
     Carry: h [..., H]. Params: w_x [D, 3H], w_h [H, 3H], b [3H].
-    A step takes two products, the second of which needs the first, so this is no `GatedCell`.
+    A step takes two products, and the second depends on the first, so this is not a `GatedCell`.
 
     Args:
       use_bias: False leaves out b.

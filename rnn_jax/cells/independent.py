@@ -1,4 +1,4 @@
-"""The independently recurrent network, whose units do not see each other."""
+"""Independently recurrent network, whose units do not interact."""
 
 import dataclasses
 from typing import Any, Literal, NamedTuple
@@ -36,9 +36,9 @@ class IndRNNCell(GatedCell):
       activation: "relu" or "tanh".
 
     Raises:
-      InputError: an activation that is neither of these.
+      InputError: any other activation.
     Reference: Li, Li, Cook, Zhu, Gao (2018), "Independently recurrent neural network (IndRNN):
-    building a longer and deeper RNN". Departure from the paper: u is not clipped in training.
+    building a longer and deeper RNN". Departure from the paper: u is not clipped during training.
     """
 
     activation: Literal["relu", "tanh"] = "relu"

@@ -40,10 +40,10 @@ class LEMCell(Cell):
         h' = (1 - e) h + e tanh(x w_x + b + z' w_z)
 
     Carry: h, z [..., H]. Params: w_x [D, 4H], w_h [H, 3H], w_z [H, H], b [4H].
-    A step takes two products, the second of which needs the first, so this is no `GatedCell`.
+    A step takes two products, and the second depends on the first, so this is not a `GatedCell`.
 
     Args:
-      step_size: the largest step of the discretization, the Δt of the paper.
+      step_size: the maximum step of the discretization, Δt in the paper.
 
     Reference: Rusch, Mishra, Erichson, Mahoney (2022), "Long expressive memory for sequence
     modeling".
@@ -58,7 +58,7 @@ class LEMCell(Cell):
     input_size = GatedCell.input_size
 
     def init(self, key, input_size):
-        """w_x by `kernel_init`, w_h and w_z by `recurrent_init`, gate by gate; b = 0."""
+        """w_x from `kernel_init`, w_h and w_z from `recurrent_init`, gate by gate; b = 0."""
         check_size("input_size", input_size)
         check_key(key)
         key_x, key_h = jax.random.split(key)

@@ -15,7 +15,7 @@ from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float
 
 SMALLEST = 1e-12
-"""Lower bound under the square root of an RG-LRU, whose slope is infinite at 0."""
+"""Lower bound of the argument of the square root in an RG-LRU, whose slope is infinite at 0."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +28,9 @@ class MinGRUCell(LinearCell):
     Carry: h [..., H]. Params: w_x [D, 2H], b [2H].
 
     Args:
-      a_min: the smallest a. The paper's cell has 0. With -1, a unit can change its sign at each
-        symbol of a kind, and so compute parity; in finite precision, no stack of linear cells with
-        a in 0 to 1 does so for strings of every length.
+      a_min: the minimum of a; 0 in the paper. With -1, a unit can flip its sign at each occurrence
+        of a symbol, and so compute parity; in finite precision, no stack of linear cells with a
+        between 0 and 1 can do so for strings of every length.
 
     Raises:
       InputError: unless -1 <= `a_min` < 1.
@@ -87,7 +87,7 @@ class MinLSTMCell(LinearCell):
 
 
 class RGLRUParams(NamedTuple):
-    """Parameters of an RG-LRU; a step keeps sigmoid(decay)^8 of h where r is 1."""
+    """Parameters of an RG-LRU; a step with r = 1 multiplies h by sigmoid(decay)^8."""
 
     w_x: Float[Array, "D 3*H"]
     b: Float[Array, " 3*H"]
@@ -112,7 +112,7 @@ class RGLRUCell(LinearCell):
     gates = ("r", "i", "n")
 
     def init(self, key, input_size):
-        """As every linear cell, with sigmoid(decay)^8 uniform in 0.9 to 0.999."""
+        """As for every linear cell, with sigmoid(decay)^8 uniform between 0.9 and 0.999."""
         key, key_a = jax.random.split(key)
         a = jax.random.uniform(key_a, (self.hidden_size,), jnp.float32, 0.9, 0.999) ** 0.125
         return RGLRUParams(*super().init(key, input_size), decay=log(a) - jnp.log1p(-a))
@@ -139,7 +139,7 @@ class ComplexCarry(NamedTuple):
 class ComplexLinearCell(LinearCell):
     """A linear cell with a complex state, gates in the order re, im: the parts of its input.
 
-    Params have w_y [2H, H], the real and imaginary parts of an output matrix.
+    Params include w_y [2H, H], the real and imaginary parts of an output matrix.
     """
 
     gates = ("re", "im")
@@ -155,7 +155,7 @@ class ComplexLinearCell(LinearCell):
         return ComplexCarry(state.real, state.imag)
 
     def readout(self, params, carry):
-        """y."""
+        """The output y."""
         return dot(jnp.concatenate(carry, axis=-1), params.w_y)
 
 
@@ -172,15 +172,15 @@ class LRUParams(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class LRUCell(ComplexLinearCell):
-    """Linear recurrent unit, complex, gates in the order re, im: the parts of its input.
+    """Complex linear recurrent unit, gates in the order re, im: the parts of its input.
 
         lambda = exp(-exp(nu) + i exp(theta))
         s' = lambda s + exp(gamma) (x w_x + b)
         y = Re(s w_y)
 
     Carry: re, im [..., H]. Params: w_x [D, 2H], b [2H], nu, theta, gamma [H], w_y [2H, H].
-    Departs from the paper: there is a bias, and no skip connection from x to y; use a residual
-    layer for it.
+    Departs from the paper: there is a bias and no skip connection from x to y; use a residual layer
+    instead.
 
     Raises:
       InputError: unless 0 <= low < high <= 1 for (low, high) = `radii`.
@@ -197,7 +197,7 @@ class LRUCell(ComplexLinearCell):
             raise InputError(f"radii must be 0 <= low < high <= 1, got {self.radii}.")
 
     def init(self, key, input_size):
-        """Eigenvalues uniform in a ring, and inputs scaled so that white noise gives unit states.
+        """Eigenvalues uniform in a ring; inputs scaled so that white noise gives unit states.
 
         Complex matrices are normal; each part has half the variance of LeCun normal.
         """
@@ -220,4 +220,4 @@ class LRUCell(ComplexLinearCell):
 
 
 NO_GATES: Any = None
-"""In place of h_gates, which a linear cell does not read."""
+"""Placeholder for h_gates, which a linear cell does not use."""

@@ -48,7 +48,7 @@ class LinearCell(GatedCell):
         return carry.h
 
     def carry(self, state: Inexact[Array, "... H"]) -> Carry:
-        """The carry that holds `state`, real in every field."""
+        """The carry for `state`, with real fields."""
         return HiddenCarry(state)
 
     def mix(self, params, carry):
@@ -58,8 +58,8 @@ class LinearCell(GatedCell):
     def carries(self, params: Params, first: Carry, states: Array, x_gates: Any) -> Carry:
         """The carry after each step, from the state after each step [T, ..., H].
 
-        Wrappers whose carry is more than a state compute the rest from x_gates and `first`, the
-        carry before the first step.
+        Wrappers whose carry holds more than the state compute the rest from x_gates and `first`,
+        the carry before the first step.
         """
         return self.carry(states)
 

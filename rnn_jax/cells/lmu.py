@@ -47,10 +47,10 @@ class LMUCell(Cell):
     A [H, H] and B [H] are fixed: m' holds the coefficients of the first H Legendre polynomials that
     fit u over the window (`legendre_memory`), the HiPPO-LegT basis. Departs from the paper: h and m
     have the same size.
-    A step takes two products, the second of which needs the first, so this is no `GatedCell`.
+    A step takes two products, and the second depends on the first, so this is not a `GatedCell`.
 
     Args:
-      window: the length of the remembered window in steps, the theta of the paper.
+      window: the length of the remembered window in steps, theta in the paper.
 
     Raises:
       InputError: `window` is not a positive number.
@@ -118,7 +118,7 @@ def legendre_memory(count: int, window: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def exponential(matrix: np.ndarray) -> np.ndarray:
-    """The exponential of a matrix, by scaling and squaring of its Taylor series, in float64."""
+    """Matrix exponential by scaling and squaring of its Taylor series, in float64."""
     halvings = max(0, int(np.ceil(np.log2(max(np.linalg.norm(matrix, 1), 1.0)))) + 1)
     scaled = matrix / 2.0**halvings
     term = total = np.eye(len(matrix))

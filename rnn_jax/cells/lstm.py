@@ -31,7 +31,7 @@ class LSTMCell(GatedCell):
 
     Args:
       forget_bias: initial bias of the gate f.
-      use_bias: False leaves out b, `forget_bias` included.
+      use_bias: False leaves out b, including `forget_bias`.
       kernel_init, recurrent_init: initializers of w_x and w_h, called once for each gate.
 
     References: Hochreiter, Schmidhuber (1997), "Long short-term memory"; Gers, Schmidhuber,
@@ -49,7 +49,7 @@ class LSTMCell(GatedCell):
     carry_type = LSTMCarry
 
     def init(self, key, input_size):
-        """As every gated cell, with b = forget_bias for the gate f."""
+        """As for every gated cell, with b = forget_bias for gate f."""
         params = super().init(key, input_size)
         return gate_bias(self, params, "f", self.forget_bias) if self.use_bias else params
 

@@ -1,4 +1,4 @@
-"""Base class of cells whose state is a matrix for each head, a memory of keys and values."""
+"""Base class of cells whose state is a matrix for each head, a key-value memory."""
 
 import dataclasses
 from typing import Any, ClassVar, NamedTuple
@@ -19,7 +19,7 @@ EPSILON = 1e-6
 
 
 class MatrixCarry(NamedTuple):
-    """The output h, and the matrices of all heads as one vector."""
+    """The output h, and the matrices of all heads flattened into one vector."""
 
     h: Float[Array, "... H"]
     s: Float[Array, "... K*H"]
@@ -38,17 +38,17 @@ class MatrixCell(GatedCell):
     """A gated cell with a matrix [K, K] for each head as its state, K = H / heads.
 
     The gates depend on the input alone. Those in `vectors`, such as queries, keys and values, have
-    K values for each head, those in `scalars` one. A new cell sets both and defines `update`.
+    K values per head; those in `scalars` have one. A new cell sets both and defines `update`.
 
-    Carry: h [..., H] and s [..., K*H], the matrices flat, so that drivers and wrappers need no code
-    for them; `matrices` gives them their axes. Params: w_x [D, V*H] for V vector gates,
+    Carry: h [..., H] and s [..., K*H], the flattened matrices, so that drivers and wrappers need no
+    code for them; `matrices` restores their axes. Params: w_x [D, V*H] for V vector gates,
     w_s [D, S*heads], b_s [S*heads] for S scalar gates.
 
     Attributes:
       heads: the number of matrices, which divides H.
 
     Raises:
-      InputError: `heads` is not a positive whole number that divides H.
+      InputError: `heads` is not a positive integer that divides H.
     """
 
     heads: int = 1
@@ -72,7 +72,7 @@ class MatrixCell(GatedCell):
 
     @property
     def head_size(self) -> int:
-        """K, the width of keys and values of a head."""
+        """K, the width of the keys and values of a head."""
         return self.hidden_size // self.heads
 
     @property
@@ -98,7 +98,7 @@ class MatrixCell(GatedCell):
         return carry_type(*(jnp.zeros((*batch_shape, width), dtype) for width in self.widths))
 
     def project(self, params, xs):
-        """The gates of the input: vectors [..., H] and scalars [..., heads], side by side."""
+        """The gates of the input: vectors [..., H] and scalars [..., heads], concatenated."""
         scalars = dot(xs, params.w_s)
         scalars = scalars + expand(params.b_s, scalars)
         return jnp.concatenate([dot(xs, params.w_x), scalars], axis=-1)
@@ -108,26 +108,26 @@ class MatrixCell(GatedCell):
         return carry.h[..., :0]
 
     def split(self, gates):
-        """The gates apart: vectors [..., heads, K], scalars [..., heads]."""
+        """Split the gates: vectors [..., heads, K], scalars [..., heads]."""
         widths = [self.hidden_size] * len(self.vectors) + [self.heads] * len(self.scalars)
         parts = jnp.split(gates, np.cumsum(widths)[:-1], axis=-1)
         count = len(self.vectors)
         return [*map(self.by_head, parts[:count]), *parts[count:]]
 
     def by_head(self, vector: Float[Array, "... H"]) -> Float[Array, "... heads K"]:
-        """A vector with an axis of heads."""
+        """Split a vector into heads."""
         return vector.reshape(*vector.shape[:-1], self.heads, self.head_size)
 
     def matrices(self, s: Float[Array, "... N"]) -> Float[Array, "... heads K K"]:
-        """The matrix of each head, from keys to values: k writes to row k."""
+        """The matrix of each head, from keys to values: entry i of a key writes to row i."""
         return s.reshape(*s.shape[:-1], self.heads, self.head_size, self.head_size)
 
 
 def outer(k: Float[Array, "... K"], v: Float[Array, "... V"]) -> Float[Array, "... K V"]:
     """The matrix k v^T.
 
-    Both gradients are products of matrices and vectors; those of a broadcast multiplication are
-    sums over the rows, which XLA's CPU compiler does not vectorize.
+    Both gradients are matrix-vector products; those of a broadcast multiplication are sums over the
+    rows, which XLA's CPU compiler does not vectorize.
     """
     return jnp.einsum("...k,...v->...kv", k, v, precision=jax.lax.Precision.HIGHEST)
 
@@ -138,5 +138,5 @@ def read(s: Float[Array, "... K V"], q: Float[Array, "... K"]) -> Float[Array, "
 
 
 def normalized(x: Float[Array, "... K"]) -> Float[Array, "... K"]:
-    """A vector of length 1, or shorter where x is near 0."""
+    """x scaled to length 1, or shorter if x is near 0."""
     return x * rsqrt((x * x).sum(-1, keepdims=True) + EPSILON)

@@ -29,7 +29,7 @@ class MLSTMCell(MatrixCell):
         C' = f C + i k v^T      n' = f n + i k
         h' = o C'^T q / max(|n'^T q|, 1)            for each head
 
-    The memory C [K, K] is a matrix of K = H / heads keys and values.
+    The memory C [K, K] maps keys to values, both of size K = H / heads.
     C and n are stored divided by exp(m), m' = max(log f + m, log i, 0), which prevents overflow and
     does not change h. C, n and m depend on each other, so apply zoneout to h only.
     Carry: h [..., H], c [..., K*H], n [..., H], m [..., heads]. Params: w_x [D, 4H],
@@ -52,7 +52,7 @@ class MLSTMCell(MatrixCell):
         return *super().widths, self.hidden_size, self.heads
 
     def init(self, key, input_size) -> Any:
-        """As every matrix cell, with the bias of f from 3 to 6 over the heads."""
+        """As for every matrix cell, with the bias of f spaced from 3 to 6 over the heads."""
         params = super().init(key, input_size)
         bias = jnp.linspace(3, 6, self.heads, dtype=jnp.float32)
         return params._replace(b_s=params.b_s.at[self.heads :].set(bias))

@@ -53,7 +53,7 @@ class CoRNNCell(GatedCell):
         h' = h + step_size v'
 
     Carry: h, v [..., H]. Params: w_x [D, H], w_h [2H, H], b [H].
-    This is the scheme of the paper that damps with the old velocity.
+    This is the variant in the paper whose damping uses the old velocity.
 
     Reference: Rusch, Mishra (2021), "Coupled oscillatory recurrent neural network (coRNN): an
     accurate and (gradient) stable architecture for learning long time dependencies".
@@ -66,7 +66,7 @@ class CoRNNCell(GatedCell):
     carry_type = OscillatorCarry
 
     def init(self, key, input_size):
-        """As every gated cell, but w_h LeCun normal."""
+        """As for every gated cell, except that w_h is LeCun normal."""
         key, key_h = jax.random.split(key)
         w_x, _, b = super().init(key, input_size)
         w_h = lecun_normal(key_h, (2 * self.hidden_size, self.hidden_size), jnp.float32)

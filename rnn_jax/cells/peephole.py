@@ -13,7 +13,7 @@ from rnn_jax.typing import Array, Float
 
 
 class PeepholeParams(NamedTuple):
-    """Parameters of a peephole LSTM; p has the peephole weights of i, f, o."""
+    """Parameters of a peephole LSTM; p holds the peephole weights of i, f, o."""
 
     w_x: Float[Array, "D 4*H"]
     w_h: Float[Array, "H 4*H"]
@@ -39,7 +39,7 @@ class PeepholeLSTMCell(LSTMCell):
     elementwise = ("p",)
 
     def init(self, key, input_size):
-        """As an LSTM, with p = 0."""
+        """As for an LSTM, with p = 0."""
         p = jnp.zeros((3, self.hidden_size), jnp.float32)
         params: Any = super().init(key, input_size)
         return PeepholeParams(*params, p=p)

@@ -49,11 +49,11 @@ class ProjectedLSTMCell(LSTMCell):
 
     @property
     def output_size(self):
-        """O."""
+        """The output size O."""
         return self.projection or max(1, self.hidden_size // 2)
 
     def init(self, key, input_size):
-        """As an LSTM, with w_p LeCun normal."""
+        """As for an LSTM, with w_p LeCun normal."""
         key, key_h, key_p = jax.random.split(key, 3)
         w_x, _, b = super().init(key, input_size)
         w_h = per_gate(self.recurrent_init, key_h, self.output_size, self.hidden_size, 4)
@@ -65,5 +65,5 @@ class ProjectedLSTMCell(LSTMCell):
         return dot(dot(carry.h, params.w_p), params.w_h)
 
     def readout(self, params, carry):
-        """y."""
+        """The output y."""
         return dot(carry.h, params.w_p)

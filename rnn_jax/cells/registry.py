@@ -12,7 +12,7 @@ from rnn_jax.errors import InputError
 
 
 def find_cell(name: str, hidden_size: int, **options) -> Cell:
-    """Make the cell called `name`.
+    """Create the cell called `name`.
 
     Args:
       name: one of `CELLS`, or `module:Class`, a subclass of `Cell`. The module is searched on the
@@ -22,7 +22,7 @@ def find_cell(name: str, hidden_size: int, **options) -> Cell:
 
     Raises:
       InputError: an unknown name, module or class; a module that cannot be imported; a class that
-        is not a `Cell`, is incomplete or takes other options.
+        is not a `Cell`, is incomplete or does not accept the options.
     """
     found = CELLS[name] if name in list(CELLS) else _load(name)
     try:

@@ -1,4 +1,4 @@
-"""Foreground extraction: ink in a photograph, without paper, uneven light and shadows."""
+"""Foreground extraction: separate ink in a photograph from paper, uneven light and shadows."""
 
 import math
 
@@ -18,8 +18,8 @@ def extract_ink(pixels: Float[np.ndarray, "H W C"]) -> Float[np.ndarray, "H W"]:
     """Estimate the amount of ink at each pixel: about 0 on the background, positive on ink.
 
     A smooth surface plus a morphological opening or closing models the background of each channel,
-    including uneven light and shadows. The difference to it is projected on its principal color
-    direction. Ink can be darker or lighter than the background.
+    including uneven light and shadows. The difference from it is projected onto its principal
+    color direction. Ink can be darker or lighter than the background.
 
     Args:
       pixels: values in [0, 1]; C is 1 for gray and 3 for color.
@@ -103,7 +103,7 @@ def _denoise(values):
 def _without_ink(values, window, dark):
     """Remove dark ink by a morphological closing, or light ink by an opening.
 
-    The estimate is biased towards the ink, so that the edge of a shadow does not count as ink.
+    The estimate is biased toward the ink, so that the edge of a shadow does not count as ink.
     """
     if not dark:
         return -_without_ink(-values, window, dark=True)

@@ -37,7 +37,7 @@ _SYLLABLES = "líng yī èr sān sì wǔ liù qī bā jiǔ shí nián yuè rì"
 PINYIN = dict(zip(NUMERALS + "十年月日", _SYLLABLES.split(), strict=True))
 """Pinyin of the Chinese characters, for figures on machines without a CJK font."""
 MAX_LENGTH = 29
-"""Characters of the longest text; shorter ones are padded to it."""
+"""Number of characters in the longest text; shorter texts are padded to it."""
 
 ISO_CHARACTERS = "0123456789-"
 ISO_LENGTH = 10
@@ -63,7 +63,7 @@ def _chinese(number):
 
 
 def to_pinyin(text: str) -> str:
-    """Replace Chinese characters by pinyin: 2025年3月3日 becomes 2025 nián 3 yuè 3 rì."""
+    """Replace Chinese characters with pinyin: 2025年3月3日 becomes 2025 nián 3 yuè 3 rì."""
     for character, syllable in PINYIN.items():
         text = text.replace(character, f" {syllable} ")
     return " ".join(text.split())
@@ -122,7 +122,7 @@ def encode_iso(dates: Sequence[datetime.date]) -> np.ndarray:
 
 
 def decode_iso(ids: np.ndarray) -> list[str]:
-    """Decode character ids [N, ISO_LENGTH] to texts."""
+    """Decode character ids [N, ISO_LENGTH] to strings."""
     return ["".join(ISO_CHARACTERS[i] for i in row) for row in ids]
 
 

@@ -1,7 +1,7 @@
 """Delayed copy and delayed XOR of bits: every output depends on inputs a fixed delay ago.
 
-Sequences of T steps have the delay T // 2; a stream has any delay and no end. Each example is a
-pure function of its own key.
+Sequences of T steps use the delay T // 2; an infinite stream can have any delay. Each example is a
+pure function of its key.
 """
 
 import functools
@@ -14,26 +14,26 @@ from rnn_jax.typing import Array, Float, Int, Key
 
 
 def delayed_copy(key: Key[Array, ""], T: int) -> Batch:
-    """Delayed copy: output the bit of d = T // 2 steps ago at each of the last T - d steps.
+    """Delayed copy: output the bit from d = T // 2 steps ago at each of the last T - d steps.
 
         y_t = x_{t-d}
 
     Input: T independent bits, written as -1 and 1. Targets are class ids 0 and 1. A network has to
-    hold d bits at once; a guess is right with probability 1/2.
+    hold d bits at once; a random guess is correct with probability 1/2.
 
     Reference: Engelken (2023), "Gradient flossing: improving gradient descent through dynamic
-    control of Jacobians". There inputs are numbers, and the loss is the squared error.
+    control of Jacobians". In the paper, inputs are real numbers and the loss is the squared error.
     """
     bits, delay = _bits(key, T), T // 2
     return Batch(_inputs(bits), bits[: T - delay])
 
 
 def delayed_xor(key: Key[Array, ""], T: int) -> Batch:
-    """Delayed XOR: compare the bits of d = T // 2 and of d // 2 steps ago at the last T - d steps.
+    """Delayed XOR: compare the bits from d = T // 2 and d // 2 steps ago at the last T - d steps.
 
         y_t = x_{t-d} xor x_{t-d//2}
 
-    Inputs, targets and reference as for `delayed_copy`.
+    Inputs, targets and reference are those of `delayed_copy`.
     """
     bits, delay = _bits(key, T), T // 2
     count, later = T - delay, delay - delay // 2
@@ -44,15 +44,15 @@ def delayed_xor(key: Key[Array, ""], T: int) -> Batch:
 def delayed_copy_stream(
     key: Key[Array, ""], first: int | Int[Array, ""], steps: int, batch_size: int, delay: int
 ) -> tuple[Float[Array, "T B 1"], Float[Array, "T B 1"]]:
-    """Delayed copy without end: steps `first` to `first + steps - 1` of a stream of bits.
+    """Infinite delayed copy: steps `first` to `first + steps - 1` of a stream of bits.
 
-    The input is 1 or -1 with equal probability; the target is the input of `delay` steps ago.
-    The answer 0, which needs no memory, has a mean squared error of 1. Pieces of a stream are equal
-    to those of the whole, which is never in memory.
+    The input is 1 or -1 with equal probability; the target is the input from `delay` steps
+    ago. The constant output 0, which needs no memory, has a mean squared error of 1. A segment
+    equals the same steps of the whole stream, which is never held in memory.
 
     Args:
       key: the key of the stream.
-      first: number of the first step, from 0.
+      first: index of the first step, from 0.
       steps: T.
       batch_size: B, the number of independent streams.
       delay: steps between an input and its target.

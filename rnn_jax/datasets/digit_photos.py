@@ -20,10 +20,10 @@ def read_images(path: str | Path) -> UInt8[np.ndarray, "N 28 28"]:
     """Read all images of an IDX file, or the digit in an image file, as white (255) on black (0).
 
     EXIF orientation is applied and the background removed, whether light or dark, colored or
-    unevenly lit. The digit is located, its contrast stretched, scaled into a box of 20 x 20 and
+    unevenly lit. The digit is located, stretched in contrast, scaled into a 20 x 20 box and
     centered by mass, as in MNIST. Images that already look like MNIST's (28 x 28, black background,
-    centered) are returned unchanged, or inverted if the background is white. Of several frames, the
-    first is read.
+    centered) are returned unchanged, or inverted if the background is white. If there are several
+    frames, the first is read.
 
     Raises:
       InputError: the file does not exist, is not a readable image file, or shows no digit.

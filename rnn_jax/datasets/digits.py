@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import ndimage
 
 SIZE, BOX = 28, 20
-"""Sides of an MNIST image, and of the box inside that its digit is scaled to [pixels]."""
+"""Side lengths of an MNIST image, and of the box to which its digit is scaled [pixels]."""
 CENTER = 14
 """Row and column of the center of mass of every MNIST digit [pixels]."""
 _THIN, _NORMAL = 1.8, 2.2
@@ -18,16 +18,16 @@ _LEAST_CONTRAST = 0.04
 
 
 def find_digit(ink: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "h w"] | None:
-    """Crop the digit of an image and scale it to [0, 1]. Return None if there is no digit.
+    """Crop the digit in an image and scale it to [0, 1]. Return None if there is no digit.
 
     The digit is the group of connected components with the most ink, weighted by centrality. A
-    component along a large part of an edge is not a digit but a frame, the table, or other paper.
+    component along a large part of an edge is a frame, the table or other paper, not a digit.
 
     Args:
       ink: amount of ink per pixel, about 0 on the background; see `extract_ink`.
     """
     smooth = ndimage.gaussian_filter(ink, 0.6)
-    # From low quantiles, since ink can cover half of a tightly cropped image.
+    # Use low quantiles, since ink can cover half of a tightly cropped image.
     noise = np.ptp(np.quantile(smooth, (0.1, 0.3))) / 0.758
     floor = max(6 * noise, _LEAST_CONTRAST)
     inside = _without_borders(smooth, smooth > floor)
@@ -53,7 +53,7 @@ def find_digit(ink: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "h w"] | None
 def to_mnist(digit: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "28 28"]:
     """Scale a cropped digit in [0, 1] into a box of 20 x 20, centered by mass in 28 x 28.
 
-    Strokes too thin for that resolution are widened. The aspect ratio is kept.
+    Strokes too thin for that resolution are widened. The aspect ratio is preserved.
 
     Reference: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document
     Recognition", 1998.

@@ -8,7 +8,7 @@ def flip_flops(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pulses and the sign of the last pulse, float32 [count, steps, bits] each.
 
-    A pulse is 1 or -1, all other inputs are 0. The first step has a pulse in every channel, so
+    A pulse is 1 or -1; all other inputs are 0. The first step has a pulse in every channel, so
     that the target is defined.
 
     Args:

@@ -1,6 +1,6 @@
-"""Formal languages: strings of any length and what a recognizer or transducer answers to them.
+"""Formal languages: strings of any length with the answers of a recognizer or transducer.
 
-Each example is a pure function of its own key and length.
+Each example is a pure function of its key and length.
 """
 
 import dataclasses
@@ -19,11 +19,11 @@ NO_TARGET = -1
 
 
 class Batch(NamedTuple):
-    """Strings, each followed by steps that ask for answers.
+    """Strings, each followed by the steps of its answers.
 
     Attributes:
-      xs: one-hot symbols; the last feature marks a step that asks, and padding is zero.
-      targets: class ids where an answer is asked, and -1 elsewhere.
+      xs: one-hot symbols; the last feature marks an answer step, and padding is zero.
+      targets: class ids at answer steps, and -1 elsewhere.
     """
 
     xs: Float[Array, "T B D"]
@@ -31,8 +31,8 @@ class Batch(NamedTuple):
 
 
 Draw = Callable[[Key[Array, ""], Int[Array, ""], int], tuple[Array, Array, Array]]
-"""`(key, length, longest) -> (length, symbols [longest], answers [R])`. The length that is returned
-is the largest valid one up to the given one; symbols beyond it are ignored."""
+"""`(key, length, longest) -> (length, symbols [longest], answers [R])`. The returned length is
+the largest valid one not above the given one; symbols beyond it are ignored."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Language:
     """A source of strings with their answers.
 
     Attributes:
-      symbols: the alphabet, a character for each symbol.
+      symbols: the alphabet, one character per symbol.
       num_classes: C, the number of different answers.
-      draw: draws a string, see `Draw`.
+      draw: draws a string; see `Draw`.
       copies: number of answers per symbol of the string; 0 for one answer to the whole string.
     """
 
@@ -91,13 +91,13 @@ def even_pairs(key: Key[Array, ""], length: Int[Array, ""], longest: int) -> tup
 
 
 def cycle_navigation(key: Key[Array, ""], length: Int[Array, ""], longest: int) -> tuple:
-    """The place on a cycle of 5 after steps back, stays and steps forward from place 0."""
+    """The position on a cycle of 5 after moves of -1, 0 and 1 from position 0."""
     moves = jax.random.randint(key, (longest,), 0, 3)
     return length, moves, _sum(moves - 1, length)[None] % MODULUS
 
 
 def modular_arithmetic(key: Key[Array, ""], length: Int[Array, ""], longest: int) -> tuple:
-    """The value modulo 5 of digits between +, - and *; strings have an odd length."""
+    """The value modulo 5 of digits joined by +, - and *; strings have an odd length."""
     length = length - 1 + length % 2
     key_d, key_o = jax.random.split(key)
     count = (longest + 1) // 2
@@ -121,15 +121,15 @@ def modular_arithmetic(key: Key[Array, ""], length: Int[Array, ""], longest: int
 def dyck(key: Key[Array, ""], length: Int[Array, ""], longest: int) -> tuple:
     """Class 1 for balanced brackets; strings have an even length.
 
-    Half of the strings are balanced, uniform among those of their length. The others start as such
-    and are then either rotated or have one bracket flipped.
+    Half of the strings are balanced, uniform among those of their length. The others start
+    balanced and are then either rotated or have one bracket flipped.
     """
     pairs = length // 2
     length = 2 * pairs
     key_u, key_k, key_p = jax.random.split(key, 3)
     steps = jnp.arange(longest + 1)
-    # Raney's lemma: one rotation of n opening and n + 1 closing brackets is a balanced string and a
-    # closing bracket.
+    # Raney's lemma: one rotation of n opening and n + 1 closing brackets is a balanced string
+    # followed by a closing bracket.
     order = (
         jnp.where(steps <= length, jax.random.uniform(key_u, steps.shape), 2).argsort().argsort()
     )
@@ -147,13 +147,13 @@ def dyck(key: Key[Array, ""], length: Int[Array, ""], longest: int) -> tuple:
 
 
 def reverse(key: Key[Array, ""], length: Int[Array, ""], longest: int) -> tuple:
-    """A binary string from its end to its start."""
+    """The reversal of a binary string."""
     bits = jax.random.randint(key, (longest,), 0, 2)
     return length, bits, bits[(length - 1 - jnp.arange(longest)) % longest]
 
 
 def duplicate(key: Key[Array, ""], length: Int[Array, ""], longest: int) -> tuple:
-    """A binary string, twice."""
+    """Two copies of a binary string."""
     bits = jax.random.randint(key, (longest,), 0, 2)
     return length, bits, bits[jnp.arange(2 * longest) % length]
 
@@ -171,4 +171,4 @@ LANGUAGES = {
     "reverse": Language("01", 2, reverse, copies=1),
     "duplicate": Language("01", 2, duplicate, copies=2),
 }
-"""The languages by name. A guess is right with probability 1 / `num_classes`."""
+"""The languages by name. A random guess is correct with probability 1 / `num_classes`."""

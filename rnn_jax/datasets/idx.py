@@ -73,7 +73,7 @@ def _read(file, path):
             f"at most {LIMIT:,} are supported."
         )
     content = bytearray()
-    # In pieces: one large read would allocate the size that a damaged header claims.
+    # Read in pieces: one large read would allocate the size that a damaged header claims.
     while piece := file.read(min(declared + 1 - len(content), 2**20)):
         content += piece
     if len(content) != declared:

@@ -20,7 +20,7 @@ from rnn_jax.errors import InputError
 from rnn_jax.files import local_path, replacing
 
 Order = Literal["rows", "pixels", "permuted-pixels"]
-"""Order in which the pixels of an image form a sequence, see `to_sequences`."""
+"""Order in which the pixels of an image form a sequence; see `to_sequences`."""
 
 PERMUTATION_SEED = 92916
 """Seed of the permutation of "permuted-pixels", as in most published results."""
@@ -57,15 +57,15 @@ def load_images(
 
     The newest version prepared in `data_dir` is loaded. If there is none, TFDS prepares one there,
     from the bundled files or a download. A folder in TFRECORD format, which only TensorFlow can
-    read, stays untouched; the data set is then prepared again inside the cache folder.
+    read, is left unchanged; the data set is then prepared again inside the cache folder.
 
     Args:
-      name: the TFDS name, with a config if the data set has any: `mnist`, `emnist/letters`.
+      name: the TFDS name, with a config if the data set has one: `mnist`, `emnist/letters`.
       data_dir: the TFDS data folder, by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
       bundled: a folder with the four original .gz files of MNIST; unused by other data sets.
 
     Raises:
-      InputError: the name is unknown, the data set has other images or no labels, a file is
+      InputError: the name is unknown, the images have another format or no labels, a file is
         damaged, the folder cannot be written, or a download is needed and the network is down.
     """
     root = local_path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
@@ -100,7 +100,7 @@ def load_images(
 
 
 def _newest_prepared(name: str, root: Path) -> Path | None:
-    """Find the folder of the newest complete version in array_record format, or None."""
+    """Return the folder of the newest complete version in array_record format, or None."""
     if not re.fullmatch(r"\w+(/\w[\w.+-]*)?", name):
         return None
     folders = [
@@ -115,7 +115,7 @@ def _newest_prepared(name: str, root: Path) -> Path | None:
 
 
 def _stamp(folder: Path, root: Path) -> str:
-    """List the prepared files with sizes and times; a cache with another stamp is out of date."""
+    """List the prepared files with sizes and times; a cache with a different stamp is stale."""
     files = [(p.name, p.stat()) for p in sorted(folder.iterdir())]
     listing = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in files]
     return json.dumps([str(folder.relative_to(root)), listing])
@@ -139,7 +139,7 @@ def _write_cache(path: Path, stamp: str, arrays: dict) -> None:
     """Write the cache atomically; skip it if the folder cannot be written."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(exist_ok=True)
-        for left_over in path.parent.glob(f".{path.name}.*"):  # Of a killed process.
+        for left_over in path.parent.glob(f".{path.name}.*"):  # From a killed process.
             left_over.unlink()
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, stamp=np.array(stamp), **arrays)
@@ -169,14 +169,14 @@ def to_sequences(
         )
     if order != "rows":
         images = images.reshape(-1, 28 * 28, 1)
-    if order == "permuted-pixels":  # Before the conversion to floats, which are 4 times larger.
+    if order == "permuted-pixels":  # Before conversion to floats, which are 4 times larger.
         # RandomState: NumPy guarantees its stream across versions, unlike that of default_rng.
         images = images[:, np.random.RandomState(PERMUTATION_SEED).permutation(28 * 28)]
     return np.divide(images, 255, dtype=np.float32)
 
 
 def sequences(images: ImageData, order: str = "rows") -> tuple[np.ndarray, np.ndarray]:
-    """The training and the test images as checked sequences [N, T, D]; see `to_sequences`."""
+    """Return the training and test images as checked sequences [N, T, D]; see `to_sequences`."""
     xs, test_xs = (to_sequences(part, order) for part in (images.train_images, images.test_images))
     check_sequences(xs, images.train_labels, images.num_classes)
     check_sequences(test_xs, images.test_labels, images.num_classes)

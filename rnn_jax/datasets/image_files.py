@@ -17,7 +17,7 @@ EXPECTED = "PNG, JPEG, GIF, BMP, TIFF, WebP or IDX"
 MAX_PIXELS = 2**26
 """Maximum number of pixels to decode. A JPEG file is first reduced to a fraction of its size."""
 WORKING_SIDE = 1024
-"""Longest side of a decoded image [pixels]; larger ones are averaged over blocks of pixels."""
+"""Longest side of a decoded image [pixels]; larger images are averaged over blocks of pixels."""
 
 
 def check_file(path: Path) -> None:
@@ -40,14 +40,14 @@ def decode(path: Path) -> Float[np.ndarray, "H W C"]:
     """Decode an image file to gray (C = 1) or color (C = 3) values in [0, 1].
 
     EXIF orientation is applied, transparency is flattened, and large images are reduced (see
-    `WORKING_SIDE`). Of several frames, the first is decoded.
+    `WORKING_SIDE`). If there are several frames, the first is decoded.
 
     Raises:
       InputError: the file has an unsupported format or too many pixels, or is damaged.
     """
     try:
         with warnings.catch_warnings(), open(path, "rb") as file:
-            # Pillow warns of recoverable oddities, and of large sizes, which are checked below.
+            # Pillow warns about recoverable defects and about large sizes, which are checked below.
             warnings.simplefilter("ignore")
             with Image.open(file, formats=FORMATS) as image:
                 image.draft(None, (WORKING_SIDE, WORKING_SIDE))

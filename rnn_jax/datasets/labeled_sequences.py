@@ -18,10 +18,10 @@ from rnn_jax.errors import InputError, check_extra
 from rnn_jax.files import local_path
 
 MNIST1D = "mnist1d"
-"""Name of the data set that `mnist1d` generates; all other names are those of `aeon`."""
+"""Name of the data set that `mnist1d` generates; all other names belong to `aeon`."""
 
 LabeledSeries = tuple[Collection[np.ndarray], ArrayLike]
-"""Series, arrays [D, T_n], and their labels [N], numbers or strings."""
+"""Series (arrays [D, T_n]) and their labels [N] (numbers or strings)."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class SequenceData:
     """Sequences with labels, padded with zeros to a common number of steps.
 
     Each feature has mean 0 and standard deviation 1 over the valid steps of the training set; the
-    test set is scaled by the same numbers.
+    test set is scaled by the same values.
 
     Attributes:
       train: sequences [N, T, D], lengths [N], and labels [N] in [0, C).
@@ -51,13 +51,13 @@ def check_installed(name: str) -> None:
 
 
 def load_sequences(name: str, data_dir: str | Path | None = None) -> SequenceData:
-    """Load a data set in its published split into training and test set.
+    """Load a data set with its published split into training and test sets.
 
     Args:
-      name: `mnist1d`, which is generated with its default settings and without the network, or the
+      name: `mnist1d`, which is generated with its default settings and needs no network, or the
         name of a data set of the UCR or UEA archive, such as `JapaneseVowels`.
-      data_dir: a folder with the .ts files of the archive, one folder for each data set; missing
-        ones are downloaded to it. By default the files inside of `aeon` come first, then its cache.
+      data_dir: a folder with the .ts files of the archive, one folder per data set; missing ones
+        are downloaded to it. By default, the files inside `aeon` are used first, then its cache.
 
     Raises:
       InputError: a package is missing, or there is no such data set.
@@ -114,7 +114,7 @@ def _mnist1d():
     make_dataset = importlib.import_module("mnist1d.data").make_dataset
     states = random.getstate(), np.random.get_state()
     try:
-        arrays = make_dataset()  # It seeds both global generators.
+        arrays = make_dataset()  # This seeds both global generators.
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])

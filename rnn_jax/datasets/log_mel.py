@@ -1,4 +1,4 @@
-"""Log-mel features of sound, computed from blocks of samples of any length."""
+"""Log-mel features of audio, computed from blocks of samples of any length."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -10,19 +10,19 @@ from jaxtyping import Float
 from scipy import ndimage, signal
 
 RATE = 8_000
-"""Sampling rate of the features [Hz]; sound of other rates is resampled."""
+"""Sampling rate of the features [Hz]; audio at other rates is resampled."""
 WINDOW, HOP = 200, 80
 """Length of a window, and distance from one to the next [samples]: 25 ms and 10 ms."""
 BANDS = 40
-"""Mel bands from 0 Hz to half of the rate."""
+"""Number of mel bands from 0 Hz to half of the rate."""
 FLOOR = 1e-7
 """Added before the logarithm; white noise with standard deviation s has a power of s^2."""
 POINTS = 512
-"""Length of the Fourier transform: finer than a window, so that every band has a bin."""
+"""Length of the Fourier transform: longer than a window, so that every band has a bin."""
 CHUNK = 1_000
-"""Frames that are computed at once."""
+"""Number of frames computed at once."""
 PAUSE = 100
-"""Frames of silence before and after sound that are normalized with it."""
+"""Number of silent frames before and after sound that `normalized` averages with it."""
 
 
 def log_mel(samples: Float[np.ndarray, " n"], rate: int = RATE) -> Float[np.ndarray, "T 40"]:
@@ -31,11 +31,11 @@ def log_mel(samples: Float[np.ndarray, " n"], rate: int = RATE) -> Float[np.ndar
 
 
 def log_mel_blocks(blocks: Iterable[np.ndarray], rate: int = RATE) -> Iterator[np.ndarray]:
-    """Yield the log-mel features of a recording that comes in blocks, as soon as they are known.
+    """Yield the log-mel features of a recording given in blocks, as soon as they are available.
 
         features[t, band] = ln(FLOOR + Σ_k filter[band, k] |FFT(window * samples)[t, k]|²)
 
-    The samples of a window are those of the recording minus their mean, which removes a DC offset.
+    The mean of the samples in each window is subtracted first, which removes a DC offset.
     The result does not depend on the division into blocks. A recording of n samples at 8 kHz has
     T = 1 + (n - 200) // 80 frames, and none if it is shorter than a window.
 
@@ -60,10 +60,10 @@ def log_mel_blocks(blocks: Iterable[np.ndarray], rate: int = RATE) -> Iterator[n
 
 
 def normalized(features: Float[np.ndarray, "T 40"]) -> Float[np.ndarray, "T 40"]:
-    """Features minus their mean over the frames with sound, for another gain or microphone.
+    """Subtract the mean over the frames with sound, to compensate for gain and microphone.
 
     A gain or a frequency response adds a constant to the features of a band, except at `FLOOR`. A
-    frame counts in the mean if there is a loud one within `PAUSE` frames; a frame is loud if its
+    frame counts in the mean if there is a loud frame within `PAUSE` frames; a frame is loud if its
     mean over the bands is in the upper three quarters of the range of these means.
 
     Reference: Atal (1974), "Effectiveness of linear prediction characteristics of the speech wave
@@ -78,7 +78,7 @@ def normalized(features: Float[np.ndarray, "T 40"]) -> Float[np.ndarray, "T 40"]
 
 
 def resampled(blocks: Iterable[np.ndarray], rate: int, to: int = RATE) -> Iterator[np.ndarray]:
-    """Resample a recording that comes in blocks, as `scipy.signal.resample_poly` does the whole.
+    """Resample a recording given in blocks, like `scipy.signal.resample_poly` on the whole.
 
     Args:
       blocks: samples at `rate` [n].
@@ -91,15 +91,15 @@ def resampled(blocks: Iterable[np.ndarray], rate: int, to: int = RATE) -> Iterat
     half = 10 * max(up, down)
     kaiser: Any = ("kaiser", 5.0)
     taps = up * signal.firwin(2 * half + 1, 1 / max(up, down), window=kaiser)
-    # Zeros before the taps make their delay a multiple of `down`, so output falls on its grid.
+    # Zeros before the taps make the delay a multiple of `down`, so the output is on its grid.
     taps = np.concatenate([np.zeros(-half % down), taps])
     delay = (len(taps) - half - 1) // down
-    context = -(-half // (up * down)) * down  # Samples before and after that an output needs.
+    context = -(-half // (up * down)) * down  # Samples needed before and after an output.
     pending = np.zeros(context, np.float32)
     read = written = 0
 
     def ready():
-        """Filter the samples that have their context; keep the rest."""
+        """Filter the samples whose context is complete; keep the rest."""
         nonlocal pending
         usable = max(0, len(pending) - 2 * context) // down * down
         filtered = signal.upfirdn(taps, pending[: usable + 2 * context], up, down)

@@ -1,6 +1,6 @@
 """Synthetic memory tasks: the adding problem and the copy task, sampled on the fly.
 
-Each example is a pure function of its own key.
+Each example is a pure function of its key.
 """
 
 import dataclasses
@@ -30,8 +30,8 @@ class Task:
     """A source of batches.
 
     Attributes:
-      input_size: D, the features of a time step.
-      output_size: C, the outputs of the model at a time step.
+      input_size: D, the number of features per time step.
+      output_size: C, the number of model outputs per time step.
       min_length: the smallest T for which the task is defined.
       sample: `(keys [B], T) -> Batch`, one example for each key.
     """
@@ -43,18 +43,18 @@ class Task:
 
 
 def example_keys(seed: int, numbers: Int[np.ndarray, " B"]) -> Key[Array, " B"]:
-    """Keys of numbered examples. Numbers run from 0 to 2³² - 1; each gives another example."""
+    """Keys of numbered examples. Numbers run from 0 to 2³² - 1; each gives a different example."""
     return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), numbers.astype(np.uint32))
 
 
 def adding(key: Key[Array, ""], T: int) -> Batch:
     """Adding problem: output the sum of two marked numbers at the last step.
 
-    Input: T numbers uniform in [0, 1], and a mark at one step of each half of the sequence. The
+    Input: T numbers uniform in [0, 1], and a mark at one step in each half of the sequence. The
     constant output 1 has a mean squared error of 1/6, the variance of the sum.
 
-    Reference: Hochreiter, Schmidhuber (1997), "Long short-term memory". There the numbers lie in
-    [-1, 1] and the marks near the start; this version follows Le, Jaitly, Hinton (2015).
+    Reference: Hochreiter, Schmidhuber (1997), "Long short-term memory". In that paper, the
+    numbers lie in [-1, 1] and the marks near the start; this follows Le, Jaitly, Hinton (2015).
     """
     key, first, second = jax.random.split(key, 3)
     numbers = jax.random.uniform(key, (T,))
@@ -66,8 +66,8 @@ def adding(key: Key[Array, ""], T: int) -> Batch:
 def copy(key: Key[Array, ""], T: int) -> Batch:
     """Copy task: reproduce the first 10 symbols at the last 10 steps.
 
-    Input: 10 of 8 symbols, then blanks, then a recall marker at each of the last 10 steps; all
-    one-hot, 10 features.
+    Input: 10 symbols out of 8, then blanks, then a recall marker at each of the last 10 steps; all
+    are one-hot, with 10 features.
 
     Reference: Hochreiter, Schmidhuber (1997), "Long short-term memory"; sizes as in Arjovsky, Shah,
     Bengio (2016), "Unitary evolution recurrent neural networks".

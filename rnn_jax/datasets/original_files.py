@@ -19,7 +19,7 @@ def missing_files(registered: Mapping[str, Any], folder: Path) -> list[str]:
     """List the URLs of the files that are not in `folder`.
 
     Args:
-      registered: by URL, the TFDS record of a file, with its `filename` and SHA-256 `checksum`.
+      registered: TFDS records of files by URL, each with a `filename` and SHA-256 `checksum`.
       folder: the folder with manually downloaded or bundled files.
 
     Raises:
@@ -41,7 +41,7 @@ def missing_files(registered: Mapping[str, Any], folder: Path) -> list[str]:
 def is_reachable(url: str) -> bool:
     """Return whether the host of a URL, or its proxy, accepts a connection promptly.
 
-    Without this test TFDS retries for minutes when there is no network.
+    Without this test, TFDS retries for minutes when there is no network.
     """
     target = urlsplit(url)
     proxy = getproxies().get(target.scheme)
@@ -55,7 +55,7 @@ def is_reachable(url: str) -> bool:
             socket.create_connection(address, timeout=_PROBE_SECONDS / 2).close()
             connected.set()
 
-    # In a thread, because name resolution has no timeout. Each address of the host gets half of the
+    # Use a thread, because name resolution has no timeout. Each address of the host gets half the
     # time, so that an unresponsive IPv6 address leaves time for IPv4.
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()

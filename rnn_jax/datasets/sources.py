@@ -12,10 +12,10 @@ from rnn_jax.typing import Data, Int, Shaped
 
 
 class Source(abc.ABC):
-    """A data set of examples that are made on demand; `source[indices]` is a batch.
+    """A data set of examples that are created on demand; `source[indices]` is a batch.
 
-    Equal indices must give equal examples, and all batches of a size equal shapes and dtypes. A
-    source is pickled for each worker process, so large data stay in files: see `Mapped`.
+    Equal indices must give equal examples, and all batches of one size must have equal shapes and
+    dtypes. A source is pickled for each worker process, so keep large data in files; see `Mapped`.
     """
 
     @abc.abstractmethod
@@ -58,8 +58,8 @@ class Arrays(Source):
 class Mapped:
     """A memory-mapped array, from which indexing reads copies.
 
-    Pages that were read are given back, so that a process does not grow to the size of the file.
-    Pickling keeps the place in the file, not the contents.
+    Pages are released after reading, so that a process does not grow to the size of the file.
+    Pickling stores the location in the file, not the contents.
 
     Args:
       array: a read-only memory map in C order, such as `numpy.load(path, mmap_mode="r")`, or a
@@ -79,8 +79,8 @@ class Mapped:
         return rows
 
     def __reduce__(self):
-        # The offset of a part is that of the whole array, and NumPy maps a file from the last
-        # multiple of the granularity before it.
+        # The offset of a slice is that of the whole array, and NumPy maps a file from the
+        # preceding multiple of the allocation granularity.
         array, first = self._array, np.frombuffer(self._map, np.uint8).ctypes.data
         start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
         offset = start + array.ctypes.data - first
@@ -88,7 +88,7 @@ class Mapped:
 
 
 def mapped(array: Any) -> Mapped | np.ndarray:
-    """An array as `Mapped` if it can be, otherwise as a NumPy array."""
+    """Return an array as `Mapped` if possible; otherwise as a NumPy array."""
     if isinstance(array, np.memmap) and array.mode == "r" and array.flags.c_contiguous:
         return Mapped(array)
     return np.asarray(array)

@@ -1,4 +1,4 @@
-"""Recordings of spoken digits: the Free Spoken Digit Dataset, or others with such names."""
+"""Recordings of spoken digits: the Free Spoken Digit Dataset, or files named like its own."""
 
 import dataclasses
 import hashlib
@@ -21,12 +21,12 @@ from rnn_jax.files import local_path, replacing
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/v1.0.9.tar.gz"
 """Archive of `spoken_digit` 1.0.9 in TFDS, whose builder needs TensorFlow."""
 SHA256 = "8bc44cde129d505cbbb6b365c09f80c663f2aa77578afc634e6141a2f87100c0"
-"""The checksum of the archive that TFDS has registered."""
+"""The checksum that TFDS has registered for the archive."""
 DOWNLOADS = (
     "Jako_free-spok-digi-data_arch_v1.0.9i8RM3hKdUFy7trNlwJ-AxmPyqndXivxjTmFBovhxAMA.tar.gz",
     "manual/free-spoken-digit-dataset-1.0.9.tar.gz",
 )
-"""The names of the archive in TFDS's download folder: downloaded by TFDS, and by hand."""
+"""File names of the archive in TFDS's download folder: downloaded by TFDS, and by hand."""
 TEST_INDICES = 5
 """Recordings with a lower index are the official test set."""
 _NAME = re.compile(r"\d_[^_]+_\d+\.wav")
@@ -49,7 +49,7 @@ class Recordings:
     source: str
 
     def where(self, chosen: Bool[np.ndarray, " N"]) -> "Recordings":
-        """The recordings that a mask [N] chooses."""
+        """The recordings that a mask [N] selects."""
         samples = [self.samples[n] for n in np.flatnonzero(chosen)]
         fields = self.digits[chosen], self.speakers[chosen], self.indices[chosen]
         return Recordings(samples, *fields, self.source)
@@ -60,8 +60,8 @@ def load_recordings(data_dir: str | Path | None = None) -> Recordings:
 
     Args:
       data_dir: a folder of recordings, a tar archive of them, or a folder with such an archive; by
-        default the archive of TFDS in $TFDS_DATA_DIR or ~/tensorflow_datasets, which is downloaded
-        if it is missing.
+        default, the archive of TFDS in $TFDS_DATA_DIR or ~/tensorflow_datasets, which is downloaded
+        if missing.
 
     Raises:
       InputError: there are no recordings, one of them cannot be read, or a download is needed and
@@ -96,7 +96,7 @@ def digit_strings(
     longest: int = 7,
     pauses: tuple[float, float] = (0.05, 0.35),
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Join random recordings of one speaker to strings of 1 to `longest` digits.
+    """Join random recordings of one speaker into strings of 1 to `longest` digits.
 
     There is silence before, between and after the digits.
 
@@ -104,7 +104,7 @@ def digit_strings(
       recordings: the recordings to choose from.
       seed: the seed of all choices.
       count: the number of strings.
-      longest: the largest number of digits in a string.
+      longest: the maximum number of digits in a string.
       pauses: the shortest and the longest pause [s].
 
     Returns:
@@ -126,7 +126,7 @@ def digit_strings(
 
 
 def _files(path) -> Iterator:
-    """The name and the open file of each recording in a folder or an archive."""
+    """Yield the name and the open file of each recording in a folder or an archive."""
     if not path.exists():
         raise InputError(f"there is no folder or archive {path}; pass another `data_dir`.")
     if path.is_file():

@@ -1,4 +1,4 @@
-"""The T-maze, a memory task for reinforcement learning, as pure functions of one maze."""
+"""The T-maze, a memory task for reinforcement learning, as pure functions of a single maze."""
 
 import dataclasses
 from typing import NamedTuple
@@ -13,7 +13,7 @@ ACTIONS = NORTH, EAST, SOUTH, WEST = range(4)
 SIGHTS = (0, 1, 1), (1, 1, 0), (1, 0, 1), (0, 1, 0)
 """Observations: the signs for a goal in the north and in the south, the corridor, the junction."""
 GOAL_REWARD, WALL_REWARD = 4.0, -0.1
-"""Reward of the right turn, and of the wrong turn or a step into a wall. Other steps have none."""
+"""Reward of the correct turn, and of a wrong turn or a step into a wall; 0 for other steps."""
 
 
 class MazeState(NamedTuple):
@@ -21,7 +21,7 @@ class MazeState(NamedTuple):
 
     Attributes:
       length: steps from the start to the junction.
-      place: steps that the agent is away from the start.
+      place: steps from the start to the agent.
       south: whether the goal lies in the south.
     """
 
@@ -34,9 +34,9 @@ class MazeState(NamedTuple):
 class TMaze:
     """A corridor with a sign at its start and a junction at its end.
 
-    The sign, seen at the start only, tells whether to turn north or south at the junction. Either
-    turn ends the episode. Every episode has a new goal and a new length, uniform in [shortest,
-    longest]; in the paper the length is fixed.
+    The sign, visible only at the start, shows whether to turn north or south at the junction.
+    Either turn ends the episode. Every episode has a new goal and a new length, uniform in
+    [shortest, longest]; in the paper, the length is fixed.
 
     Args:
       shortest, longest: the range of the number of steps from the start to the junction.
@@ -67,7 +67,7 @@ class TMaze:
         return MazeState(length, jnp.zeros_like(length), jax.random.bernoulli(goal))
 
     def observe(self, state: MazeState) -> Float[Array, " D"]:
-        """The observation of the present place: 3 numbers."""
+        """The observation at the current position: 3 values."""
         along = jnp.where(state.place == state.length, 3, 2)
         sight = jnp.where(state.place == 0, state.south.astype(along.dtype), along)
         return jnp.array(SIGHTS, jnp.float32)[sight]

@@ -28,7 +28,7 @@ SOURCE_MODULES = (
 """Standard-library modules whose source is identical in Python 3.11, 3.12 and 3.13."""
 
 HELD_OUT, MOST_HELD_OUT = 0.1, 1_000_000
-"""Fraction of a text, at its end, that is held out, and the most characters of it."""
+"""Fraction of a text that is held out, at its end, and the maximum number of characters."""
 
 START_ID = -1
 """Id that precedes the first character of a stream. Its one-hot vector is zero."""
@@ -38,9 +38,9 @@ class EncodedText(NamedTuple):
     """A text as character ids.
 
     Attributes:
-      ids: the index of each character in the vocabulary, of the smallest sufficient unsigned type.
+      ids: the index of each character in the vocabulary, in the smallest sufficient unsigned type.
       vocabulary: the distinct characters in ascending order.
-      sha256: the digest of the text as UTF-8, with "\\n" line ends.
+      sha256: the digest of the text as UTF-8, with "\\n" line endings.
     """
 
     ids: Integer[np.ndarray, " N"]
@@ -71,7 +71,7 @@ def load_text(path: Path | None = None, ids_file: Path | None = None) -> Encoded
 def read_text(path: Path) -> str:
     """Read a UTF-8 file, or a UTF-16 or UTF-32 file with a byte order mark.
 
-    Line ends become "\\n".
+    Line endings become "\\n".
 
     Raises:
       InputError: the file cannot be read, is empty or binary, or has another encoding.
@@ -105,7 +105,7 @@ def _encoded(
 
 
 def _encoded_again(blocks, path, vocabulary, sha256):
-    """Yield the ids of each block; raise InputError if the text has another digest by now."""
+    """Yield the ids of each block; raise InputError if the digest of the text changed."""
     digest = hashlib.sha256()
     with contextlib.suppress(InputError):  # A new character, so the digest differs.
         for block in blocks:
@@ -136,9 +136,9 @@ def python_source() -> str:
 
 
 def encode(text: str, vocabulary: str) -> Integer[np.ndarray, " N"]:
-    """Encode each character as its index in a vocabulary in ascending order.
+    """Encode each character as its index in a sorted vocabulary.
 
-    The ids have the smallest unsigned type that holds every index.
+    The ids have the smallest unsigned type that can hold every index.
 
     Raises:
       InputError: a character is not in the vocabulary.
@@ -165,7 +165,7 @@ def _id_dtype(vocabulary):
 
 
 def shift_right(ids: Integer[np.ndarray, "B N"]) -> Int[np.ndarray, "B N"]:
-    """Shift ids by one step: each becomes the id before it, the first `START_ID`.
+    """Shift ids by one step: each becomes the id before it, and the first `START_ID`.
 
     The result has a signed type, which can represent `START_ID`.
     """
@@ -176,7 +176,7 @@ def shift_right(ids: Integer[np.ndarray, "B N"]) -> Int[np.ndarray, "B N"]:
 def hold_out(
     ids: Integer[np.ndarray, " N"],
 ) -> tuple[Integer[np.ndarray, " K"], Integer[np.ndarray, " M"]]:
-    """Split a text into the part to train on and its end, at least one character."""
+    """Split a text into a training part and a held-out end of at least one character."""
     kept = len(ids) - min(max(1, round(HELD_OUT * len(ids))), MOST_HELD_OUT)
     return ids[:kept], np.array(ids[kept:])  # In memory, for evaluation.
 

@@ -27,7 +27,7 @@ _MARKS = {
 def decoded_blocks(path: Path) -> Iterator[str]:
     """Yield the text of a UTF-8 file, or a UTF-16 or UTF-32 file with a byte order mark, in blocks.
 
-    Line ends become "\\n".
+    Line endings become "\\n".
 
     Raises:
       InputError: the file cannot be read, is empty or binary, or has another encoding.
@@ -70,7 +70,7 @@ def decoded_blocks(path: Path) -> Iterator[str]:
 
 def _guess_encoding(start: bytes) -> str | None:
     """Detect UTF-16 or UTF-32 without a byte order mark by the positions of zero bytes."""
-    if start.count(0) < 4:  # A few stray zeros may be in a binary file.
+    if start.count(0) < 4:  # A binary file may have a few stray zeros.
         return None
     words = np.frombuffer(start[: len(start) // 4 * 4], np.uint8).reshape(-1, 4)
     zeros = np.mean(words == 0, axis=0)

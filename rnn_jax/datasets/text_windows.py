@@ -13,8 +13,8 @@ class Windows(Source):
 
     The text is split into `batch_size` streams of equal length, and each stream into windows of
     `length` characters. Trailing characters that do not fill a window in every stream are dropped.
-    A model reads a window from the character before it to its second-last character, and predicts
-    the window.
+    A model reads a window from the character before it to its second-to-last character, and
+    predicts the window.
 
     A batch is the character before each window [B] (`START_ID` at the start of a stream), the
     windows [B, T], and a flag [B] for windows at the start of a stream.
@@ -52,12 +52,12 @@ class Windows(Source):
         return before, self._windows[indices], begins
 
     def load(self) -> tuple:
-        """All windows as one batch, the windows of a text in memory as a view of it."""
+        """All windows as one batch; for a text in memory, the windows are a view of it."""
         before, begins = self._starts(np.arange(len(self)))
         return before, self._windows[:], begins
 
     def _starts(self, indices):
         begins = indices % self.per_stream == 0
-        # The first window has none before it; the index -1 is that of another character.
+        # No character precedes the first window; index -1 is an unrelated one.
         last = self._ids[self._length * indices.astype(np.int64) - 1]
         return np.where(begins, START_ID, last.astype(np.int32)), begins

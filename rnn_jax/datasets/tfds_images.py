@@ -25,7 +25,7 @@ _CHUNK = 10_000
 
 
 def prepare(name: str, root: Path, spare: Path, bundled: Path | None) -> tuple[Path, str | None]:
-    """Prepare a data set with TFDS in array_record format. The folder appears when it is complete.
+    """Prepare a data set with TFDS in array_record format. The folder appears once it is complete.
 
     Args:
       name: the TFDS name, e.g. `mnist` or `emnist/letters`.
@@ -34,7 +34,7 @@ def prepare(name: str, root: Path, spare: Path, bundled: Path | None) -> tuple[P
       bundled: a folder with the original files, which makes a download unnecessary; or None.
 
     Returns:
-      The prepared folder, and a phrase on the origin of the data, or None if it existed already.
+      The prepared folder, and a phrase on the origin of the data, or None if it already existed.
 
     Raises:
       InputError: as for `image_data.load_images`.
@@ -202,7 +202,7 @@ def _without_tensorflow(builder_class: Any) -> type:
     Name, version, features, URLs and checksums are those of TFDS.
     """
 
-    # pyright takes the base, which is known at run time only, for a plain object.
+    # pyright treats the base, which is known only at run time, as a plain object.
     class Builder(builder_class, skip_registration=True):  # pyright: ignore
         # TFDS finds the registered checksums by these two attributes.
         __module__ = builder_class.__module__
@@ -220,7 +220,7 @@ def _without_tensorflow(builder_class: Any) -> type:
 
 
 class _Packed:
-    """A download manager that does not unpack archives, because TFDS needs TensorFlow for it."""
+    """A download manager that does not unpack archives, because TFDS needs TensorFlow for that."""
 
     def __init__(self, dl_manager):
         self.download_and_extract = dl_manager.download

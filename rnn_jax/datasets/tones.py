@@ -1,15 +1,15 @@
-"""Streams of tones: sums of sines, and the sums of the same cosines; NumPy only."""
+"""Streams of tones: sums of sines, and sums of the same cosines; NumPy only."""
 
 import numpy as np
 
 PERIODS = 12.0, 60.0
 """Shortest and longest period of a tone [steps]."""
 TONES = 2
-"""Tones in a stream."""
+"""Number of tones in a stream."""
 
 
 def streams(seed: int, count: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of sines and the sums of their cosines, [count, length] each, of mean square 1/2."""
+    """Sums of sines and of the same cosines, [count, length] each, with mean square 1/2."""
     random = np.random.default_rng(seed)
     shortest, longest = np.log(PERIODS)
     period = np.exp(random.uniform(shortest, longest, (TONES, count, 1)))

@@ -20,9 +20,9 @@ GAINS = 0.25, 2.0
 NOISE = 10.0, 60.0
 """Lowest and highest signal-to-noise ratio [dB]."""
 POINTS = 7
-"""Frequencies from 0 to 4 kHz at which the equalizer has random gains."""
+"""Number of frequencies from 0 to 4 kHz at which the equalizer has random gains."""
 WITHOUT_DIGITS = 0.06
-"""Share of strings of noise in a training set, so that noise is not recognized as digits."""
+"""Fraction of noise strings in a training set, so that noise is not recognized as digits."""
 DIGITS = 10
 
 
@@ -56,7 +56,7 @@ def split(recordings: Recordings, held_out: str = "") -> tuple[Recordings, Recor
     """The recordings for training and for testing: the official split, or a speaker held out.
 
     Raises:
-      InputError: no recordings of the speaker, or none are left for training or testing.
+      InputError: the speaker has no recordings, or none are left for training or testing.
     """
     is_test = recordings.indices < TEST_INDICES
     if held_out:
@@ -75,23 +75,23 @@ def split(recordings: Recordings, held_out: str = "") -> tuple[Recordings, Recor
 def load_split(
     data_dir: str | Path | None = None, held_out: str = ""
 ) -> tuple[Recordings, Recordings]:
-    """`load_recordings`, then `split`."""
+    """Apply `load_recordings`, then `split`."""
     return split(load_recordings(data_dir), held_out)
 
 
 def augmented(
     samples: Float[np.ndarray, " n"], random: np.random.Generator, equalizer: float = 0.0
 ) -> np.ndarray:
-    """Change the speed, the gain and the noise of a recording at random.
+    """Change the speed, the gain and the noise of a recording randomly.
 
-    The speed multiplies all frequencies as well, like another length of the vocal tract. In half
-    of the cases the noise ends in pauses, as that of a recording between digital silences.
+    The speed also scales all frequencies, like a different vocal tract length. In half of the
+    cases the noise stops in pauses, like that of a recording between digital silences.
 
     Args:
       samples: the recording at 8 kHz.
-      random: the generator of all choices.
-      equalizer: standard deviation [dB] of one more gain, and of the gain at each of `POINTS`
-        frequencies, like another microphone.
+      random: the generator for all choices.
+      equalizer: standard deviation [dB] of an additional gain, and of the gain at each of
+        `POINTS` frequencies, to mimic another microphone.
 
     Reference: Ko, Peddinti, Povey, Khudanpur (2015), "Audio augmentation for speech recognition".
     """
@@ -121,8 +121,8 @@ def training_set(
 ) -> Utterances:
     """Strings of 1 to `longest` digits, or single recordings for 1, all `augmented`.
 
-    A few strings have noise in place of the recordings, half of them also of the pauses, and no
-    digits; see `WITHOUT_DIGITS`.
+    A few strings have noise instead of the recordings, half of them also instead of the pauses,
+    and no digits; see `WITHOUT_DIGITS`.
     """
     pauses = {"pauses": (0.0, 0.0)} if longest == 1 else {}
     sounds, labels = digit_strings(recordings, seed, count, longest=longest, **pauses)
@@ -139,7 +139,7 @@ def training_set(
 def test_set(
     recordings: Recordings, count: int, longest: int, *, normalize: bool = False
 ) -> tuple[Utterances, Sequence[str]]:
-    """Unchanged strings, `count` of each speaker, or each recording for `longest=1`.
+    """Unchanged strings, `count` per speaker, or every recording for `longest=1`.
 
     Returns:
       The utterances, and the speaker of each.
@@ -161,7 +161,7 @@ def test_set(
 def as_utterances(
     sounds: Sequence[np.ndarray], labels: Sequence[np.ndarray], *, normalize: bool = False
 ) -> Utterances:
-    """Features, `normalized` or not, and padded labels of sounds at 8 kHz [n] and their digits."""
+    """Features, optionally `normalized`, and padded labels of sounds [n] at 8 kHz with digits."""
     features = [log_mel(sound) for sound in sounds]
     if normalize:
         features = [normalized(each) for each in features]

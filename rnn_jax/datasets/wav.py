@@ -15,25 +15,25 @@ from rnn_jax.errors import InputError
 from rnn_jax.files import local_path, printable
 
 RATES = 1_000, 384_000
-"""Lowest and highest sampling rate that is read [Hz]."""
+"""Lowest and highest supported sampling rate [Hz]."""
 BLOCK = 1 << 16
 """Default length of a block [samples]."""
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 UNKNOWN = 0xFFFFFFFF
-"""Size of a chunk that was written to a pipe, or is in the ds64 chunk."""
+"""Size of a chunk that was written to a pipe, or whose size is in the ds64 chunk."""
 
 
 class WavReader:
-    """The samples of an open WAV file as mono blocks. The file is read forward, so a pipe works.
+    """The samples of an open WAV file as mono blocks. The file is read forward, so pipes work.
 
     Attributes:
       name: the name of the file in messages.
       rate: samples per second.
-      channels: the number of channels; blocks have their mean.
+      channels: the number of channels; blocks contain their mean.
       length: the number of samples of a channel that the header declares, or None.
 
     Raises:
-      InputError: the file is not a WAV file, is compressed, or its header makes no sense.
+      InputError: the file is not a WAV file, is compressed, or has an invalid header.
     """
 
     def __init__(self, file: BufferedIOBase, name: str):
@@ -45,7 +45,7 @@ class WavReader:
     def blocks(self, size: int = BLOCK) -> Iterator[np.ndarray]:
         """Yield the samples in blocks [size], float32 from -1 to 1.
 
-        Float samples can be outside of that range. A file that ends early gives a warning.
+        Float samples can be outside that range. A file that ends early causes a warning.
 
         Raises:
           InputError: float samples that are not finite.
@@ -133,7 +133,7 @@ def open_wav(path: str | os.PathLike) -> Iterator[WavReader]:
     """Open a WAV file, or a pipe such as /dev/stdin, for reading in blocks.
 
     Raises:
-      InputError: the file cannot be read, or is not a WAV file, see `WavReader`.
+      InputError: the file cannot be read, or is not a WAV file; see `WavReader`.
     """
     path = local_path(Path(path))
     name = printable(path)
@@ -147,7 +147,7 @@ def open_wav(path: str | os.PathLike) -> Iterator[WavReader]:
 
 
 def read_wav(file: BufferedIOBase, name: str) -> tuple[Float[np.ndarray, " n"], int]:
-    """Read an open WAV file whole: mono samples, float32 from -1 to 1, and their rate [Hz].
+    """Read a whole open WAV file: mono samples, float32 from -1 to 1, and their rate [Hz].
 
     Raises:
       InputError: see `WavReader`.
@@ -162,7 +162,7 @@ def _decode(content, width, floating):
         return np.frombuffer(content, f"<f{width}")
     if width == 1:
         return np.frombuffer(content, np.uint8) / np.float32(128) - np.float32(1)
-    # 24 bits become the upper bytes of 32.
+    # 24-bit samples become the upper bytes of 32-bit ones.
     padded = np.zeros((len(content) // width, 2 if width == 2 else 4), np.uint8)
     padded[:, -width:] = np.frombuffer(content, np.uint8).reshape(-1, width)
     return padded.view(f"<i{padded.shape[1]}")[:, 0] / np.float32(2 ** (8 * padded.shape[1] - 1))

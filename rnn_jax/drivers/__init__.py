@@ -1,1 +1,1 @@
-"""Drivers run a cell over a sequence: `unroll` is the entry, `scan` the reference."""
+"""Drivers run a cell over a sequence: `unroll` is the entry point, `scan` the reference."""

@@ -20,13 +20,13 @@ from rnn_jax.wrappers.masking import EpisodeCarry, episodic, hold, keep_mask, ma
 
 
 class Prepared(NamedTuple):
-    """Arguments of a driver, with masks, resets and noise inside the cell.
+    """Arguments of a driver, with masks, resets and noise built into the cell.
 
     Attributes:
       cell, params, carry, xs: the arguments of `Driver.run`.
       masks: two arrays [T, ...] in the order in which steps run, or None without resets. The first
-        is 1 for the last step of each episode, the second for each step that counts, else 0.
-      finish: a function from the results of the driver, `(carry, ys)`, to those of `unroll`.
+        is 1 at the last step of each episode, the second at each valid step; otherwise they are 0.
+      finish: a function that maps the results of the driver, `(carry, ys)`, to those of `unroll`.
     """
 
     cell: Cell
@@ -52,20 +52,20 @@ def prepare(
     """Check the arguments of `unroll`, fill in the carry, and wrap the cell with masks and noise.
 
     Raises:
-      InputError: as `unroll`.
+      InputError: as in `unroll`.
     """
     require_cell("unroll", cell, has_params=True)
     xs = as_sequence(xs)
     check_params(cell, params, xs.shape[-1])
     if (size := cell.input_size(params)) not in (None, xs.shape[-1]):
         raise InputError(
-            f"xs has {xs.shape[-1]} features, the cell was made for {size}; "
+            f"xs has {xs.shape[-1]} features, but the cell was made for {size}; "
             f"give xs [T, ..., {size}] or make the cell with input_size={xs.shape[-1]}."
         )
     places = xs.ndim - 1 - cell.spatial_axes
     if places < 1:
         raise InputError(
-            f"xs for {type(cell).__name__} must have {cell.spatial_axes} axes of places before the "
+            f"xs for {type(cell).__name__} must have {cell.spatial_axes} spatial axes before the "
             f"features, got shape {xs.shape}."
         )
     shape = xs.shape[:places]
@@ -79,7 +79,7 @@ def prepare(
             start = cell.start(params, xs.shape[1:-1], jax.tree.leaves(carry)[0].dtype)
             carry = hold(_spread(ends[0], cell), start, carry)
         ends = jnp.concatenate([ends[1:], jnp.zeros_like(ends[:1])])
-    if keep is not None:  # Values of padding, NaN included, must not reach the gradients.
+    if keep is not None:  # Padding values, including NaN, must not reach the gradients.
         xs = select(_spread(keep, cell), xs, 0)
     if key is not None:
         check_key(key)
@@ -87,8 +87,8 @@ def prepare(
     keep, ends = (None if mask is None else _spread(mask, cell) for mask in (keep, ends))
     if ends is not None:
         ends, carry = ends[..., None], EpisodeCarry(carry, carry)
-    # The order matters: forward, the step that ends an episode may not count. In reverse it
-    # always counts, and steps that do not count may follow it.
+    # The order matters: in the forward direction, the step that ends an episode may be invalid. In
+    # reverse it is always valid, and invalid steps may follow it.
     around = ((masked, keep), (episodic, ends))
     for wrap, values in reversed(around) if reverse else around:
         if values is not None:
@@ -114,7 +114,7 @@ def _flip(tree):
 
 
 def _spread(mask, cell):
-    """A mask [..., B] with the spatial axes of the cell: [..., B, 1, 1] for two of them."""
+    """Append the spatial axes of the cell to a mask [..., B]: [..., B, 1, 1] for two axes."""
     return mask.reshape(*mask.shape, *(1,) * cell.spatial_axes)
 
 
@@ -134,7 +134,7 @@ def as_sequence(xs: ArrayLike, input_size: int | None = None) -> Float[Array, "T
         )
     if input_size not in (None, xs.shape[-1]):
         raise InputError(
-            f"xs has {xs.shape[-1]} features, the cell was made for {input_size}; "
+            f"xs has {xs.shape[-1]} features, but the cell was made for {input_size}; "
             f"give xs [T, ..., {input_size}] or make the cell with input_size={xs.shape[-1]}."
         )
     return xs if isinstance(xs, jax.Array) else jnp.asarray(xs)
@@ -144,7 +144,7 @@ def _starting_carry(cell, params, xs, carry):
     """The carry to start from, in the widest dtype among float32 and all arguments."""
     batch_shape = xs.shape[1:-1]
     leaves = jax.tree.leaves((params, xs, carry))
-    # Converting an array is an operation, which `jax_debug_nans` checks: convert only others.
+    # Converting an array is an operation that `jax_debug_nans` checks: convert only non-arrays.
     leaves = [leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf) for leaf in leaves]
     dtype = widest(jnp.float32, *(leaf.dtype for leaf in leaves))
     if not jnp.issubdtype(dtype, jnp.floating):
@@ -172,9 +172,9 @@ def _starting_carry(cell, params, xs, carry):
 
 
 def _varying(carry, xs, leaves):
-    """The same carry, but sharded and varying over a mesh as the carry after a step.
+    """The same carry, but sharded and varying over a mesh like the carry after a step.
 
-    A scan requires this of its carry. Adding zeros made by selections from all arguments gives it.
+    A scan requires this of its carry. It is ensured by adding zeros selected from all arguments.
     """
     if jax.sharding.get_abstract_mesh().empty and not any(map(explicitly_sharded, leaves)):
         return carry
@@ -189,7 +189,7 @@ def _varying(carry, xs, leaves):
 
 
 def _keep(lengths, mask, shape):
-    """1 for each step that counts, else 0: [T, ...], or None if all count."""
+    """1 for each valid step, otherwise 0: [T, ...], or None if all steps are valid."""
     if mask is not None and lengths is not None:
         raise InputError("got both lengths and mask, which exclude each other; give one of them.")
     if mask is not None:
@@ -201,7 +201,7 @@ def _keep(lengths, mask, shape):
 
 
 def cleared(xs: Float[Array, "T ..."], lengths, mask) -> Float[Array, "T ..."]:
-    """xs with zeros at steps that do not count, as in the outputs of `unroll`."""
+    """xs with zeros at invalid steps, as in the outputs of `unroll`."""
     counts = lengths if mask is None else mask
     if counts is None:
         return xs
@@ -211,7 +211,7 @@ def cleared(xs: Float[Array, "T ..."], lengths, mask) -> Float[Array, "T ..."]:
 
 
 def as_mask(name: str, mask: ArrayLike, shape: tuple) -> Float[Array, "T ..."]:
-    """A boolean mask as floats; InputError unless it is boolean of this shape."""
+    """A boolean mask as floats; InputError unless it is boolean with this shape."""
     mask = mask if isinstance(mask, jax.Array) else np.asarray(mask)
     if mask.shape != shape or mask.dtype != bool:
         raise InputError(
@@ -223,10 +223,10 @@ def as_mask(name: str, mask: ArrayLike, shape: tuple) -> Float[Array, "T ..."]:
 
 def _check_lengths(lengths, steps, batch_shape):
     if not isinstance(lengths, Tracer):
-        lengths = np.asarray(lengths)  # Concrete under jit too, where jnp.asarray would trace.
+        lengths = np.asarray(lengths)  # Concrete even under jit, where jnp.asarray would trace.
     if lengths.shape != batch_shape or not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise InputError(
-            f"lengths must be whole numbers of shape {batch_shape}, "
+            f"lengths must be integers of shape {batch_shape}, "
             f"got {lengths.dtype} of shape {lengths.shape}."
         )
     if isinstance(lengths, np.ndarray) and ((lengths < 0) | (lengths > steps)).any():

@@ -17,7 +17,7 @@ from rnn_jax.typing import Array, Carry, Float, Inexact, Inputs, Params
 
 @dataclasses.dataclass(frozen=True)
 class Associative(Driver):
-    """Run a linear cell in parallel over time, by an associative scan in about log2 T rounds.
+    """Run a linear cell in parallel over time, with an associative scan in about log2 T rounds.
 
     Reference: Blelloch (1990), "Prefix sums and their applications"; Martin, Cundy (2018),
     "Parallelizing linear recurrent neural nets over sequence length".
@@ -26,7 +26,7 @@ class Associative(Driver):
     name: ClassVar[str] = "associative"
 
     def check(self, cell, steps):
-        """Raise InputError unless `cell` is a LinearCell, or a wrapped one, and T is fixed."""
+        """Raise InputError unless `cell` is a LinearCell, possibly wrapped, and T is fixed."""
         if not getattr(cell, "linear", False):
             raise InputError(
                 "the associative driver needs a LinearCell, got "
@@ -44,12 +44,12 @@ def associative(
     cell: GatedCell, params: Params, carry: Carry, xs: Inputs
 ) -> tuple[Carry, Float[Array, "T ... O"]]:
     """`scan_steps` for a linear cell and T > 0."""
-    linear: Any = cell  # With wrappers, a GatedCell that has the methods of a LinearCell.
+    linear: Any = cell  # If wrapped, a GatedCell with the methods of a LinearCell.
     x_gates = cell.project(params, xs)
     a, b = linear.coefficients(params, x_gates)
     start = linear.state(carry)
     b = b.astype(widest(b.dtype, start.dtype))
-    # A selection, not a broadcast, so that `a` varies over a mesh as `b` does.
+    # A selection, not a broadcast, so that `a` varies over a mesh like `b`.
     a = jnp.where(True, expand(a, b).astype(b.dtype), b)
     carries = linear.carries(params, carry, linear_scan(a, b, start), x_gates)
     return at(carries, -1), cell.readout(params, carries)
@@ -66,10 +66,10 @@ def linear_scan(
 def elementwise_scan(
     a: Inexact[Array, "T *N"], b: Inexact[Array, "T *N"], reverse: bool = False
 ) -> Inexact[Array, "T *N"]:
-    """h_t = a_t h_t-1 + b_t for t = 1 to T, from h_0 = 0; with `reverse` from the last step."""
+    """h_t = a_t h_t-1 + b_t for t = 1 to T, from h_0 = 0; with `reverse`, from the last step."""
 
     def join(early, late):
-        # Where a is 0, as between episodes, NaN of earlier steps must not reach later ones.
+        # Where a is 0, as between episodes, NaNs of earlier steps must not reach later ones.
         def decayed(past):
             return jnp.where(late[0] == 0, 0, past * late[0])
 

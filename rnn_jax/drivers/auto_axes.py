@@ -36,7 +36,7 @@ def compiled(static: int) -> Callable[[Callable], Callable]:
 
 
 def scan(body: Callable, carry: Any, xs: Any, *, reverse: bool = False) -> tuple[Any, Any]:
-    """`jax.lax.scan`, also for no steps under `jax.disable_jit`, which JAX does not support."""
+    """`jax.lax.scan` that supports zero steps under `jax.disable_jit`, which JAX does not."""
     disabled = jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
     if disabled and not len(jax.tree.leaves(xs)[0]):
         with jax.disable_jit(False):

@@ -1,4 +1,4 @@
-"""The protocol of drivers: values that run a cell over time."""
+"""The driver protocol: objects that run a cell over time."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -11,11 +11,11 @@ from rnn_jax.wrappers.masking import EpisodicCell, MaskedCell
 
 @dataclasses.dataclass(frozen=True)
 class Driver:
-    """A way to run a cell over time.
+    """An algorithm that runs a cell over time.
 
     Drivers are frozen and hashable, so that they can be static arguments of `jax.jit`. Masks,
-    resets and noise are inside the cell, see `rnn_jax.drivers.arguments.prepare`; a driver needs no
-    code for them.
+    resets and noise are built into the cell (see `rnn_jax.drivers.arguments.prepare`), so a driver
+    needs no code for them.
 
     Attributes:
       name: the name that `unroll` accepts for the driver with its default options.

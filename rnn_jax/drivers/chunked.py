@@ -1,8 +1,8 @@
 """The chunked driver: a scan over chunks of time, with one backward pass for every gated cell.
 
-In a chunk of K steps the input projection and both weight gradients are one matrix product each, in
-cache. Inside a chunk the forward pass is unrolled and the backward pass is a loop. The backward
-pass is written once, over project, mix and update, with `jax.vjp(update)` as its pointwise part.
+In a chunk of K steps, the input projection and both weight gradients are one matrix product each,
+in cache. Within a chunk, the forward pass is unrolled and the backward pass is a loop. The backward
+pass is written once, for project, mix and update, with `jax.vjp(update)` as its pointwise part.
 `scan_steps` is the reference.
 """
 
@@ -34,7 +34,7 @@ from rnn_jax.errors import InputError, check_size
 from rnn_jax.typing import Array, Carry, Float, Inputs, Params
 
 LONGEST_CHUNK = 32
-"""The longest chunk allowed. The steps of a chunk are compiled one by one."""
+"""Maximum length of a chunk. The steps of a chunk are compiled one by one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Chunked(Driver):
 
     Attributes:
       length: K, the number of steps in a chunk; by default `chunk_length` of the cell and sizes.
-      remat: keep only the carries between chunks for the backward pass, and compute each chunk
-        again there. Memory then grows with T/K instead of T.
+      remat: store only the carries between chunks, and recompute each chunk in the backward pass.
+        Memory then grows with T/K instead of T.
 
     Raises:
-      InputError: `length` is not a positive whole number.
+      InputError: `length` is not a positive integer.
     """
 
     name: ClassVar[str] = "chunked"
@@ -90,14 +90,14 @@ def chunked(
 
 
 def run_chunk(cell, params, carry, xs):
-    """Run one chunk: the carries before and after each step, and h_gates."""
+    """Run one chunk; return the carries before and after each step, and h_gates."""
     per_step = projected_per_step(cell, params, at(xs, 0))
     x_gates = None if per_step else cell.project(params, xs)
     before, after, h_gates = [], [], []
     for k in range(jax.tree.leaves(xs)[0].shape[0]):
         before.append(carry)
         h_gates.append(cell.mix(params, carry))
-        # The barrier keeps the slice out of the gates' loop, which XLA would not vectorize with it.
+        # The barrier keeps the slice out of the gates' loop, where it would prevent vectorization.
         x = cell.project(params, at(xs, k)) if per_step else optimization_barrier(at(x_gates, k))
         carry = cell.update(params, carry, x, h_gates[-1])
         after.append(carry)
@@ -105,7 +105,7 @@ def run_chunk(cell, params, carry, xs):
 
 
 def recall_chunk(cell, params, border, kept, xs):
-    """`run_chunk`, without the loop if its results were kept."""
+    """`run_chunk`, without the loop if its results were stored."""
     if kept is None:
         return run_chunk(cell, params, border, xs)
     carries, h_gates = kept
@@ -126,7 +126,7 @@ def pull_step(cell, params, turned, past, x_gates, h_gates):
 
 
 def pull_chunk(cell, params, past, xs, d_x_gates, d_h_gates):
-    """The matrix products of a chunk that all steps share: d_params and d_xs."""
+    """The matrix products shared by all steps of a chunk: d_params and d_xs."""
     _, pull_project = jax.vjp(cell.project, params, xs)
     _, pull_mix = jax.vjp(lambda p: cell.mix(p, past), params)
     d_params, d_xs = pull_project(d_x_gates)
@@ -140,12 +140,12 @@ def scan_chunks(cell, remat, params, carry, xs):
 
 
 def _scan(cell, remat, params, carry, xs):
-    """The results of `scan_chunks`, the carries before each chunk, and what each step leaves.
+    """The results of `scan_chunks`, the carries before each chunk, and the residuals of each step.
 
-    A step leaves its carry. With a single gate, whose pointwise part is cheap next to its product,
-    it also leaves h_gates, which the backward pass then need not compute again.
+    A step stores its carry. With a single gate, whose pointwise part is cheap compared with its
+    product, it also stores h_gates, so that the backward pass need not recompute it.
 
-    Both forward passes run it: vmap (JAX 0.10, 0.12) expects the same batch axes of their results.
+    Both forward passes use it: vmap (JAX 0.10, 0.12) expects the same batch axes in their results.
     """
 
     def body(carry, xs):
@@ -174,9 +174,9 @@ def forward(cell, remat, params, carry, xs):
 
 
 class Adjoint:
-    """∂L/∂carry_t on its way back through time: here the carry's cotangent itself.
+    """∂L/∂carry_t in the backward pass: here, the carry's cotangent itself.
 
-    A subclass holds it in another form and records a measurement of it at each step, see
+    A subclass stores it in another form and records a measurement of it at each step; see
     `analysis.adjoint_probe`. `backward` is the same for all of them.
     """
 
@@ -185,7 +185,7 @@ class Adjoint:
         return d_carry
 
     def add_output(self, adjoint, d_after):
-        """The adjoint of carry_t, after adding its part through y_t; `d_after` may be None."""
+        """Add the contribution of y_t to the adjoint of carry_t; `d_after` may be None."""
         return adjoint if d_after is None else add(adjoint, d_after)
 
     def record(self, adjoint):

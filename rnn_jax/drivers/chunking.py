@@ -9,17 +9,17 @@ from rnn_jax.cells.array_ops import widest
 from rnn_jax.cells.base import GatedCell
 
 CACHE_BYTES = 2**19
-"""The memory for the gates of one chunk: a part of the second-level cache of a core."""
+"""Memory for the gates of one chunk: part of the L2 cache of a core."""
 LONGEST = 8
-"""The most steps of a chunk."""
+"""Maximum number of steps in a chunk."""
 NARROW = 16
-"""An input with at most 1/16 of the entries of its gates is projected at each step."""
+"""An input with at most 1/16 as many entries as its gates is projected at each step."""
 
 
 def chunk_length(cell: GatedCell, steps: int, batch: int) -> int:
-    """The steps K in a chunk: the most that keep its float32 gates in cache, 4 to `LONGEST`.
+    """The number of steps K in a chunk: 4 to `LONGEST`, as many as keep float32 gates in cache.
 
-    A K that divides T is preferred, down to half of the most, so that no shorter chunk remains.
+    A K that divides T is preferred, down to half of the maximum, so that no shorter chunk remains.
     """
     step_bytes = 4 * max(batch, 1) * len(cell.gates) * cell.hidden_size
     longest = min(max(CACHE_BYTES // step_bytes, 4), LONGEST, max(steps, 1))
@@ -29,7 +29,7 @@ def chunk_length(cell: GatedCell, steps: int, batch: int) -> int:
 def projected_per_step(cell: GatedCell, params, x) -> bool:
     """True if each step projects its input `x`, so that the gates of a chunk are never in memory.
 
-    That is faster for inputs much smaller than their gates, such as single pixels.
+    This is faster for inputs much smaller than their gates, such as single pixels.
     """
     gates = jax.eval_shape(cell.project, params, x)
     return NARROW * _entries(x) <= _entries(gates)
@@ -70,12 +70,12 @@ def add(total, term):
 
 
 def turn(params):
-    """The weights, stored transposed: the product of the backward loop reads memory in order."""
+    """Store the weights transposed, so that the backward loop reads memory in order."""
     return jax.tree.map(lambda w: optimization_barrier(w.T).T if w.ndim == 2 else w, params)
 
 
 def materialized(cotangent, like):
-    """A cotangent as arrays: symbolic zeros become zeros of the shapes of `like`."""
+    """A cotangent as arrays: symbolic zeros become zeros with the shapes of `like`."""
 
     def fill(d, leaf):
         return jnp.zeros_like(leaf) if isinstance(d, SymbolicZero) else d
@@ -84,10 +84,10 @@ def materialized(cotangent, like):
 
 
 def wide_zeros(params):
-    """Zeros to accumulate the gradients of the parameters in, float32 or wider."""
+    """Zeros for accumulating the gradients of the parameters, in float32 or wider."""
     return jax.tree.map(lambda p: jnp.zeros(p.shape, widest(p.dtype, jnp.float32)), params)
 
 
 def narrowed(d_params, params):
-    """Gradients accumulated in `wide_zeros`, in the dtypes of the parameters."""
+    """Gradients accumulated in `wide_zeros`, cast to the dtypes of the parameters."""
     return jax.tree.map(lambda d, p: d.astype(p.dtype), d_params, params)

@@ -17,12 +17,12 @@ from rnn_jax.typing import Array, Float
 
 @dataclasses.dataclass(frozen=True)
 class CuDNN(Driver):
-    """Run an `LSTMCell` by cuDNN, for all sequences at full length, in float32.
+    """Run an `LSTMCell` with cuDNN, for full-length sequences, in float32.
 
-    Matrix products follow `jax_default_matmul_precision`: by default they are in TF32, with 10 bits
-    of mantissa.
+    Matrix products follow `jax_default_matmul_precision`: by default they use TF32, with a 10-bit
+    mantissa.
 
-    No measurement compares it with the other drivers yet, so "auto" does not choose it.
+    It has not been benchmarked against the other drivers yet, so "auto" does not choose it.
 
     Reference: Chetlur et al. (2014), "cuDNN: efficient primitives for deep learning".
     """
@@ -30,7 +30,7 @@ class CuDNN(Driver):
     name: ClassVar[str] = "cudnn"
 
     def check(self, cell, steps):
-        """Raise InputError unless `cell` is a plain LSTM and the default device a GPU."""
+        """Raise InputError unless `cell` is a plain LSTM and the default device is a GPU."""
         if type(cell) is not LSTMCell:
             extras = "" if type(given_cell(cell)) is not LSTMCell else " with masks or resets"
             raise InputError(
@@ -73,7 +73,7 @@ class CuDNN(Driver):
 
 
 def packed(params: GatedParams) -> Float[Array, " N"]:
-    """The parameters of an LSTM as cuDNN takes them, with a second bias of zeros."""
+    """The parameters of an LSTM in the layout of cuDNN, with a second bias of zeros."""
     b = jnp.zeros(params.w_h.shape[1], params.w_h.dtype) if params.b is None else params.b
     parts = params.w_x.T, params.w_h.T, b, jnp.zeros_like(b)
     return jnp.concatenate([part.ravel() for part in parts])

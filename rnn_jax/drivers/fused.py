@@ -1,8 +1,8 @@
 """The fused driver: all steps of a gated cell in one kernel, forward and backward.
 
-The kernels of both passes are `fused_scan` over a step that is traced from the cell: `mix` and
-`update` forward, and their pullback backward. What does not depend on the previous step stays
-outside as a few large products: the input projection, and the gradients of all parameters.
+The kernels of both passes are `fused_scan` over a step traced from the cell: `mix` and `update` in
+the forward pass, their pullback in the backward pass. Work that does not depend on the previous
+step stays outside as a few large products: the input projection and all parameter gradients.
 """
 
 import dataclasses
@@ -24,25 +24,25 @@ from rnn_jax.typing import Array, Carry, Float, Inputs, Params
 from rnn_jax.wrappers.dropout import DropoutParams
 
 MOST_UNITS = {"gpu": 128, "tpu": 512}
-"""The largest H: on a GPU a tile [H, H] of the weights must fit in shared memory, and on a TPU all
-weights of the gates in the memory of a core."""
+"""The maximum H: on a GPU, a tile [H, H] of the weights must fit in shared memory; on a TPU, all
+weights of the gates must fit in the memory of a core."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Fused(Driver):
-    """Run a `GatedCell` in one Pallas kernel for each pass, for GPUs and TPUs.
+    """Run a `GatedCell` in one Pallas kernel per pass, on GPUs and TPUs.
 
     The state and, on a TPU, the recurrent weights stay on the chip between steps. All carries are
-    kept for the backward pass. On a CPU the kernel runs in Pallas's interpreter, which is slow and
-    for tests only.
+    stored for the backward pass. On a CPU, the kernel runs in Pallas's interpreter, which is slow
+    and for tests only.
 
-    Not measured on a GPU or TPU: "auto" does not choose it.
+    It has not been benchmarked on a GPU or TPU, so "auto" does not choose it.
 
     Attributes:
-      platform: "cpu", "gpu" or "tpu", to compile for another platform than the default one.
+      platform: "cpu", "gpu" or "tpu", to compile for a platform other than the default.
 
     Raises:
-      InputError: there is no such platform.
+      InputError: the platform is unknown.
     Reference: Pöppel, Beck, Hochreiter (2024), "FlashRNN: optimizing traditional RNNs on modern
     hardware".
     """
@@ -132,7 +132,7 @@ def _forward(cell, platform, params, carry, xs):
 
 
 def _backward(cell, platform, residuals, d_carries):
-    """The adjoint δ_t of each carry in a kernel, then all gradients from it.
+    """Compute the adjoint δ_t of each carry in a kernel, then all gradients from it.
 
     δ_t-1 = d_carry_t-1 + (∂carry_t / ∂carry_t-1)^T δ_t
     """

@@ -1,8 +1,8 @@
 """A scan as one Pallas kernel: all steps of a batch tile run without leaving the chip.
 
-`fused_scan` equals `jax.lax.scan` over `step`; one kernel body serves GPUs (Triton) and TPUs
-(Mosaic), and runs in Pallas's interpreter on CPUs. Each program of the grid owns a tile of the
-batch. On a GPU it loops over all steps. On a TPU the grid has a second, sequential axis of chunks
+`fused_scan` matches `jax.lax.scan` over `step`; one kernel body serves GPUs (Triton) and TPUs
+(Mosaic), and runs in Pallas's interpreter on CPUs. Each program of the grid handles a tile of the
+batch. On a GPU, it loops over all steps. On a TPU, the grid has a second, sequential axis of chunks
 of steps, and the state stays in scratch memory between them.
 """
 
@@ -20,7 +20,7 @@ from rnn_jax.drivers.tiles import whole
 Platform = Literal["cpu", "gpu", "tpu"]
 
 CHUNK = 16
-"""Steps in a chunk on a TPU, whose inputs are in its memory at once."""
+"""Steps in a chunk on a TPU. The inputs of a chunk are in memory at once."""
 
 
 def fused_scan(
@@ -33,14 +33,14 @@ def fused_scan(
     platform: Platform,
     reverse: bool = False,
 ) -> Any:
-    """All states of `state = step(constants, state, x)`, one after each step.
+    """Run `state = step(constants, state, x)` and return the state after each step.
 
     Args:
-      step: a function of trees of arrays [B, ...]; the state has arrays [B, W].
-      constants: arrays of at most two axes.
+      step: a function of pytrees of arrays [B, ...]; the arrays of the state are [B, W].
+      constants: arrays with at most two axes.
       start: the state before the first step.
-      xs: a tree of arrays [T, B] or [T, B, W].
-      width: the width of a tile; arrays of a multiple of it are divided.
+      xs: a pytree of arrays [T, B] or [T, B, W].
+      width: the width of a tile; arrays whose width is a multiple of it are divided into tiles.
       platform: the platform to compile for.
       reverse: run from the last step to the first.
 

@@ -1,4 +1,4 @@
-"""Arrays as operands of the kernel of `fused_scan`: layout, block and how a step reads them."""
+"""Arrays as operands of the kernel of `fused_scan`: layout, blocks and reads by a step."""
 
 import jax
 import jax.numpy as jnp
@@ -8,13 +8,13 @@ from rnn_jax.drivers.tiles import tiled
 from rnn_jax.typing import Array
 
 ROWS = 16
-"""Examples in a tile of the batch: the fewest rows of a matrix product in Triton."""
+"""Examples in a tile of the batch: the minimum rows of a matrix product in Triton."""
 FEW = 8
 """A matrix with fewer rows is read row by row."""
 
 
 def padded(array: Array, axis: int, multiple: int) -> Array:
-    """The array with zeros at the end of an axis, up to a multiple."""
+    """Pad the end of an axis with zeros, up to a multiple of `multiple`."""
     missing = -array.shape[axis] % multiple
     if not missing:
         return array
@@ -22,9 +22,9 @@ def padded(array: Array, axis: int, multiple: int) -> Array:
 
 
 def time_block(shape: tuple[int, ...], last: int | None) -> pl.BlockSpec:
-    """A block [steps, ..., rows, W] of a tile of the batch and a chunk of steps.
+    """A block [steps, ..., rows, W] for a tile of the batch and a chunk of steps.
 
-    `last` is the number of the last chunk if chunks run from the last to the first, or None.
+    `last` is the index of the last chunk if chunks run from last to first; otherwise None.
     """
     between = (0,) * (len(shape) - 3)
 
@@ -61,7 +61,7 @@ class Fixed:
 
 
 class State:
-    """Leaf number `index` of the state, [B, W]; the operand holds it before the first step."""
+    """Leaf `index` of the state, [B, W]; the operand holds its value before the first step."""
 
     def __init__(self, array: Array, index: int):
         self.array, self.index = array, index

@@ -1,7 +1,7 @@
-"""A cell linearized around a trajectory: Jacobians of all steps, recurrences of them, the adjoint.
+"""A cell linearized around a trajectory: Jacobians of all steps, their recurrences, the adjoint.
 
-States are the fields of the carry side by side, flat [T, ..., n]. The Jacobian of a step is a
-matrix [n, n], or its diagonal [n].
+States are the concatenated fields of the carry, [T, ..., n]. The Jacobian of a step is a matrix
+[n, n] or its diagonal [n].
 """
 
 from functools import partial
@@ -29,7 +29,7 @@ def split_fields(flat: Float[Array, "... n"], like: Carry) -> Carry:
 def flat_step(
     cell: Cell, like: Carry, params: Params, flat: Float[Array, "... n"], x: Inputs
 ) -> Float[Array, "... n"]:
-    """The state after a step, from the state before; `like` is a carry with its field widths."""
+    """The state after a step, from the state before it; `like` is a carry with its widths."""
     return join_fields(cell.step(params, split_fields(flat, like), x)[0])
 
 
@@ -55,7 +55,7 @@ def linearize(
         if diagonal and cell.diagonal_jacobian:
             return value, push(jnp.ones_like(flat))
         rows = jnp.eye(flat.shape[-1], dtype=flat.dtype)
-        # An empty sum: a zero for each example, sharded over a mesh as the carry is.
+        # An empty sum: a zero for each example, sharded over a mesh like the carry.
         zeros = flat[..., :0].sum(-1, keepdims=True)
         if diagonal:
             # One row at a time, so that no matrix is stored.
@@ -76,7 +76,7 @@ def push_forward(
     xs: Inputs,
     changes: Float[Array, "T ... n"],
 ) -> Float[Array, "T ... n"]:
-    """The changes of the states after each step, from those of the states before: c_t a_t."""
+    """Changes of the state after each step, given changes of the state before it: c_t a_t."""
 
     def at_step(flat, x, change):
         return jax.jvp(lambda f: flat_step(cell, carry, params, f, x), (flat,), (change,))[1]
@@ -104,12 +104,12 @@ def pull_back(
     states: Carry,
     d_states: Carry,
 ) -> tuple[Params, Carry, Inputs]:
-    """Gradients by params, carry and xs, from those by the carry after each step.
+    """Gradients with respect to params, carry and xs, given those of the carry after each step.
 
         g_t = d_t + g_t+1 a_t+1
 
     This recurrence is linear. It is solved in parallel over time with matrices or, for a cell with
-    `diagonal_jacobian`, diagonals; or step by step, with the memory of one step.
+    `diagonal_jacobian`, diagonals; or step by step, with memory for one step.
     """
     past = shifted(join_fields(carry), join_fields(states))
     d = join_fields(d_states)

@@ -1,6 +1,6 @@
 """The newton driver: any cell in parallel over time, by Newton's iteration over the sequence.
 
-Each iteration linearizes every step around the last guess and solves the linear recurrence by an
+Each iteration linearizes every step around the last iterate and solves the linear recurrence by an
 associative scan. It needs T Jacobians for each example: matrices [n, n], where n is the size of the
 carry, or their diagonals.
 """
@@ -40,13 +40,13 @@ class Newton(Driver):
     is negative, and grows with T for a chaotic one; see `newton_forecast`.
 
     Attributes:
-      max_iterations: the most iterations before the run counts as not converged.
-      jacobian: "full", or "diagonal" for a quasi-Newton iteration with the diagonals alone: n
-        instead of n² numbers for each step, and more iterations. It is exact, and as fast as an
+      max_iterations: the maximum number of iterations before the run counts as not converged.
+      jacobian: "full", or "diagonal" for a quasi-Newton iteration with only the diagonals: n
+        instead of n² values for each step, but more iterations. It is exact, and as fast as an
         elementwise recurrence, for a cell with `diagonal_jacobian`. For other cells the backward
         pass runs step by step.
-      damping: the Jacobians are multiplied by 1 - damping, from 0 up to but excluding 1. Damping
-        keeps the iterates of an expanding recurrence bounded, and takes more iterations.
+      damping: a value in [0, 1); the Jacobians are multiplied by 1 - damping. Damping keeps the
+        iterates of an expanding recurrence bounded, but takes more iterations.
 
     Raises:
       InputError: an attribute out of range.
@@ -96,22 +96,22 @@ def unroll_newton(
     jacobian: Literal["full", "diagonal"] = "full",
     damping: float = 0.0,
 ) -> tuple[Carry, Float[Array, "T ... O"], NewtonReport]:
-    """`unroll` by Newton's iteration, with a report on its convergence.
+    """`unroll` with Newton's iteration and a report on its convergence.
 
-    If it did not converge, all values after the first step are NaN. The gradient is that of the
-    solution, by one more linear recurrence; it does not differentiate the iteration.
+    If it does not converge, all values after the first step are NaN. The gradient is that of the
+    solution, from one more linear recurrence; the iteration is not differentiated.
 
     Args:
       cell, params, xs, carry, lengths, mask, resets, reverse, key: as in `unroll`.
-      guess: the carry after each step to start from, such as `states` of the report of a run with
-        similar parameters and the same masks. By default the first carry at every step.
+      guess: an initial guess for the carry after each step, such as `states` in the report of a run
+        with similar parameters and the same masks; by default, the first carry at every step.
       max_iterations, jacobian, damping: as in `Newton`.
 
     Returns:
       The final carry, the outputs ys [T, ..., O] and a `NewtonReport`.
 
     Raises:
-      InputError: as `unroll` and `Newton`; a guess with other fields or shapes.
+      InputError: as in `unroll` and `Newton`; a guess with different fields or shapes.
     """
     driver = Newton(max_iterations, jacobian, damping)
     run = prepare(
@@ -180,7 +180,7 @@ def _solve(cell, options, params, carry, xs, guess):
         value, a = linearize(cell, params, carry, past, xs, options.jacobian == "diagonal")
         off, forcing = value - states, eps * unit * signs
         if not exact:
-            # The equation of the rounding errors is solved along with that of the states.
+            # The equation for the rounding errors is solved together with that for the states.
             before = shifted(jnp.zeros_like(start), rounding)
             forcing += push_forward(cell, params, carry, past, xs, before) - rounding
         moved = recurrence((1 - options.damping) * a, jnp.stack([off, forcing], axis=-2))
@@ -189,7 +189,7 @@ def _solve(cell, options, params, carry, xs, guess):
         if exact:
             rounding, factor, solved = change, 1, True
         else:
-            # Residuals are amplified as rounding errors are, which are one unit in the last place.
+            # Residuals are amplified like rounding errors, which are one unit in the last place.
             rounding, factor = rounding + change, 1 + jnp.max(jnp.abs(off), initial=0) / eps
             solved = jnp.all(jnp.abs(forcing) <= eps / 10)
         error = (jnp.abs(correction) + factor * jnp.abs(rounding)) / unit
@@ -204,10 +204,10 @@ def _solve(cell, options, params, carry, xs, guess):
 
     first = jnp.broadcast_to(start, (steps, *start.shape))
     if guess is not None:
-        # A selection, so that the guess varies over a mesh as the carry does.
+        # A selection, so that the guess varies over a mesh like the carry.
         first = jnp.where(True, join_fields(guess).astype(first.dtype), first)
     zeros, unknown = jnp.zeros_like(first), jnp.full_like(first, jnp.inf)
-    # An empty sum: a zero that varies over a mesh as the carry does.
+    # An empty sum: a zero that varies over a mesh like the carry.
     residuals = jnp.full(options.max_iterations, jnp.nan, start.dtype) + start[..., :0].sum()
     done = jnp.all(unknown < 0)
     state = first, zeros, unknown, done, residuals, jnp.zeros((), jnp.int32)
@@ -220,7 +220,7 @@ def _solve(cell, options, params, carry, xs, guess):
 
 
 def _largest(x):
-    """The largest absolute value, or NaN unless all are finite: XLA's maximum may drop NaN."""
+    """The largest absolute value, or NaN unless all are finite: XLA's maximum may drop NaNs."""
     return jnp.where(jnp.isfinite(x).all(), jnp.max(jnp.abs(x), initial=0), jnp.nan)
 
 

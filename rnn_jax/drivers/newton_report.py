@@ -14,17 +14,17 @@ class NewtonReport(NamedTuple):
     A small residual is not enough: a recurrence that amplifies small changes turns it into a large
     error at later steps. The error is therefore estimated by running the linearized recurrence on
     the residual, which gives the correction of the iteration, and on rounding errors of one unit in
-    the last place at every step. Where the iteration does not use the exact Jacobians, the errors
-    from rounding are found by an iteration of their own, and those from the residual by comparison.
+    the last place at every step. If the iteration does not use exact Jacobians, the errors from
+    rounding are computed by a separate iteration, and those from the residual by comparison.
 
     Attributes:
       residual: the largest |step(carry_t-1, x_t) - carry_t| / (1 + |carry_t|) over all entries of
         all carries, before the last correction; NaN if one of them is not finite.
-      error: the largest estimated error of a carry over 1 + |carry_t|; NaN likewise.
+      error: the largest estimated error of a carry, divided by 1 + |carry_t|; NaN likewise.
       iterations: the number of iterations.
       converged: true if the estimated error of every entry is at most eps^(2/3).
       residuals: the residual of each iteration, [max_iterations]; NaN for those that did not run.
-      states: the carry after each step, which `unroll_newton` takes as a `guess`; else None.
+      states: the carry after each step, usable as `guess` of `unroll_newton`, or None.
     """
 
     residual: Float[Array, ""]

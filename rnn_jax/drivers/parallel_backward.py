@@ -1,4 +1,4 @@
-"""The parallel_backward driver: any cell step by step, its backward pass in parallel over time."""
+"""The parallel_backward driver: any cell step by step, its backward pass parallel over time."""
 
 import dataclasses
 from functools import partial
@@ -16,12 +16,12 @@ from rnn_jax.typing import Array, Carry, Float, Inputs, Params
 
 @dataclasses.dataclass(frozen=True)
 class ParallelBackward(Driver):
-    """Run any cell by a scan, and its backward pass by an associative scan in about log2 T rounds.
+    """Run any cell with a scan, its backward pass with an associative scan in about log2 T rounds.
 
     The gradient of a carry is a linear recurrence backward in time, however nonlinear the cell is.
     It takes T Jacobians [n, n] for each example, where n is the size of the carry, and n times the
-    work: worthwhile for small n on hardware with many cores. The values are those of the scan,
-    and unlike Newton's iteration it cannot fail to converge.
+    work, which is worthwhile for small n on hardware with many cores. The values are those of the
+    scan, and unlike Newton's iteration, it cannot fail to converge.
 
     References: Blelloch (1990), "Prefix sums and their applications"; Wang, Bai, Pekhimenko (2020),
     "BPPSA: scaling back-propagation by parallel scan algorithm".
@@ -43,7 +43,7 @@ class ParallelBackward(Driver):
 def parallel_backward(
     cell: Cell, params: Params, carry: Carry, xs: Inputs
 ) -> tuple[Carry, Float[Array, "T ... O"]]:
-    """`scan_steps` with another backward pass, for T > 0."""
+    """`scan_steps` with a different backward pass, for T > 0."""
     states: Any = _carries(cell, params, carry, xs)
     return outputs(cell, params, carry, states, xs)
 

@@ -1,4 +1,4 @@
-"""The reference driver: `jax.lax.scan` over the step of a cell. Every other driver equals it."""
+"""The reference driver: `jax.lax.scan` over the step of a cell. All other drivers match it."""
 
 import dataclasses
 from functools import partial
@@ -33,5 +33,5 @@ class Scan(Driver):
 def scan_steps(
     cell: Cell, params: Params, carry: Carry, xs: Inputs
 ) -> tuple[Carry, Float[Array, "T ... O"]]:
-    """Run `cell.step` over time; every transformation of JAX works on it."""
+    """Run `cell.step` over time; all JAX transformations are supported."""
     return scan(partial(cell.step, params), carry, xs)

@@ -11,7 +11,7 @@ from rnn_jax.errors import InputError
 
 CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "remat": "jaxpr"}
 CALLS |= {"checkpoint": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
-"""Names of the primitives that call a function, and the parameter that holds it."""
+"""Names of the primitives that call a function, and the parameter that stores it."""
 
 
 def evaluate(
@@ -19,17 +19,17 @@ def evaluate(
 ) -> list[Value]:
     """Evaluate a traced function on arrays and tiles.
 
-    Operations on tiles without a rule get the whole array. Values that no result needs are not
-    computed.
+    Operations on tiles without a rule receive the whole array. Values that no result depends on are
+    not computed.
 
     Args:
       traced: the function.
       arguments: an array or `Tiles` for each argument.
       constants: the same for each array that the function captured.
-      joins: whether tiles can be joined to arrays.
+      joins: whether tiles can be joined into arrays.
 
     Raises:
-      InputError: tiles would have to be joined, and cannot be.
+      InputError: tiles would have to be joined, but cannot be.
     """
     jaxpr = traced.jaxpr
     values: dict[Any, Any] = dict(zip(jaxpr.constvars, constants, strict=True))
@@ -58,7 +58,7 @@ def _apply(equation, operands, joins):
         inner = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
         return evaluate(inner, operands, inner.consts, joins=joins)
     if name == "broadcast_in_dim" and equation.invars[0].aval.shape == ():
-        return operands  # A number stays one; the operations on it broadcast it.
+        return operands  # A scalar stays a scalar; operations broadcast it.
     on_tiles = any(isinstance(value, Tiles) for value in operands)
     rule = MAKING.get(name)
     if on_tiles and rule is None:

@@ -1,8 +1,8 @@
 """Arrays divided into tiles, and the operations of JAX on them.
 
-Inside a kernel for a GPU an array has a power of two of elements and cannot be sliced, but the
-gates of a cell lie side by side in one array [B, G*H]. `Tiles` are such an array as a grid, with a
-tile for each gate. `rnn_jax.drivers.tiled_evaluation` evaluates functions on them.
+Inside a GPU kernel, the size of an array is a power of two and it cannot be sliced, but the gates
+of a cell are side by side in one array [B, G*H]. `Tiles` is such an array as a grid, with a tile
+for each gate. `rnn_jax.drivers.tiled_evaluation` evaluates functions on them.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ ELEMENTWISE = frozenset(
         *("sign", "sin", "sinh", "sqrt", "square", "stop_gradient", "sub", "tan", "tanh", "xor"),
     )
 )
-"""Names of the primitives that act on each element by itself."""
+"""Names of the primitives that act on each element separately."""
 
 
 class Tiles(NamedTuple):
@@ -39,7 +39,7 @@ class Tiles(NamedTuple):
 
 
 Value = Any
-"""An array, a number or `Tiles`."""
+"""An array, a scalar or `Tiles`."""
 
 
 def tiled(rows) -> Value:
@@ -49,7 +49,7 @@ def tiled(rows) -> Value:
 
 
 def whole(value: Value) -> Value:
-    """The array that tiles make up; any other value itself."""
+    """Join tiles into one array; return any other value unchanged."""
     if not isinstance(value, Tiles):
         return value
     rows = [jnp.concatenate(row, -1) if len(row) > 1 else row[0] for row in value.rows]
@@ -57,7 +57,7 @@ def whole(value: Value) -> Value:
 
 
 def _rows(value, atom):
-    """A value as rows of tiles, with the shape that it was traced with."""
+    """A value as rows of tiles, with the shape it was traced with."""
     if isinstance(value, Tiles):
         return value.rows
     return ((jnp.broadcast_to(value, atom.aval.shape),),)
@@ -72,7 +72,7 @@ def _concatenate(equation, *values):
 
 
 def _pad(equation, value, fill):
-    """Tiles of `fill` beside those of a value, each as wide as its last one; None if impossible."""
+    """Tiles of `fill` around those of a value, each as wide as its last; None if impossible."""
     rows = _rows(value, equation.invars[0])
     *others, (low, high, inside) = equation.params["padding_config"]
     width = rows[0][-1].shape[-1]
@@ -85,7 +85,7 @@ def _pad(equation, value, fill):
 
 
 def elementwise(equation, *operands):
-    """The operation on each tile; None if an operand is neither tiles nor a number."""
+    """Apply the operation to each tile; None if an operand is neither tiles nor a scalar."""
     grids = [value for value in operands if isinstance(value, Tiles)]
     if any(
         len(grid.rows) != len(grids[0].rows) or grid.widths != grids[0].widths for grid in grids
@@ -105,7 +105,7 @@ def elementwise(equation, *operands):
 
 
 def _cut(sizes, start, stop):
-    """The range of the pieces of these sizes from `start` to `stop`, or None if one is cut."""
+    """The range of pieces of these sizes from `start` to `stop`, or None if it cuts a piece."""
     edges = [sum(sizes[:n]) for n in range(len(sizes) + 1)]
     if start not in edges or stop not in edges:
         return None
@@ -146,7 +146,7 @@ def _transpose(equation, value):
 
 
 def _reshape(equation, value):
-    """Leading axes of size 1 added or removed."""
+    """Add or remove leading axes of size 1."""
     shape = equation.outvars[0].aval.shape
     if len(value.rows) > 1 or set(shape[:-1]) - {1} or shape[-1] != sum(value.widths):
         return None
@@ -181,7 +181,7 @@ def _dot(equation, x, w):
 
 
 MAKING = {"concatenate": _concatenate, "pad": _pad}
-"""Operations by name that make tiles, also from arrays."""
+"""Operations by name that create tiles, even from arrays."""
 RULES = {
     "split": _split,
     "slice": _slice,

@@ -31,7 +31,7 @@ DRIVERS = {driver.name: driver for driver in _DRIVERS}
 """Drivers by name, with their default options."""
 
 SHORT = 64
-"""Below this number of steps the chunked driver is no faster than a scan on CPUs."""
+"""Below this number of steps, the chunked driver is no faster than a scan on CPUs."""
 
 
 def unroll(
@@ -52,25 +52,25 @@ def unroll(
 
     Args:
       cell: any `Cell`.
-      params: the parameters, from `cell.init`. bfloat16 weights multiply in bfloat16; the carry
-        stays float32.
+      params: the parameters, from `cell.init`. With bfloat16 weights, matrix products are in
+        bfloat16; the carry stays float32.
       xs: inputs [T, ..., D], time first, with any number of batch dimensions. T may be 0.
       carry: the carry to start from, fields [..., H]; by default `cell.start(params, ...)`.
-      lengths: the number of steps [...] of each sequence, 0 to T. Past its end a sequence keeps its
-        carry and its outputs are zero. Under `jit` lengths are not checked: values above T count
-        as T, values below 0 as 0.
-      mask: true for each step that counts, [T, ...], as an alternative to `lengths`. The values of
-        xs at other steps, NaN included, reach neither results nor gradients.
+      lengths: the number of steps [...] of each sequence, 0 to T. Past its end, a sequence keeps
+        its carry and its outputs are zero. Under `jit`, lengths are not checked: values above T
+        count as T, values below 0 as 0.
+      mask: true for each valid step, [T, ...], as an alternative to `lengths`. The values of xs at
+        other steps, including NaN, affect neither results nor gradients.
       resets: true for each step that starts an episode, [T, ...]. The carry before that step is
-        `cell.start(params, ...)`, and no gradient flows across. A step that does not count resets
-        nothing.
-      reverse: run from the last step to the first; ys stay in the order of xs. With lengths each
-        sequence starts at its own end, and with resets each episode.
-      key: a key for the noise of cells such as `dropout`; without one there is no noise.
+        `cell.start(params, ...)`, and no gradient flows across. A reset at an invalid step has
+        no effect.
+      reverse: run from the last step to the first; ys stay in the order of xs. With lengths, each
+        sequence starts at its own end; with resets, each episode does.
+      key: a random key for the noise of cells such as `dropout`; without one, there is no noise.
       tbptt_steps: truncate backpropagation through time: stop the gradient between windows of this
         many steps.
-      driver: the algorithm, by name or as an object with options. All give the same values.
-        "scan", `Scan()`: `jax.lax.scan`, for any cell and all transformations of JAX.
+      driver: the algorithm, by name or as an object with options. All produce the same values.
+        "scan", `Scan()`: `jax.lax.scan`, for any cell and all JAX transformations.
         "chunked", `Chunked(length, remat)`: faster, for any GatedCell.
         "associative", `Associative()`: parallel over time, for linear cells.
         "newton", `Newton(max_iterations, jacobian, damping)`: parallel over time, for cells without
@@ -86,7 +86,7 @@ def unroll(
 
     Raises:
       InputError: a feature size, rank, dtype, carry, length, mask or driver that does not fit.
-      RunError: "newton" did not converge. Under `jit`, which cannot raise it, the values are NaN.
+      RunError: "newton" did not converge. Under `jit`, which cannot raise, the values are NaN.
     """
     run = prepare(
         cell,
@@ -127,7 +127,7 @@ def unroll(
 def pick_driver(cell: Cell, steps: int) -> DriverLike:
     """The driver for "auto" at T = `steps`: the fastest one in benchmarks on CPUs.
 
-    Where nothing was measured, on other devices, it is the scan.
+    On other devices, which have not been benchmarked, it is the scan.
     """
     if jax.default_backend() != "cpu":
         return "scan"
@@ -149,7 +149,7 @@ def _resolve(driver, cell, steps):
     """The driver object for the argument `driver` of `unroll`."""
     check_driver(driver)
     if driver == "auto":
-        # A symbolic number of steps, in an exported program, has no chunks.
+        # A symbolic number of steps, in an exported program, cannot be chunked.
         driver = pick_driver(cell, steps) if isinstance(steps, int) else "scan"
     return DRIVERS[driver] if isinstance(driver, str) else driver
 
@@ -164,10 +164,10 @@ def _run(driver, cell, params, carry, xs):
 
 @partial(jax.jit, static_argnames=("driver", "window", "cell"))
 def _truncated(driver, window, cell, params, carry, xs, masks):
-    """Run windows of steps sequentially, without gradients across their borders.
+    """Run windows of steps sequentially, without gradients across their boundaries.
 
-    An episode that starts with a window belongs to it: its start keeps its gradient. The report is
-    that of the first window that did not converge, or of the last window.
+    An episode that starts with a window belongs to it: its initial carry keeps its gradient. The
+    report is that of the first window that did not converge, or of the last window.
     """
 
     def step(state, inputs):
@@ -186,19 +186,19 @@ def _truncated(driver, window, cell, params, carry, xs, masks):
     if not jax.tree.leaves(tail)[0].shape[0]:
         return carry, head, report
     before = None if fresh is None else fresh[window - 1 : -1]
-    # The report joined with itself varies over a mesh as in the carry of the scan.
+    # Joined with itself, the report varies over a mesh as in the carry of the scan.
     state = carry, _first_failure(report, report)
     (carry, report), ys = in_pieces(partial(jax.lax.scan, step), state, (tail, before), window)
     return carry, jnp.concatenate([head, ys]), report
 
 
 def _first_failure(report, new):
-    """`report` unless it converged, else `new`; None for drivers without reports."""
+    """`new` if `report` converged, otherwise `report`; None for drivers without reports."""
     return jax.tree.map(lambda old, new: jnp.where(report.converged, new, old), report, new)
 
 
 def _fresh(ends, keep):
-    """1 if the carry after a step is the unchanged start of an episode, else 0: [T, ...]."""
+    """1 if the carry after a step is the unchanged start of an episode, otherwise 0: [T, ...]."""
 
     def step(fresh, masks):
         ends, keep = masks

@@ -1,4 +1,4 @@
-"""Weights from and to other libraries, cells inside Flax linen, and models in files."""
+"""Weight conversion from and to other libraries, cells in Flax linen, and model files."""
 
 from rnn_jax.interop.keras import from_keras, keras_weights, to_keras
 from rnn_jax.interop.linen import from_linen, to_linen

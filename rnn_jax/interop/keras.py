@@ -33,7 +33,7 @@ def from_keras(layer: Any) -> Pair:
     """Convert a Keras layer, or a Keras cell such as `layer.cell`, to a cell and its parameters.
 
     Raises:
-      InputError: Keras is not installed; another kind of layer, or one that is not built; an
+      InputError: Keras is not installed; an unsupported layer, or one that is not built; an
         activation, dropout, constraint, regularizer or `reset_after=False` that cells here do not
         support; a compute dtype other than that of the weights, as with "mixed_bfloat16"; a layer
         with `go_backwards` or `stateful` (convert its `cell` instead).

@@ -32,7 +32,7 @@ def from_linen(module: nn.Module, params: Params) -> Pair:
       params: its `variables["params"]`; within `nn.RNN`, `variables["params"]["cell"]`.
 
     Raises:
-      InputError: another kind of module; an activation, a residual or an initial carry that cells
+      InputError: an unsupported module; an activation, a residual or an initial carry that cells
         here do not support; a dtype other than that of the params; params of another module.
     """
     check_kind(module, KINDS)
@@ -71,7 +71,7 @@ def to_linen(cell: GatedCell, params: Params) -> tuple[nn.RNNCellBase, dict[str,
     """Convert a cell and its parameters to a linen cell and its params.
 
     The result is used as `module.apply({"params": params}, carry, x)`. It is linear in `params` and
-    differentiable. The carry of a linen LSTM is (c, h), of other cells h.
+    differentiable. The carry of a linen LSTM is (c, h); that of other cells is h.
 
     Raises:
       InputError: a cell that linen does not have; params of another cell.

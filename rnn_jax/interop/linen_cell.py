@@ -15,7 +15,7 @@ class LinenCell(nn.RNNCellBase):
 
     Its only parameter, `weights`, is the result of `cell.init`; carry and outputs are those of the
     cell. A sequence starts from `cell.start`, which may be a learned carry. The carry keeps its
-    initial dtype; `initialize_carry` makes it float64 if 64-bit types are enabled, else float32.
+    initial dtype: from `initialize_carry`, float64 if 64-bit types are enabled, otherwise float32.
 
     Noise such as dropout is not supported: a linen cell runs one step at a time, and noise is
     sampled once per sequence. A "dropout" key for a noisy cell is an error.

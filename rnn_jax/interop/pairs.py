@@ -1,4 +1,4 @@
-"""Shared by the converters: checks of layers, cells and parameters, and conversion of biases."""
+"""Shared converter code: checks of layers, cells and parameters, and conversion of biases."""
 
 from collections.abc import Iterable
 from importlib import import_module

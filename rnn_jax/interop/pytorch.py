@@ -1,4 +1,4 @@
-"""Conversion from and to `torch.nn.RNN`, `GRU` and `LSTM`, also stacked and bidirectional."""
+"""Conversion from and to `torch.nn.RNN`, `GRU` and `LSTM`, including stacked and bidirectional."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def from_torch(layer: Any) -> list[list[Pair]]:
     `batch_first` is not part of the result.
 
     Raises:
-      InputError: PyTorch is not installed; another kind of layer; `proj_size` or `dropout` is set.
+      InputError: PyTorch is not installed; an unsupported layer; `proj_size` or `dropout` is set.
     """
     torch = _torch()
     check_kind(layer, _kinds(torch).values())
@@ -55,7 +55,7 @@ def to_torch(pairs: list[list[Pair]], *, batch_first: bool = False) -> object:
     The first bias of PyTorch is b; the second is zero except for the b_h of a GRU.
 
     Raises:
-      InputError: PyTorch is not installed or has no such cell; pairs that do not fit each other.
+      InputError: PyTorch is not installed or has no such cell; pairs that do not match.
     """
     torch = _torch()
     _check_stack(pairs)
@@ -107,7 +107,7 @@ def _params(cell, layer, name):
 
 
 def _check_stack(pairs):
-    """Raise InputError unless all pairs have the same cell, and sizes that fit each other."""
+    """Raise InputError unless all pairs have the same cell and matching sizes."""
     try:
         cells = [[cell for cell, _ in row] for row in pairs]
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Trained models as StableHLO programs in files, which run without the code of the model."""
+"""Trained models as StableHLO programs in files, which run without the model's code."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,15 +23,15 @@ def export_sequences(
 ) -> None:
     """Write a program that maps sequences xs [T, B, D] to the outputs of a model, for any T and B.
 
-    The program calls `model(xs)` and has its parameters inside. With a symbolic T the default
-    driver is the scan; a driver that needs a fixed T cannot be exported.
+    The program calls `model(xs)` and contains its parameters. With a symbolic T, the default driver
+    is the scan; a driver that needs a fixed T cannot be exported.
 
     Args:
-      model: a time-major model, such as `SequenceModel`, `SequenceClassifier` or `RNN`. Of a result
-        (carry, ys) the program returns ys.
+      model: a time-major model, such as `SequenceModel`, `SequenceClassifier` or `RNN`. If it
+        returns (carry, ys), the program returns ys.
       path: the file to write.
       input_size: D.
-      platforms: the platforms to compile for, names of `jax.export`.
+      platforms: the platforms to compile for, as named by `jax.export`.
 
     Raises:
       InputError: flatbuffers is not installed; the file cannot be written.
@@ -54,10 +54,10 @@ def export_step(
     *,
     platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
 ) -> None:
-    """Write a program of one step for streams: (carry, x, resets) -> (carry, y), for any B.
+    """Write a program for one step of streams: (carry, x, resets) -> (carry, y), for any B.
 
     The carry is a dict of arrays [B, H], named by their fields. A stream with a reset starts from
-    the model's own first carry, so zeros of the right shapes and resets begin a new stream.
+    the model's initial carry, so zeros with the right shapes and resets start a new stream.
 
     Args:
       model: a time-major `RNN` or `SequenceModel`.

@@ -1,4 +1,4 @@
-"""Parameters by name in safetensors files, which other frameworks and languages read."""
+"""Parameters by name in safetensors files, which other frameworks and languages can read."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from rnn_jax.numerics import named
 
 
 def save_tensors(params: Any, path: str | Path) -> None:
-    """Write all arrays of a pytree to a safetensors file, by names such as `rnn.params.w_h`.
+    """Write all arrays of a pytree to a safetensors file, under names such as `rnn.params.w_h`.
 
     Args:
       params: parameters of a cell, or `nnx.state(model, nnx.Param)` of a model.

@@ -76,7 +76,7 @@ class Bidirectional(nnx.Module):
         With lengths, the backward layer starts each sequence at its own last step.
 
         Returns:
-          Both final carries, the backward one that of the first step, and the merged outputs.
+          Both final carries (the backward one is at the first step) and the merged outputs.
         """
         key = call_key(key, rngs)
         first, second = (None, None) if carry is None else _both_carries(carry)

@@ -1,4 +1,4 @@
-"""Checks of the arguments of layers: layers, random streams, dtypes, flags."""
+"""Checks for the arguments of layers: layers, random streams, dtypes, flags."""
 
 import numbers
 from collections.abc import Iterable
@@ -41,7 +41,7 @@ def as_layers(layers: object) -> list:
 
 
 def described(value):
-    """A value for an error message: its repr if it is short, else its type."""
+    """A value for an error message: its repr if it is short, otherwise its type."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
     shown = repr(value)
@@ -61,7 +61,7 @@ def check_flag(name: str, value: object) -> None:
 
 
 def call_key(key: Key[Array, ""] | None, rngs: nnx.Rngs | None) -> Key[Array, ""] | None:
-    """The key of a call: `key`, or the next one of the stream "dropout" of `rngs`, or None."""
+    """The key of a call: `key`, the next key from the stream "dropout" of `rngs`, or None."""
     if rngs is None:
         return key
     if key is not None:

@@ -33,14 +33,14 @@ class RNN(nnx.Module):
       input_size: D, the number of input features.
       init: the initializer of the parameters, e.g. `initializers.Orthogonal()`.
       dtype: the dtype of matrix products, e.g. `jnp.bfloat16`; by default that of the parameters.
-        Only the matrices are cast, see `Cell.cast_matrices`: all other parameters, the sums and the
-        carry stay float32.
-      driver: the algorithm that runs the recurrence, see `unroll`.
+        Only the matrices are cast (see `Cell.cast_matrices`); all other parameters, the sums and
+        the carry stay float32.
+      driver: the algorithm that runs the recurrence; see `unroll`.
       time_major: the layout of inputs and outputs: [T, ..., D], or [..., T, D] if false.
       rngs: the source of the parameters' key, e.g. `nnx.Rngs(0)`.
 
     Raises:
-      InputError: an invalid argument; parameters that do not fit into memory.
+      InputError: an invalid argument; parameters that do not fit in memory.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class RNN(nnx.Module):
           carry: the initial carry, fields [..., H]; by default `cell.start(params, ...)`.
           lengths: the number of valid steps [...] of each sequence.
           mask: true for valid steps, [T, ...]; [..., T] with `time_major=False`.
-          resets: true where an episode starts, of the shape of `mask`.
+          resets: true where an episode starts, with the shape of `mask`.
           reverse: run from the last step to the first.
-          key: the source of noise such as dropout; without it there is none.
-          rngs: instead of `key`: the key comes from the stream "dropout".
-          tbptt_steps: truncate back-propagation through time to windows of this many steps.
-          driver: used instead of the layer's own.
+          key: a random key for noise such as dropout; without it, there is no noise.
+          rngs: an alternative to `key`; the key comes from the stream "dropout".
+          tbptt_steps: truncate backpropagation through time to windows of this many steps.
+          driver: overrides the layer's driver.
 
-        All arguments but `rngs` are those of `unroll`.
+        All arguments except `rngs` are those of `unroll`.
 
         Returns:
           The final carry, and the outputs in the layout of xs.

@@ -1,4 +1,4 @@
-"""Flax NNX layer that feeds each of several layers the outputs of the one before."""
+"""Flax NNX layer that runs several layers in sequence."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -18,20 +18,20 @@ from rnn_jax.wrappers.dropout import check_rates, dropout_mask
 
 
 class Stacked(nnx.Module):
-    """Layers of any cells in sequence: each reads the outputs of the one before.
+    """Layers of any cells in sequence: each takes the outputs of the previous one.
 
         layers = [Bidirectional(GRUCell(32), 28, rngs=rngs), RNN(LSTMCell(64), 64, rngs=rngs)]
         carries, ys = Stacked(layers, dropout=0.1)(xs, rngs=nnx.Rngs(dropout=0))
 
     Args:
-      layers: `RNN`, `Bidirectional` or `Stacked` layers whose sizes fit, all time-major.
-      residual: add the inputs of a layer to its outputs where both have the same size.
-      dropout: the rate, at least 0 and below 1, of dropout between layers in a run with a key. The
-        same units are dropped at every step.
+      layers: `RNN`, `Bidirectional` or `Stacked` layers whose sizes match, all time-major.
+      residual: add the inputs of a layer to its outputs if both have the same size.
+      dropout: the rate, in [0, 1), of dropout between layers in a run with a key. The same units
+        are dropped at every step.
       time_major: the layout of the stack's inputs and outputs, as in `RNN`.
 
     Raises:
-      InputError: no layers, layers whose sizes do not fit, a layer with `time_major=False`, an
+      InputError: no layers, layers whose sizes do not match, a layer with `time_major=False`, an
         invalid rate.
     """
 
@@ -70,7 +70,7 @@ class Stacked(nnx.Module):
         tbptt_steps: int | None = None,
         driver: DriverLike | None = None,
     ) -> tuple[tuple[Carry, ...], Float[Array, "T ... O"]]:
-        """Run all layers; the arguments are those of `RNN.__call__`, carry one for each layer.
+        """Run all layers; the arguments are those of `RNN.__call__`, with one carry per layer.
 
         Returns:
           The final carry of each layer, and the outputs of the last layer.

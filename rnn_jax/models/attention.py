@@ -16,7 +16,7 @@ def dot_attention(
 
     Args:
       queries: [T, ..., H].
-      keys: [S, ..., H], which serve as values too.
+      keys: [S, ..., H], which also serve as values.
       lengths: the number of valid keys [...], 0 to S; the weights of all others are zero. Without
         valid keys, context and weights are zero.
 

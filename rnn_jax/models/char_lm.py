@@ -19,7 +19,7 @@ EVAL_WINDOW = 1000
 def next_logits(
     model: SequenceModel, ids: Integer[Array, "T ..."], carry: Carry | None = None
 ) -> tuple[Carry, Float[Array, "T ... C"]]:
-    """Return the final carry, and after each of the characters [T, ...] the logits of the next."""
+    """Return the final carry and, for each of the characters [T, ...], the logits of the next."""
     # Unsigned 8-bit ids end at 255 and cannot represent START_ID.
     xs = jax.nn.one_hot(ids.astype(jnp.int32), model.output.out_features, dtype=jnp.float32)
     return model(xs, carry)
@@ -36,7 +36,7 @@ def next_character_loss(
     Args:
       model: the language model.
       batch: from `rnn_jax.datasets.text_windows.Windows`: the character before each window, the
-        windows, and whether a window is the first one of its stream.
+        windows, and whether a window is the first in its stream.
       keys: unused.
       carry: the carry at the end of the previous windows.
 
@@ -91,10 +91,10 @@ def continue_text(
 
     Args:
       model: the language model.
-      key: the source of randomness.
+      key: the random key.
       prompt: character ids [T].
       length: the number of characters to sample.
-      temperature: at least 0, see `sample_logits`.
+      temperature: at least 0; see `sample_logits`.
     """
 
     def step(state, key):

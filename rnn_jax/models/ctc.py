@@ -1,4 +1,4 @@
-"""Decoding of a network trained with CTC: from the scores of frames to labels."""
+"""Decoding of a network trained with CTC: from frame scores to labels."""
 
 import heapq
 import math
@@ -17,13 +17,13 @@ BLANK = 0
 
 
 def collapse(path: Iterable[SupportsInt], before: int = BLANK) -> tuple[int, ...]:
-    """Labels of a path, which has one class for each frame: merge repeats, then remove blanks.
+    """Labels of a path, which has one class per frame: merge repeats, then remove blanks.
 
         collapse([0, 1, 1, 0, 1, 2]) = (1, 1, 2)
 
     Args:
       path: a class for each frame.
-      before: the class of the frame before the path, where the path continues another one.
+      before: the class of the frame before the path, if the path continues another one.
     """
     labels = []
     for symbol in map(int, path):
@@ -39,7 +39,7 @@ def greedy_decode(
 ) -> list[tuple[int, ...]]:
     """Labels of the most probable path of each sequence.
 
-    The most probable path need not have the most probable labels, see `prefix_beam_decode`.
+    The most probable path need not have the most probable labels; see `prefix_beam_decode`.
 
     Args:
       logits: scores of the blank and the labels, or their log-probabilities, [B, T, C].
@@ -57,12 +57,12 @@ def greedy_decode(
 def prefix_beam_decode(
     logits: Float[np.ndarray | jax.Array, "T C"], width: int = 16
 ) -> list[tuple[tuple[int, ...], float]]:
-    """Search for the most probable labels of a sequence, each the sum over its paths.
+    """Search for the most probable label strings of a sequence, each summed over its paths.
 
     The paths of each prefix are summed frame by frame, separately for paths that end in a blank and
-    in the last label. After every frame the `width` most probable prefixes are kept. A label string
-    that is dropped and found again has lost paths, so probabilities are lower bounds; they are
-    exact if `width` is at least the number of prefixes.
+    in the last label. After every frame, the `width` most probable prefixes are kept. A label
+    string that is dropped and found again has lost paths, so probabilities are lower bounds; they
+    are exact if `width` is at least the number of prefixes.
 
     Args:
       logits: scores of the blank and the labels, or their log-probabilities, [T, C].
@@ -81,7 +81,7 @@ def prefix_beam_decode(
     scores = _checked(logits).astype(np.float64)
     weights = np.exp(scores - scores.max(-1, keepdims=True, initial=-np.inf))
     frames = (weights / weights.sum(-1, keepdims=True)).tolist()
-    # By prefix: the probabilities of its paths that end in a blank, and in its last label.
+    # For each prefix: the probabilities of its paths that end in a blank and in its last label.
     beam, log_scale = {(): (1.0, 0.0)}, 0.0
     for blank, *labels in frames:
         grown = defaultdict(lambda: [0.0, 0.0])
@@ -104,7 +104,7 @@ def prefix_beam_decode(
 
 
 def edit_distance(made: Sequence, truth: Sequence) -> int:
-    """The least number of insertions, deletions and substitutions from one string to another.
+    """The minimum number of insertions, deletions and substitutions from one string to another.
 
     Reference: Levenshtein (1966), "Binary codes capable of correcting deletions, insertions, and
       reversals".

@@ -1,4 +1,4 @@
-"""Sequence to sequence: an encoder reads the source, a decoder generates the target."""
+"""Sequence to sequence: an encoder reads the source, and a decoder generates the target."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -53,10 +53,10 @@ class EncoderDecoder(nnx.Module):
     """An encoder whose final carry is the initial carry of a decoder, with optional attention.
 
     Symbols are one-hot vectors, so the input weights act as embeddings. Attention is computed from
-    the decoder's outputs and feeds the output layer; the recurrence does not see it.
+    the decoder's outputs and feeds the output layer, not the recurrence.
 
     Args:
-      cell: any `Cell`, used for both.
+      cell: any `Cell`, used for both encoder and decoder.
       source_size: the number of source symbols.
       target_size: C, the number of target symbols.
       attention: let each output attend to all outputs of the encoder.

@@ -88,9 +88,9 @@ def from_settings(settings: Mapping, make: Callable[[Cell, dict], Model]) -> Mod
 
 
 def check_cell(name: str, hidden_size: int, init: str, forget_bias: float) -> None:
-    """Raise InputError unless there is a cell of this name, and it takes the options.
+    """Raise InputError unless a cell of this name exists and accepts the options.
 
-    Only an LSTM takes a forget bias other than 1.
+    Only an LSTM accepts a forget bias other than 1.
     """
     cell = find_cell(name, hidden_size)
     parse_init(init)

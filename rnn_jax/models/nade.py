@@ -64,10 +64,10 @@ class NADE(nnx.Module):
         """Sample a vector of zeros and ones.
 
         Args:
-          key: the source of randomness.
+          key: the random key.
           contexts: K contexts [K, H], each of which gives logits.
           weights: the logit of an element is the sum of the contexts' logits times these weights.
-          temperature: at least 0, see `sample_logits`.
+          temperature: at least 0; see `sample_logits`.
         """
 
         def step(hidden, element):

@@ -18,7 +18,7 @@ from rnn_jax.models.nade import NADE
 from rnn_jax.typing import Array, Float, Int, Key
 
 Binarization = Literal["threshold", "sampled"]
-"""A rule that turns gray values into zeros and ones."""
+"""A rule that converts gray values to zeros and ones."""
 
 BINARIZATION_SEED = 28
 
@@ -26,7 +26,7 @@ BINARIZATION_SEED = 28
 def binarize(
     images: UInt8[np.ndarray, "*shape"], method: Binarization
 ) -> UInt8[np.ndarray, "*shape"]:
-    """Gray values 0-255 as 0 and 1, deterministically.
+    """Convert gray values 0-255 to 0 and 1, deterministically.
 
     "threshold": 1 above 127. "sampled": 1 with probability value / 255, with a fixed seed.
 
@@ -45,8 +45,8 @@ class RowGenerator(nnx.Module):
     Args:
       cell: any `Cell`.
       condition_size: A, the size of the condition, e.g. of a one-hot class label.
-      width: W, the pixels of a row.
-      row_size: the hidden units of the NADE.
+      width: W, the number of pixels in a row.
+      row_size: the number of hidden units of the NADE.
       rngs: the source of the parameters' keys, e.g. `nnx.Rngs(0)`.
 
     Raises:
@@ -87,7 +87,7 @@ class RowGenerator(nnx.Module):
           keys: one for each image.
           condition: one for each image [B, A].
           height: T, the number of rows.
-          temperature: at least 0, see `sample_logits`.
+          temperature: at least 0; see `sample_logits`.
           guidance: g in `logits = unconditional + g (conditional - unconditional)`; above 1 it
             strengthens the condition. The unconditional logits are those for a condition of zeros,
             which training must have included. At 1 they are not computed.
@@ -130,7 +130,7 @@ def row_generator_loss(
       model: the generator.
       batch: images and conditions.
       keys: one for each example.
-      unconditional: the probability that a condition is replaced by zeros, as guidance needs.
+      unconditional: the probability that a condition is replaced by zeros, as guidance requires.
     """
     images, condition = batch
     keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - unconditional))(keys)
@@ -149,7 +149,7 @@ def evaluate_and_sample(
 
     Args:
       model: the generator.
-      batch: images, conditions, and the number of each example, which with `seed` gives its key.
+      batch: images, conditions, and the number of each example, which sets its key with `seed`.
       seed: the seed of the samples.
       temperature, guidance: see `RowGenerator.sample`.
     """

@@ -12,7 +12,7 @@ from rnn_jax.errors import InputError
 from rnn_jax.typing import Array, Float, Int, Key
 
 MIN_TEMPERATURE = 1e-20
-"""Temperatures up to this one are greedy: the quotient logits / temperature could overflow."""
+"""Temperatures up to this value are greedy: the quotient logits / temperature could overflow."""
 
 
 def sample_logits(
@@ -21,7 +21,7 @@ def sample_logits(
     """Sample a class from each row of logits [..., C].
 
     The probabilities are softmax(logits / temperature); temperature 0 takes the class with the
-    highest logit. A traced temperature cannot be checked: one that is not above 0 counts as 0.
+    highest logit. A traced temperature cannot be checked: values not above 0 count as 0.
 
     Raises:
       InputError: a temperature that is negative or not finite.
@@ -38,7 +38,7 @@ def sample_logits(
 
 
 def check_temperature(temperature: Any) -> None:
-    """Raise InputError unless `temperature` is one finite number of at least 0."""
+    """Raise InputError unless `temperature` is a single finite number of at least 0."""
     scalar = isinstance(temperature, numbers.Real) or (
         isinstance(temperature, np.ndarray | np.generic | jax.Array) and temperature.shape == ()
     )

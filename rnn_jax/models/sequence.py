@@ -26,8 +26,8 @@ from rnn_jax.wrappers.masking import hold
 class SequenceClassifier(nnx.Module):
     """Classifier of whole sequences: input layer, recurrent layer, output layer.
 
-    The kernel of the output layer is initialized standard normal, that of the input layer LeCun
-    normal.
+    The kernel of the output layer has a standard normal initialization, that of the input layer
+    LeCun normal.
 
     Args:
       cell: any `Cell` with vector inputs that has a `readout`, or whose carry has a field h.
@@ -36,10 +36,10 @@ class SequenceClassifier(nnx.Module):
       projection_size: the width of the linear layer before the cell; 0 omits the layer.
       readout: the input of the output layer: "carry", the output in the final carry, or "outputs",
         the output of the last valid step. Both are equal up to rounding for a sequence with at
-        least one valid step. Without one, "carry" uses the initial carry and "outputs" zeros.
-        "mean" is the mean of the outputs of all valid steps.
-      fuse_projection: multiply the input layer with the cell's input weights where that saves work;
-        parameters and gradients are the same, see `rnn_jax.wrappers.fused_projection`.
+        least one valid step. Without one, "carry" uses the initial carry, and "outputs" uses
+        zeros. "mean" is the mean of the outputs of all valid steps.
+      fuse_projection: fold the input layer into the cell's input weights where that saves work;
+        parameters and gradients are the same; see `rnn_jax.wrappers.fused_projection`.
       init, dtype, driver, time_major: as in `RNN`.
       rngs: the source of the parameters' keys, e.g. `nnx.Rngs(0)`.
 
@@ -169,7 +169,7 @@ def mean_outputs(
     lengths: Int[Array, "..."] | None = None,
     mask: Bool[Array, "T ..."] | None = None,
 ) -> Float[Array, "... O"]:
-    """Mean output of the valid steps of each sequence, where all other outputs are zero."""
+    """Mean output of the valid steps of each sequence; all other outputs must be zero."""
     if lengths is None and mask is None:
         return ys.mean(0)
     valid = jnp.clip(jnp.asarray(lengths), 0, len(ys)) if mask is None else jnp.sum(mask, axis=0)
@@ -236,7 +236,7 @@ class SequenceModel(nnx.Module):
         return carry, self.output(ys)
 
     def reset_carry(self, carry: Carry, resets: Bool[Array, " B"]) -> Carry:
-        """Replace the carry [B, H] of each sequence with a reset by `cell.start`."""
+        """Replace the carry [B, H] of each sequence that is reset with that of `cell.start`."""
         leaf = jax.tree.leaves(carry)[0]
         start = self.rnn.cell.start(self.rnn.weights(), leaf.shape[:-1], leaf.dtype)
         resets = resets.reshape(*resets.shape, *(1,) * self.rnn.cell.spatial_axes)

@@ -1,4 +1,4 @@
-"""Recognition of speech: stacked recurrent layers that score a blank and labels in every step."""
+"""Speech recognition: stacked recurrent layers that score a blank and labels at every step."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,11 +25,11 @@ class CTCModel(nnx.Module):
     Args:
       cell: any `Cell`, used for all layers.
       mean, scale: the mean and the standard deviation of the features of the training data, [D].
-      num_labels: the number of labels; the scores have one more class, the blank, first.
+      num_labels: the number of labels; the scores have one more class, the blank, which is first.
       num_layers: the number of recurrent layers.
       bidirectional: each layer reads the sequence in both directions.
-      stride: the number of successive frames that are joined to the input of one step.
-      dropout: the rate of dropout between layers in a call with a key.
+      stride: the number of successive frames that are concatenated as the input of one step.
+      dropout: the dropout rate between layers in a call with a key.
       init, dtype, driver: as in `RNN`.
       rngs: the source of the parameters' keys, e.g. `nnx.Rngs(0)`.
 
@@ -81,11 +81,11 @@ class CTCModel(nnx.Module):
         lengths: Int[Array, " B"] | None = None,
         key: Key[Array, ""] | None = None,
     ) -> tuple[tuple[Carry, ...], Float[Array, "S B C"]]:
-        """Score the classes in each step of `stride` frames; left over frames are dropped.
+        """Score the classes at each step of `stride` frames; leftover frames are dropped.
 
         Args:
-          xs: features, not normalized.
-          carry: one for each layer, to continue a sequence; needs `bidirectional=False`.
+          xs: unnormalized features.
+          carry: one for each layer, to continue a sequence; requires `bidirectional=False`.
           lengths: the number of frames of each sequence; steps are valid up to lengths // stride.
           key: random key for dropout.
 

@@ -1,1 +1,1 @@
-"""Figures of runs; need NumPy and matplotlib only."""
+"""Figures of runs; these modules need only NumPy and matplotlib."""

@@ -26,8 +26,8 @@ def lattice_figure(paths: Mapping[str, float], labels: str, title: str) -> Figur
     """Draw all paths of a label string through its lattice, and list them.
 
     A column is a frame; a row is a label of the string, or a blank before, between or after labels.
-    The number in a node, and its shade, are the occupation probability: the share of paths through
-    it. The width of a line is the share of paths that use it.
+    The number in a node, and its shade, show the occupation probability: the share of paths through
+    it. The width of a line shows the share of paths that use it.
 
     Args:
       paths: the probability of each path, written with one character for each frame, such as "a-b".
@@ -95,7 +95,7 @@ def symbol_figure(probabilities: Mapping[str, np.ndarray], symbols: str, title: 
 
 
 def _states(path):
-    """The row in the lattice of each frame of a path."""
+    """Yield the lattice row of each frame of a path."""
     count, before = 0, BLANK
     for symbol in path:
         count += symbol not in (before, BLANK)

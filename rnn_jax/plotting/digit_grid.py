@@ -1,4 +1,4 @@
-"""Grids of generated digits beside real ones."""
+"""Grids of generated digits next to real ones."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from rnn_jax.plotting.style import DPI, MARGIN, MUTED, VERMILLION, WIDTH, house_style, new_figure
 
 SIDE = 84 / DPI
-"""Side of a digit [inches]: exactly 3 figure pixels for each of 28 pixels, so none is blurred."""
+"""Side of a digit [inches]: exactly 3 figure pixels for each of 28 pixels, to avoid blurring."""
 
 GENERATED, REAL = 10, 3
 """Examples of each digit."""
@@ -22,10 +22,10 @@ def digits_figure(
     predicted: ArrayLike,
     title: str,
 ) -> Figure:
-    """Plot a row of generated and of real examples for each digit, misclassified ones framed.
+    """Plot a row of generated and real examples for each digit; frame misclassified ones.
 
     Args:
-      generated, real: images [N, 28, 28], from 0, paper, to 1, ink.
+      generated, real: images [N, 28, 28], from 0 (paper) to 1 (ink).
       labels: the class of both [N].
       predicted: the class of each generated image according to a classifier [N].
       title: the title.

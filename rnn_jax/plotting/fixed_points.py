@@ -32,7 +32,7 @@ def fixed_point_figure(states: np.ndarray, points: FixedPoints, title: str) -> F
     A line through a point with one unstable direction shows that direction.
 
     Args:
-      states: the carries of some trajectories, fields side by side, [N, T, n].
+      states: the carries of some trajectories, with concatenated fields, [N, T, n].
       points: fixed points of the same network.
       title: the title.
     """

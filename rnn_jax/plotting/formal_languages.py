@@ -40,12 +40,12 @@ HUES = (*COLORS, INK, SKY)
 
 
 def chance(task: str) -> float:
-    """The accuracy of a guess."""
+    """The accuracy of a random guess."""
     return 1 / TASKS[task][1]
 
 
 def beyond(row: dict) -> float:
-    """Mean accuracy of a row over all test lengths above those of training."""
+    """Mean accuracy of a row over all test lengths beyond those of training."""
     width = row["test_longest"] // len(row["accuracies"])
     return statistics.mean(row["accuracies"][row["longest"] // width :])
 
@@ -59,7 +59,7 @@ def describe(row: dict) -> str:
 
 
 def summary(rows: Sequence[dict]) -> list[str]:
-    """Format a Markdown table of accuracies, a column for each task and a row for each cell."""
+    """Format a Markdown table of accuracies, with a column per task and a row per cell."""
     groups, first = _groups(rows), rows[0]
     tasks = [task for task in TASKS if any(task == name for name, _ in groups)]
     names = list(TASKS)
@@ -102,7 +102,7 @@ def _spread(rows):
 
 
 def length_figure(rows: Sequence[dict]) -> Figure:
-    """Plot accuracy over the length of strings, a panel for each task and a line for each cell.
+    """Plot accuracy versus string length, with a panel for each task and a line for each cell.
 
     Lines are means over seeds; bands reach from the lowest to the highest seed.
     """

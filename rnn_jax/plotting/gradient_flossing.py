@@ -1,4 +1,4 @@
-"""Table and figure of gradient flossing: tasks that are solved, and Lyapunov exponents."""
+"""Table and figure of gradient flossing: solved tasks, and Lyapunov exponents."""
 
 import statistics
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ METHODS = {
 TASKS = {"copy": "delayed copy", "xor": "delayed XOR"}
 """The name of each task."""
 CHANCE = 0.5
-"""Accuracy of a guess."""
+"""Accuracy of a random guess."""
 
 
 def describe(row: dict) -> str:
@@ -73,11 +73,11 @@ def _entry(rows):
 
 
 def flossing_figure(rows: Sequence[dict]) -> Figure:
-    """Plot accuracy over delay for each task, and Lyapunov exponents before and after flossing.
+    """Plot accuracy versus delay for each task, and Lyapunov exponents before and after flossing.
 
-    A dot is a seed, a bar the median of the seeds. The dashed line is chance, the gray one the
-    accuracy at which training stops. Exponents are those of the longest delay, a line for each
-    seed; the dotted line is the number of exponents that were flossed.
+    A dot is a seed, a bar the median over seeds. The dashed line is chance level, the gray line the
+    accuracy at which training stops. Exponents are shown for the longest delay, one line per seed;
+    the dotted line marks the number of exponents that were flossed.
     """
     tasks = [task for task in TASKS if any(row["task"] == task for row in rows)]
     with house_style():
@@ -99,7 +99,7 @@ def _plot_accuracy(axes, rows, task):
     for number, method in enumerate(methods):
         found = _of(rows, method, task)
         color = COLORS[list(METHODS).index(method)]
-        # Beside each other, since many points lie at chance or at the criterion.
+        # Side by side, since many points lie at chance or at the criterion.
         shift = 0.16 * (number - (len(methods) - 1) / 2)
         places = np.array([delays.index(row["delay"]) for row in found]) + shift
         accuracy = 1 - np.array([row["errors"][-1] for row in found])

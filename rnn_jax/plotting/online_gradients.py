@@ -14,9 +14,9 @@ LOOKS = {
     name: {"color": color, "lw": width, "label": NAMES[name]}
     for name, color, width in zip(NAMES, (INK, *COLORS), (2.2, 2.2, 3.8, 2.5, 1.2), strict=True)
 }
-"""RFLO, SnAp-1 and RTRL coincide for some cells; with these widths all three are seen."""
+"""RFLO, SnAp-1 and RTRL coincide for some cells; these widths keep all three visible."""
 CHANCE = 1.0
-"""Mean squared error of the answer 0."""
+"""Mean squared error of a constant output of 0."""
 
 
 def describe(row: dict) -> str:
@@ -52,7 +52,7 @@ def _names(rows, entry):
 
 
 def summary(rows: Sequence[dict], sizes: Sequence[dict] = ()) -> list[str]:
-    """Format Markdown tables of final errors, and of working memory if there are rows of it."""
+    """Format Markdown tables of final errors, and of working memory if it was measured."""
     groups, estimators = _groups(rows, "cell", "estimator"), _names(rows, "estimator")
     first = rows[0]
     return [
@@ -108,7 +108,7 @@ def _memory(rows):
 
 
 def learning_figure(rows: Sequence[dict]) -> Figure:
-    """Plot the error over the steps of the stream, a panel for each cell, a line per estimator.
+    """Plot the error versus the steps of the stream, a panel per cell and a line per estimator.
 
     Lines are means over seeds; bands reach from the lowest to the highest seed.
     """
@@ -136,7 +136,7 @@ def learning_figure(rows: Sequence[dict]) -> Figure:
 
 
 def memory_figure(rows: Sequence[dict]) -> Figure:
-    """Plot the working memory over the number of steps, a panel for each cell."""
+    """Plot the working memory versus the number of steps, with a panel for each cell."""
     groups, cells = _groups(rows, "cell", "estimator"), _names(rows, "cell")
     with house_style():
         figure, panels = _panels(cells, "Working memory of one training step")
@@ -160,6 +160,6 @@ def _panels(cells, title):
 
 
 def _legend(figure, axes):
-    """Name the lines below all panels."""
+    """Add a legend of the lines below all panels."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower left", bbox_to_anchor=(0.06, 0), ncols=len(NAMES))

@@ -11,7 +11,7 @@ from rnn_jax.plotting.style import BLUE, VERMILLION, house_style, new_figure
 from rnn_jax.plotting.tables import markdown
 
 MOST_CLASSES, SHOWN, COLUMNS = 12, 12, 4
-"""Largest number of classes and of sequences of a class that are shown, and panels in a row."""
+"""Maximum number of classes and of sequences per class that are shown, and panels per row."""
 
 PUBLISHED = {
     "mnist1d": "GRU 91%, CNN 94%, human 96%",
@@ -25,10 +25,10 @@ classification: a review", means of ten runs. TWIESN is an echo state network.""
 
 
 def summary(rows: Sequence[Mapping]) -> list[str]:
-    """Format a Markdown table of summaries, a line for each data set, cell and readout.
+    """Format a Markdown table of summaries, with a row for each data set, cell and readout.
 
     Args:
-      rows: summaries of `sequence_classification.py`, of any number of seeds each.
+      rows: summaries of `sequence_classification.py`, with any number of seeds.
     """
     groups, lines = {}, []
     for row in rows:
@@ -52,7 +52,7 @@ def classes_figure(
     classes: Sequence[str],
     title: str,
 ) -> Figure:
-    """Plot the first feature of the first sequences of each class, wrong predictions in front.
+    """Plot the first feature of the first sequences of each class, wrong predictions on top.
 
     Args:
       xs: sequences.

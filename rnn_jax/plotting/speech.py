@@ -11,7 +11,7 @@ from rnn_jax.plotting.style import BLUE, INK, MUTED, house_style, name_axes, new
 from rnn_jax.plotting.training import training_figure
 
 MAP_COLORS = [f"C{n}" for n in range(10)]
-"""The color of each digit: ten are more than the house style tells apart, so peaks are named."""
+"""The color of each digit; since ten colors are hard to distinguish, peaks are labeled."""
 
 
 def transcript_figure(
@@ -26,8 +26,8 @@ def transcript_figure(
 
     Args:
       features: log-mel features.
-      probabilities: those of the blank, first, and of the digits in each step; T // S frames are
-        one step.
+      probabilities: those of the blank (first) and of the digits at each step, which covers T // S
+        frames.
       text, truth: the recognized and the true digits.
       title: the title.
       hop: time from one frame to the next [s].
@@ -120,7 +120,7 @@ def figures(
     Args:
       summary: the summary of the run.
       rows: its rows of metrics.
-      test: features [N, T, D], lengths [N], padded labels [N, L] and their numbers [N].
+      test: features [N, T, D], lengths [N], padded labels [N, L] and their counts [N].
       logits: the scores of the test set.
       made: the recognized labels.
     """

@@ -78,13 +78,13 @@ def new_figure(height: float, title: str) -> Figure:
     FigureCanvasAgg(figure)
     figure.suptitle(title, x=MARGIN / WIDTH, y=1 - MARGIN / whole, ha="left", parse_math=False)
     bottom, top = 0.52, height - 0.4
-    if bottom < top:  # A figure of text only can be lower than any axes with labels.
+    if bottom < top:  # A text-only figure can be shorter than axes with labels.
         figure.subplots_adjust(0.075, bottom / whole, 0.97, top / whole, wspace=0.22)
     return figure
 
 
 def name_axes(axes: Axes, x: str, y: str) -> None:
-    """Label both axes, the y axis horizontally above it."""
+    """Label both axes, with a horizontal label above the y axis."""
     axes.set_xlabel(x)
     axes.set_ylabel(y, rotation=0, ha="left", va="bottom")
     axes.yaxis.set_label_coords(0, 1.04)

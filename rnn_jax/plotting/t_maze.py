@@ -28,10 +28,10 @@ def reward_figure(rows: Sequence[Mapping], title: str) -> Figure:
 
 
 def success_figure(rows: Sequence[Mapping], title: str) -> Figure:
-    """Plot the success rate over the length of the corridor, a line for each cell.
+    """Plot the success rate versus the length of the corridor, with a line for each cell.
 
     A line is the mean over seeds, its band the range. There is a panel for training in corridors of
-    one length, and one for training in corridors of varied lengths, if there are such rows.
+    one length and one for training in corridors of varied lengths, where there are such rows.
 
     Args:
       rows: summaries of `t_maze.py`, with the same `corridor`.
@@ -61,13 +61,13 @@ def success_figure(rows: Sequence[Mapping], title: str) -> Figure:
 
 
 def summary(rows: Sequence[Mapping], lengths: Sequence[int] = (10, 20, 30, 45, 60)) -> list[str]:
-    """Format a Markdown table of success rates, a line for each cell and kind of training.
+    """Format a Markdown table of success rates, with a row for each cell and kind of training.
 
     An entry is the mean over seeds and, in parentheses, their range.
 
     Args:
       rows: summaries of `t_maze.py`.
-      lengths: the lengths of corridors that have a column.
+      lengths: the corridor lengths that have a column.
     """
     lines = []
     for varied in (False, True):

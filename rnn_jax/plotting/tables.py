@@ -1,4 +1,4 @@
-"""Tables: as lines of Markdown, and printed on the terminal."""
+"""Tables: as lines of Markdown, and printed to the terminal."""
 
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest

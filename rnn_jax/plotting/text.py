@@ -70,7 +70,7 @@ def bits_figure(rows: Sequence[Mapping[str, Any]], summary: Mapping, title: str)
 
 
 def character_bits_figure(text: str, bits: ArrayLike, title: str) -> Figure:
-    """Show the middle lines of a text, each character colored by its negative log-likelihood.
+    """Show the middle lines of a text, with characters colored by negative log-likelihood.
 
     Args:
       text: N characters.

@@ -15,8 +15,8 @@ def signals_figure(
 ) -> Figure:
     """Plot input, target and output of the first two streams [B, T] over time.
 
-    The figure shows `WINDOWS` windows of `window` steps from step `first` on. There may be outputs
-    for the first streams only.
+    The figure shows `WINDOWS` windows of `window` steps, starting at step `first`. Outputs may be
+    given for only the first streams.
     """
     inputs, targets, outputs = map(np.asarray, (inputs, targets, outputs))
     steps = np.arange(first, min(first + WINDOWS * window, targets.shape[1]))

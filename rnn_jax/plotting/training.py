@@ -38,7 +38,7 @@ def training_figure(
     test_result: float | None = None,
     loss_name: str = "loss [nats]",
 ) -> Figure:
-    """Plot loss and accuracy or error rate over training, and that of the test set at the end.
+    """Plot loss and accuracy or error rate over training, and the test result at the end.
 
     A loss that is not a positive number leaves a gap, with a cross at the axis.
 
@@ -76,10 +76,10 @@ def training_figure(
 
 
 def regular_rows(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """Drop the last row of a run if it follows after a shorter interval than the previous ones.
+    """Drop the last row of a run if it follows after a shorter interval than the previous rows.
 
-    A run always ends with a row. One more batch after a few steps would look like a jump of the
-    curve.
+    A run always ends with a row. One more batch after only a few steps would look like a jump in
+    the curve.
     """
     if len(rows) < 3:
         return rows
@@ -110,7 +110,7 @@ def _draw_rate(axes, examples, values, name, test_result, end):
 
 
 def plot_curve(axes: Axes, examples: np.ndarray, values: np.ndarray, name: str, end: float) -> None:
-    """Plot values of single batches [N] over the examples seen, and their running median.
+    """Plot values of single batches [N] versus the examples seen, and their running median.
 
     `end` is the number of examples at the end of the run. A single value is plotted as a point with
     a note.
@@ -152,13 +152,13 @@ def predictions_figure(
       images: gray values of any scale [N, 28, 28].
       labels: classes [N].
       probabilities: predicted probabilities [N, C].
-      gates: by name, up to four arrays [T, H] in [0, 1]; if empty, the gates are left out.
+      gates: by name, up to four arrays [T, H] in [0, 1]; if empty, no gates are plotted.
       gate_image: the image [28, 28] that is read from top to bottom in those T steps (28 rows or
         784 pixels).
       title: the title.
 
     Raises:
-      InputError: there are no images, lengths differ, or the gates are not as above.
+      InputError: there are no images, lengths differ, or the gates are not as described.
     """
     images, labels, probabilities = map(np.asarray, (images, labels, probabilities))
     lengths = len(images), len(labels), len(probabilities)

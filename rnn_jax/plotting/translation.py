@@ -21,7 +21,7 @@ from rnn_jax.plotting.style import (
 
 LINE_HEIGHT, CHARACTER_WIDTH, MOST_WRONG = 0.24, 0.085, 8
 TRANSLATION, NOTE = 4.1, 6.0
-"""Left edges of the second and third column [inches]."""
+"""Left edges of the second and third columns [inches]."""
 
 
 def translations_figure(
@@ -107,7 +107,7 @@ def attention_figure(
     Args:
       sources: for each panel, the labels of the input steps.
       translations: for each panel, T output characters.
-      weights: for each panel, weights in [0, 1], [T, S]; steps without a label are left out.
+      weights: for each panel, weights in [0, 1], [T, S]; steps without a label are omitted.
       title: the title.
       font: a font family for characters that the default font lacks.
     """

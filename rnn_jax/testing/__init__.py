@@ -46,7 +46,7 @@ def check_cell(
 
     Args:
       cell: any `Cell`; H = 3 is as thorough as H = 300, and faster.
-      drivers: some of `drivers_for(cell)`; by default all of them.
+      drivers: a subset of `drivers_for(cell)`; by default, all of them.
       features: D of the inputs.
 
     Returns:

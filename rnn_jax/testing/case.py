@@ -21,7 +21,7 @@ class Case(NamedTuple):
     features: int = D
 
     def problem(self, **sizes):
-        """A `problem` for the cell as NumPy arrays, so that using it compiles nothing."""
+        """A `problem` for the cell as NumPy arrays, so that using it triggers no compilation."""
         return jax.device_get(problem(self.cell, features=self.features, **sizes))
 
     def run(self, params, xs, carry):
@@ -44,7 +44,7 @@ class Checks(dict[str, Callable[[Case], None]]):
 
 
 def named_results(values, gradients=()):
-    """The results of a run in a dictionary of descriptive names."""
+    """The results of a run as a dictionary with descriptive names."""
     inputs = "params", "xs", "carry"
     names = "the final carry", "ys", *(f"the gradient wrt {name}" for name in inputs)
     return dict(zip(names, (*values, *gradients), strict=False))

@@ -77,7 +77,7 @@ def problem(cell, steps=T, batch=(B,), features=D, dtype=np.float64, seed=0):
 
 
 def fetched(function):
-    """The function with results as NumPy arrays, so that using them compiles nothing."""
+    """The function with results as NumPy arrays, so that using them triggers no compilation."""
     return lambda *args, **options: jax.device_get(function(*args, **options))
 
 
@@ -127,7 +127,7 @@ def loop(cell, params, xs, carry):
 
 
 def loop_back(cell, params, xs, carry, cotangents):
-    """`run_back` as a Python loop: back-propagation through time, one step at a time."""
+    """`run_back` as a Python loop: backpropagation through time, one step at a time."""
     params, xs, carry, (d_carry, d_ys) = jax.device_get((params, xs, carry, cotangents))
     carries, ys = [carry], np.zeros_like(d_ys)
     for t, x in enumerate(xs):
@@ -186,7 +186,7 @@ def _assert_all(agree, got, want):
 
 @contextlib.contextmanager
 def compilations():
-    """Context of a list that grows by one with each XLA compilation."""
+    """Context manager for a list that grows by one with each XLA compilation."""
     seen = []
 
     def listen(event: str, duration_secs: float, **_details: str | int):

@@ -13,7 +13,7 @@ PADDING = np.arange(T)[:, None] >= LENGTHS
 
 
 def each_alone(cell, params, xs, carry, cotangents):
-    """Values and gradients as a sum over sequences, each run alone to its length."""
+    """Values and gradients as a sum over sequences, each run alone up to its length."""
     parts = []
     for index, length in enumerate(LENGTHS):
 

@@ -1,4 +1,4 @@
-"""Training: runs, training steps and the trainer, for experiments that read as a recipe."""
+"""Training: runs, training steps and the trainer, for experiments that read like recipes."""
 
 import lazy_loader
 

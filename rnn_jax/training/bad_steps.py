@@ -1,4 +1,4 @@
-"""The reason why training stopped at steps that are not finite."""
+"""The reason that training stopped at steps that are not finite."""
 
 from collections.abc import Callable
 
@@ -11,13 +11,13 @@ from rnn_jax.typing import Data
 
 
 def why_bad(gradient: Callable, state: TrainState, batch: Data, debug_nans: bool) -> str:
-    """Explain in one sentence why the last step was skipped, by computing it again.
+    """Explain in one sentence why the last step was skipped, by recomputing it.
 
     Args:
       gradient: see `TrainStep`.
       state: the state after the skipped step.
-      batch: its examples, arrays [B, ...].
-      debug_nans: name the operation that the first non-finite number came from.
+      batch: the examples of the step, arrays [B, ...].
+      debug_nans: name the operation that produced the first non-finite value.
     """
     state = jax.device_get(state)
     step, size = int(state.step), len(jax.tree.leaves(batch)[0])

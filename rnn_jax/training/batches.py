@@ -18,11 +18,11 @@ def _epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
 class BatchOrder:
     """Batches of shuffled examples, a pure function of (seed, step).
 
-    Every epoch visits the examples in a new order, in whole batches. The remainder that does not
-    fill a batch is left out of that epoch.
+    Every epoch visits the examples in a new order, in whole batches. Remaining examples that do not
+    fill a batch are left out of that epoch.
 
     Raises:
-      InputError: a batch of no examples or of more than the data set has, a negative seed.
+      InputError: an empty batch, a batch larger than the data set, or a negative seed.
     """
 
     seed: int
@@ -53,10 +53,10 @@ class StreamOrder:
     """Consecutive windows of `batch_size` streams; stream b is always at position b of the batch.
 
     Example b * num_windows + w of the data set is window w of stream b: arrays
-    [B, windows * T, ...] reshaped to [B * windows, T, ...]. The first window follows the last.
+    [B, windows * T, ...] reshaped to [B * windows, T, ...]. After the last window comes the first.
 
     Raises:
-      InputError: a batch of no streams, streams of no windows.
+      InputError: a batch without streams, or streams without windows.
     """
 
     num_windows: int
@@ -75,18 +75,18 @@ class StreamOrder:
 
 @dataclasses.dataclass(frozen=True)
 class BucketOrder:
-    """Shuffled batches of sequences of similar lengths, so that little of a batch is padding.
+    """Shuffled batches of sequences of similar lengths, so that batches have little padding.
 
     Every epoch shuffles the examples, sorts each `pool` of batches by length, and shuffles the
-    batches: a pure function of (seed, step). The remainder that does not fill a batch is left out
-    of that epoch.
+    batches: a pure function of (seed, step). Remaining examples that do not fill a batch are left
+    out of that epoch.
 
     Attributes:
       lengths: the length of each sequence of the data set.
       pool: the number of batches that are sorted together.
 
     Raises:
-      InputError: as `BatchOrder`.
+      InputError: as for `BatchOrder`.
     Reference: Khomenko et al. (2016), "Accelerating recurrent neural network training using
       sequence bucketing and multi-GPU data parallelization".
     """

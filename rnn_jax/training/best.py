@@ -12,7 +12,7 @@ from rnn_jax.typing import Data
 
 
 def value_of(row: Mapping | None, metric: str) -> float:
-    """A row's value of a metric, lower is better; infinity if it has none that is finite.
+    """A row's value of a metric, where lower is better; infinity if it is missing or not finite.
 
     Accuracies, metrics whose name contains "accuracy", are negated.
     """
@@ -23,7 +23,7 @@ def value_of(row: Mapping | None, metric: str) -> float:
 
 
 def best_steps(rows: Mapping[int, Mapping | None], metric: str) -> list[int]:
-    """The steps whose rows have a finite value of the metric, best first, then earliest first."""
+    """The steps whose rows have a finite value of the metric, best first; ties by step."""
     values = {step: value_of(row, metric) for step, row in rows.items()}
     return sorted((s for s in values if values[s] < math.inf), key=lambda s: (values[s], s))
 

@@ -23,7 +23,7 @@ def make_predict(
       graphdef: the graph definition of the model.
       predict: `predict(model, batch) -> outputs`, arrays [B, ...] from arrays [B, ...].
       mesh: devices with the axis `data`.
-      batch_size: largest number of examples in a batch on each device.
+      batch_size: maximum number of examples in a batch on each device.
 
     Returns:
       `(params, data) -> outputs`, arrays [N, ...] from arrays [N, ...], for any N.

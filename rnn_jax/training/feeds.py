@@ -16,15 +16,15 @@ from rnn_jax.training.step import TrainStep
 from rnn_jax.typing import Data
 
 MOST_INDICES = 2**20
-"""Most examples of one compiled call, which bounds the memory of their indices."""
+"""Maximum number of examples in one compiled call, which bounds the memory of their indices."""
 
 
 class Feed(abc.ABC):
-    """The examples of all steps, in calls of up to `length` steps; a context for what reads them.
+    """The examples of all steps, in calls of up to `length` steps; a context for its readers.
 
     Args:
       order: the examples of each step.
-      length: the most steps of one compiled call; the shape that is compiled for.
+      length: the maximum number of steps in one compiled call, which fixes the compiled shape.
     """
 
     def __init__(self, order: Order, length: int):
@@ -37,7 +37,7 @@ class Feed(abc.ABC):
 
     @abc.abstractmethod
     def example(self) -> tuple[Data, np.ndarray]:
-        """Inputs of the shapes of every call, to compile for."""
+        """Inputs with the shapes of every call, for compilation."""
 
     @abc.abstractmethod
     def inputs(self, steps: int) -> tuple[Data, np.ndarray]:
@@ -63,7 +63,7 @@ class Feed(abc.ABC):
 
 
 class InMemory(Feed):
-    """A data set that every device of a mesh holds whole.
+    """A data set of which every device of a mesh holds a full copy.
 
     Args:
       data: arrays [N, ...], or a source, which is loaded.
@@ -82,7 +82,7 @@ class InMemory(Feed):
         return step.many
 
     def example(self) -> tuple[Data, np.ndarray]:
-        """The data, and indices of the shape of every call."""
+        """The data, and indices with the shape of every call."""
         return self._data, np.zeros((self.length, self.order.batch_size), np.int32)
 
     def inputs(self, steps: int) -> tuple[Data, np.ndarray]:
@@ -97,5 +97,5 @@ class InMemory(Feed):
 
 
 def call_length(order: Order, log_every: int) -> int:
-    """The most steps of one compiled call for a row of metrics every `log_every` steps."""
+    """Maximum number of steps in one compiled call, for a row every `log_every` steps."""
     return max(1, min(log_every, MOST_INDICES // order.batch_size))

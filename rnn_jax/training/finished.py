@@ -1,4 +1,4 @@
-"""Finished runs that are resumed: their summary, if it still holds."""
+"""Finished runs that are resumed: their summary, if it is still valid."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from rnn_jax.training.runs.saved_runs import held
 
 
 def finished_summary(run: Run, steps: int) -> dict[str, Any] | None:
-    """The summary of a run to resume that is finished with the present settings, else None.
+    """The summary of a resumed run that is finished with the current settings; otherwise None.
 
     Args:
-      run: the run, described.
+      run: the run, after `Run.describe`.
       steps: number of steps of the finished run.
 
     Raises:

@@ -30,7 +30,7 @@ TEST_EXAMPLES = 200
 FLOSS_LENGTH, QR_EVERY = 30, 2
 """Steps of a sequence for flossing, and steps between two QR decompositions."""
 MEASURED_SEQUENCES, MEASURED_LENGTH, BURN_IN = 4, 200, 100
-"""Sequences and steps from which exponents are measured, and the steps that are left out."""
+"""Sequences and steps from which exponents are measured, and the initial steps left out."""
 
 
 class Point(NamedTuple):
@@ -43,7 +43,7 @@ class Point(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """The result of one training.
+    """The result of one training run.
 
     Attributes:
       solved: whether the last error was below the criterion.
@@ -63,7 +63,7 @@ class Attempt(NamedTuple):
 def grid(
     tasks: Sequence[str], delays: Sequence[int], methods: Sequence[str], seeds: int
 ) -> list[Point]:
-    """All combinations of tasks, delays, methods and seeds, in the order that compiles least."""
+    """All combinations of tasks, delays, methods and seeds, ordered to minimize compilations."""
     places = [(task, delay, method) for task in tasks for delay in delays for method in methods]
     return [Point(*place, seed) for place in places for seed in range(seeds)]
 
@@ -76,10 +76,10 @@ def make_floss(
     A flossing step is a step of the optimizer on the mean squared exponent of one sequence.
 
     Args:
-      graphdef: of a model with a recurrent layer `rnn`.
+      graphdef: the graph definition of a model with a recurrent layer `rnn`.
       task: the task whose inputs drive the network.
       optimizer: any Optax optimizer.
-      count: number of leading Lyapunov exponents that are moved towards zero.
+      count: number of leading Lyapunov exponents that are moved toward zero.
     """
 
     def loss(params, key):
@@ -120,22 +120,22 @@ def make_attempt(
 ) -> Callable[[int], Attempt]:
     """Make a function `attempt(seed)` that trains an `RNNCell` until it solves a task.
 
-    All methods start from the same parameters and see the same examples, of 2 `delay` steps.
+    All methods start from the same parameters and see the same examples, of 2 * `delay` steps.
     Example n of a seed is always the same. All seeds share the compiled functions.
 
     Args:
-      task: the task, see `rnn_jax.datasets.delayed_bits`.
+      task: the task; see `rnn_jax.datasets.delayed_bits`.
       delay: number of steps from an input to the output.
       method: see `Method`.
       hidden_size: hidden units.
       criterion: fraction of wrong bits below which the task is solved.
-      max_steps: largest number of training steps.
+      max_steps: maximum number of training steps.
       check_every: number of steps between two tests.
       batch_size: number of examples per step.
       learning_rate: learning rate of Adam. Gradients are clipped to norm 1.
-      floss_exponents: number of leading Lyapunov exponents that are moved towards zero.
+      floss_exponents: number of leading Lyapunov exponents that are moved toward zero.
       floss_steps: number of flossing steps before training.
-      floss_again: number of flossing steps after each test, with flossing during training.
+      floss_again: number of flossing steps after each test, for flossing during training.
       floss_rate: learning rate of Adam for flossing. Gradients are clipped to norm 1.
       penalty: factor of the norm-preserving regularizer.
       devices: the mesh.

@@ -23,8 +23,8 @@ from rnn_jax.training.step import Loss, TrainStep, make_train_step
 from rnn_jax.typing import Array, Key
 
 FIRST_TEST, PARAMETERS = 2**31, 2**32 - 1
-"""Number of the first test example, with training examples below it, and a number that is not an
-example, for the parameters."""
+"""Number of the first test example, above all training examples, and a number for the parameters
+that no example has."""
 
 
 def cell_and_init(
@@ -32,8 +32,8 @@ def cell_and_init(
 ) -> tuple[Cell, Initializer]:
     """The cell and the initializer of a variant.
 
-    It is `name`, `name:init`, `name:field=number` with a field of the cell, or `module:Class`.
-    `chrono` without a number is for memories of 1 to `length` steps.
+    A variant is `name`, `name:init`, `name:field=number` with a field of the cell, or
+    `module:Class`. `chrono` without a number is for memories of 1 to `length` steps.
 
     Raises:
       InputError: there is no cell, field or initializer of this name.
@@ -59,7 +59,7 @@ def _with_number(cell, field, value):
 
 
 class Training(NamedTuple):
-    """The compiled parts of a training.
+    """The compiled parts of a training run.
 
     Attributes:
       graphdef: the graph definition of the model.
@@ -78,7 +78,7 @@ def make_training(
     optimizer: optax.GradientTransformation,
     devices: Mesh,
 ) -> Training:
-    """Make the parts of a training that all seeds share.
+    """Make the parts of a training run that all seeds share.
 
     Args:
       create: `create(init, key)` returns a newly initialized model.

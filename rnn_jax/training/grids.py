@@ -1,4 +1,4 @@
-"""Grids of trainings with one row for each point, which resume."""
+"""Resumable grids of training runs, with one row for each point."""
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

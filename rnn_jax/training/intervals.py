@@ -18,7 +18,7 @@ ROW = ("step", "examples", "loss", "grad_norm", "skipped_steps", "examples_per_s
 """The entries of every row of metrics; loss functions may add others."""
 
 LONGEST_CALL = 5.0
-"""Longest duration of one compiled call [s], and so the longest delay of a signal."""
+"""Maximum duration of one compiled call [s], and therefore the maximum delay of a signal."""
 
 
 def compile_timed(function: Callable, *args) -> tuple[Callable, float]:
@@ -48,21 +48,21 @@ def fit(
     """Train until `state.step` equals `steps`; yield the state and a row after each compiled call.
 
     A call ends at every multiple of `log_every`, at every multiple of `checkpoint_every`, after
-    `LONGEST_CALL` seconds, and after `Feed.length` steps. The results do not depend on it. Calls
-    that end elsewhere than at a multiple of `log_every` yield None instead of a row. Training ends
+    `LONGEST_CALL` seconds, and after `Feed.length` steps. The results do not depend on this.
+    Calls that do not end at a multiple of `log_every` yield None instead of a row. Training ends
     early after too many skipped steps in a row.
 
     A row holds step, examples (seen so far), loss, the metrics of the loss function, grad_norm (all
-    of the last step's batch, see `TrainStep`; None if not finite), skipped_steps (so far) and
+    for the last step's batch, see `TrainStep`; None if not finite), skipped_steps (so far) and
     examples_per_second (since the last row).
 
     Args:
       many: see `Feed.function`.
       state: the state to start from.
-      feed: the examples, from the step of the state on.
+      feed: the examples, starting at the step of the state.
       steps: the step to train to.
       log_every: steps between two rows.
-      checkpoint_every: steps between two ends of calls for checkpoints; 0 for none.
+      checkpoint_every: steps between calls that end for a checkpoint; 0 for none.
     """
     done, batch_size = int(state.step), feed.order.batch_size
     last_row, started, pace = done, time.perf_counter(), 1

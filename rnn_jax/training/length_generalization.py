@@ -23,7 +23,7 @@ from rnn_jax.training.grids import timed_rows
 from rnn_jax.typing import Array, Float, Int, Key
 
 SHORTEST = 2
-"""Length of the longest strings in the first training step."""
+"""Length of the longest strings at the first training step."""
 
 
 class Point(NamedTuple):
@@ -35,7 +35,7 @@ class Point(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The result of one training.
+    """The result of one training run.
 
     Attributes:
       accuracies: mean accuracy on strings of 1 to `bin` symbols, of `bin` + 1 to 2 `bin`, and so on
@@ -52,7 +52,7 @@ class Outcome(NamedTuple):
 def grid(
     tasks: Sequence[str], cells: Sequence[str], seeds: int, hidden_size: int, layers: int
 ) -> list[Point]:
-    """All combinations of tasks, cells and seeds, in the order that compiles least.
+    """All combinations of tasks, cells and seeds, ordered to minimize compilations.
 
     Raises:
       InputError: an unknown cell or init.
@@ -80,7 +80,7 @@ def string_model(
 def answer_loss(
     logits: Float[Array, "T B C"], targets: Int[Array, "T B"]
 ) -> tuple[Float[Array, " B"], Float[Array, " B"]]:
-    """Cross-entropy and accuracy of each string, means over its answers; -1 is no target."""
+    """Cross-entropy and accuracy of each string, averaged over its answers; -1 is ignored."""
     asked = targets >= 0
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(targets, 0))
     right = logits.argmax(-1) == targets
@@ -88,7 +88,7 @@ def answer_loss(
 
 
 def curriculum(step: int, steps: int, longest: int) -> int:
-    """Longest training strings at a step: they grow from 2 to `longest` in half of the steps."""
+    """Maximum length of training strings at a step: from 2 to `longest` over half of the steps."""
     return min(longest, SHORTEST + 2 * longest * step // steps)
 
 
@@ -110,7 +110,7 @@ def make_attempt(
     """Make a function `attempt(seed, init)` that trains and tests a network.
 
     Example n of a seed is always the same, and none is used twice. The lengths of training strings
-    are uniform in 1 to `curriculum`. Test strings have each length up to `test_longest` equally
+    are uniform from 1 to `curriculum`. Test strings have every length up to `test_longest` equally
     often. All seeds share the compiled functions.
 
     Args:
@@ -120,14 +120,14 @@ def make_attempt(
       longest: number of symbols of the longest training strings.
       test_longest: number of symbols of the longest test strings.
       test_examples: number of test strings per length.
-      bins: number of `Outcome.accuracies`; it divides `test_longest`.
+      bins: number of `Outcome.accuracies`; it must divide `test_longest`.
       steps: number of training steps.
       batch_size: number of strings per step.
       learning_rate: learning rate of Adam, with b2 = 0.99.
-      clip_norm: largest global norm of the gradient.
+      clip_norm: maximum global norm of the gradient.
       devices: the mesh.
     """
-    # Gradients shrink as a net becomes certain; a short memory of their size keeps steps large.
+    # Gradients shrink as the network becomes confident; a smaller b2 keeps the steps large.
     adam = optax.adam(learning_rate, b2=0.99)
     optimizer = optax.chain(clip_by_global_norm(clip_norm), adam)
     per_call = min(steps, 500)

@@ -17,7 +17,7 @@ def classification_loss(
     batch: tuple[Float[Array, "B T D"], Int[Array, " B"]],
     keys: Key[Array, " B"],
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """Mean cross-entropy [nats] of sequences and their labels, and the accuracy 0-1."""
+    """Mean cross-entropy [nats] and accuracy (0 to 1) of sequences with labels."""
     del keys
     xs, labels = batch
     loss, accuracy = evaluate(logits_of(model, xs), labels)
@@ -27,6 +27,6 @@ def classification_loss(
 def evaluate(
     logits: Float[Array, "N C"], labels: Int[Array, " N"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean cross-entropy [nats] and accuracy 0-1 of logits."""
+    """Mean cross-entropy [nats] and accuracy (0 to 1) of logits."""
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return losses.mean(), (logits.argmax(-1) == labels).mean()

@@ -1,4 +1,4 @@
-"""Training steps that see each input once: updates while a stream runs on."""
+"""Training steps that see each input once: updates while a stream continues."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +19,7 @@ class OnlineTrainState(NamedTuple):
     """Parameters, the state of their optimizer, and the state of the stream.
 
     Attributes:
-      params: (parameters of the cell, head), see `online_gradient`.
+      params: (parameters of the cell, head); see `online_gradient`.
       opt_state: the state of the optimizer.
       stream: the carry and the trace after the last step.
     """
@@ -58,10 +58,11 @@ def make_online_step(
     `update_every` of them, which must divide T. It returns the new state and the losses of the
     windows, [T / update_every], each the sum over its steps. `state` is donated.
 
-    Carry and trace go on from window to window and from call to call, so a stream may be fed in
-    pieces of any length; its working memory depends on neither. The trace is not recomputed after
-    an update: it mixes derivatives at old and new parameters, which is accurate while parameters
-    change slowly compared with the memory of the cell. Resets in the data clear it.
+    Carry and trace continue from window to window and from call to call, so a stream may be fed in
+    pieces of any length; working memory depends on neither their length nor that of a window. The
+    trace is not recomputed after an update: it mixes derivatives at old and new parameters, which
+    is accurate while parameters change slowly compared with the memory of the cell. Resets in the
+    data clear it.
 
     Args:
       loss, estimator, cell: as in `online_gradient`.
@@ -69,8 +70,8 @@ def make_online_step(
       update_every: steps between updates; T updates once, at the end.
 
     Raises:
-      InputError: `update_every` that is not a positive whole number; when called, one that does
-        not divide T, and as `online_gradient`.
+      InputError: `update_every` is not a positive integer; when called, it does not divide T, or
+        as for `online_gradient`.
     """
     check_size("update_every", update_every)
 

@@ -1,4 +1,4 @@
-"""Training on a stream with each estimator of the gradient, and the memory that a step needs."""
+"""Training on a stream with each gradient estimator, and the memory that a step needs."""
 
 import functools
 import resource
@@ -22,7 +22,7 @@ ESTIMATORS = {"uoro": UORO(), "rflo": RFLO(), "snap1": SnAp1(), "rtrl": RTRL()}
 
 
 class Point(NamedTuple):
-    """A training."""
+    """A training run."""
 
     cell: str
     estimator: str
@@ -38,11 +38,11 @@ class Size(NamedTuple):
 
 
 class Training(NamedTuple):
-    """The compiled parts of a training.
+    """The compiled parts of a training run.
 
     Attributes:
       start: `start(seed) -> state`, with newly initialized parameters.
-      step: `step(state, xs, targets) -> (state, losses)`, see `make_online_step`.
+      step: `step(state, xs, targets) -> (state, losses)`; see `make_online_step`.
     """
 
     start: Callable[[int], Any]
@@ -82,15 +82,15 @@ def make_training(
     learning_rate: float,
     clip_norm: float,
 ) -> Training:
-    """Make the parts of a training that all seeds share.
+    """Make the parts of a training run that all seeds share.
 
     Args:
       cell, estimator: names.
       hidden_size: hidden units.
-      window: steps between two updates, and of truncated backpropagation.
+      window: steps between two updates, and steps of truncated backpropagation.
       batch_size: number of streams.
       learning_rate: Adam's learning rate.
-      clip_norm: largest global norm of the gradient.
+      clip_norm: maximum global norm of the gradient.
     """
     model = find_cell(cell, hidden_size)
     optimizer = optax.chain(clip_by_global_norm(clip_norm), optax.adam(learning_rate))
@@ -114,13 +114,13 @@ def make_training(
 def train(
     trainings: Iterable[Point], *, delay: int, steps: int, points: int, **sizes: Any
 ) -> Iterator[dict]:
-    """Train on streams of delayed copies; yield the row of each training.
+    """Train on streams of delayed copies; yield the row of each training run.
 
     Its `losses` are means over equal pieces of the stream, in order. `peak_memory` is that of the
     process [MiB], after the first piece and at the end.
 
     Args:
-      trainings: the points.
+      trainings: the training runs.
       delay: steps between an input and its target.
       steps: steps of each stream, which is never in memory as a whole.
       points: number of pieces.
@@ -144,7 +144,7 @@ def train(
 def measure(trainings: Iterable[Size], **sizes: Any) -> Iterator[dict]:
     """Compile training steps over T steps; yield rows with their working memory in bytes.
 
-    `bptt` goes back through all T steps. Inputs, parameters and results are not counted.
+    `bptt` backpropagates through all T steps. Inputs, parameters and results are not counted.
 
     Args:
       trainings: the training steps.

@@ -53,8 +53,8 @@ class Window(NamedTuple):
 
     Attributes:
       xs: observations; the last one follows the window.
-      resets: whether an observation is the first of an episode, as `unroll` takes it. Step t ended
-        an episode if `resets[t + 1]`.
+      resets: whether an observation is the first of an episode, as in `unroll`. Step t ended an
+        episode if `resets[t + 1]`.
       actions: actions.
       rewards: rewards.
       ys: outputs of the network at the T steps.
@@ -90,7 +90,7 @@ def rollout(
     Args:
       environment: the environment.
       model: a network whose outputs are the logits of the actions and, last, a value estimate.
-      streams: the streams after the last window, or `first_streams`.
+      streams: the streams after the last window, or `new_streams`.
       keys: a key for each stream.
       steps: T.
     """
@@ -107,7 +107,7 @@ def rollout(
     def step(streams, t):
         state, starts, carry = streams
         x = observe(state)
-        # The carry of an episode that ended must not meet the first observation of the next one.
+        # The carry of a finished episode must not be used with the first observation of the next.
         carry, h = model.rnn.step(x, model.reset_carry(carry, starts))
         y = model.output(h)
         now = jax.vmap(jax.random.fold_in, (0, None))(keys, t)
@@ -132,11 +132,11 @@ def generalized_advantages(
         delta_t = r_t + discount * V_{t+1} - V_t
         A_t = delta_t + discount * decay * A_{t+1}
 
-    without the terms of step t+1 where it starts another episode.
+    The terms of step t+1 are omitted where it starts another episode.
 
     Args:
       rewards: rewards.
-      values: value estimates V of the observations, the last one that after the window.
+      values: value estimates V of the observations, including the one after the window.
       resets: whether an observation is the first of an episode.
       discount: discount factor of future rewards.
       decay: 0 for one-step estimates, 1 for discounted sums of rewards.

@@ -16,10 +16,10 @@ from rnn_jax.training.runs.run_dir import RunDir
 
 
 class RowLog:
-    """The rows of metrics of a run, see `fit`.
+    """The rows of metrics of a run; see `fit`.
 
     Attributes:
-      rows: the rows so far, with the learning rate and the factor of gradient clipping added.
+      rows: the rows so far, with the learning rate and the gradient clipping factor added.
     """
 
     def __init__(self, out: RunDir, config: TrainConfig, steps: int):
@@ -39,7 +39,7 @@ class RowLog:
 
     @contextlib.contextmanager
     def shown(self, step: int) -> Iterator[None]:
-        """Show a progress bar from a step on, and open the event file if there is to be one."""
+        """Show a progress bar starting at a step, and open the event file if enabled."""
         size = self._config.batch_size
         quiet = None if self._out.writes else True
         with contextlib.ExitStack() as stack:
@@ -74,7 +74,7 @@ class RowLog:
         return row["step"] % self._config.log_every == 0
 
     def seals(self) -> dict[str, dict]:
-        """The digests of the rows that a checkpoint holds."""
+        """The digests of the rows that a checkpoint stores."""
         return {"rows": self._tally.seal(), "regular_rows": self._regular.seal()}
 
     def _show(self, row):

@@ -25,7 +25,7 @@ from rnn_jax.typing import Data
 
 
 class Run:
-    """A training command between its start and its end, see `open_run`.
+    """A training command between its start and its end; see `open_run`.
 
     Attributes:
       config: the options, with the folder that was chosen as `out_dir`.
@@ -55,7 +55,7 @@ class Run:
             a module, which config.json names for `load_run`.
           source: origin of the data, in words.
           data: all arrays of the training and the test set.
-          facts: settings besides the options that `build` needs, such as `input_size`.
+          facts: settings that `build` needs besides the options, such as `input_size`.
 
         Returns:
           a function without arguments that builds the model.
@@ -74,7 +74,7 @@ class Run:
 
     @property
     def writes(self) -> bool:
-        """True if this process writes the results, as the first of a run does."""
+        """True if this process, the first of the run, writes the results."""
         return self.out.writes
 
     def save_figures(self, figures: Mapping[str, Figure]) -> None:
@@ -88,10 +88,10 @@ class Run:
 def open_run(config: TrainConfig) -> Iterator[Run]:
     """Start the devices, join the other processes and claim the folder of a training command.
 
-    Within the context only the first process of several prints.
+    Within the context, only the first of several processes prints.
 
     Raises:
-      InputError: options that do not fit together, or a folder that cannot be used.
+      InputError: the options are incompatible, or the folder cannot be used.
       RunError: another process of the run is missing.
     """
     sharding.start_devices(

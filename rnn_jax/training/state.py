@@ -1,4 +1,4 @@
-"""Training state: parameters, optimizer state, and all else that a run needs to continue."""
+"""Training state: parameters, optimizer state, and everything else that a run needs to continue."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -59,7 +59,7 @@ def init_state(
     Args:
       create: returns a newly initialized model.
       optimizer: any Optax optimizer.
-      mesh: devices with the axis `data`, see `data_mesh`.
+      mesh: devices with the axis `data`; see `data_mesh`.
       seed: seed of the base key.
       carry: the carry of the first step, arrays [B, ...], for a loss with a carry.
     """
@@ -68,8 +68,8 @@ def init_state(
         return first_state(nnx.state(create(), nnx.Param), optimizer, seed)
 
     graphdef = nnx.graphdef(nnx.eval_shape(create))
-    # One compiled call starts in a third of the time of one call per array. It runs on one device,
-    # then copies: split over CPU devices, this has been seen to deadlock.
+    # One compiled call takes a third of the time of one call per array. It runs on one device, and
+    # the result is copied: split over CPU devices, it has been observed to deadlock.
     state = jax.block_until_ready(jax.jit(start)())
     # Donated buffers must be distinct, and the zeros of an initial carry may share one.
     state = state._replace(carry=jax.tree.map(jnp.array, carry))
@@ -87,6 +87,6 @@ def batch_of(data: Data, indices: Int[Array | np.ndarray, " B"]) -> Data:
 
 
 def example_keys(state: TrainState, places: Int[Array, " B"]) -> Key[Array, " B"]:
-    """A random key for each of the given places in the batch of the next step."""
+    """A random key for each of the given positions in the batch of the next step."""
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
     return jax.vmap(jax.random.fold_in, (None, 0))(key, places)

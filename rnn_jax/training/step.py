@@ -1,6 +1,6 @@
 """Jitted, data-parallel training steps for any model, loss function and Optax optimizer.
 
-One code path for one device and for many: every device of the mesh holds all parameters, a batch is
+One code path serves one device and many: every device of the mesh holds all parameters, a batch is
 split over the mesh axis `data`, and each step ends in one all-reduce of the gradients.
 """
 
@@ -27,27 +27,27 @@ metrics, carry)` for a `TrainState` with a carry.
 
 `batch` holds the examples of a step, arrays [B, ...], and `keys` [B] a random key for each of them,
 which does not depend on the number of devices. `loss` is a mean over the batch, `metrics` a dict of
-further means, and `carry` the arrays [B, ...] that the next step receives.
+additional means, and `carry` the arrays [B, ...] that the next step receives.
 """
 
 Metrics = dict[str, Float[Array, ""]]
 
 
 class TrainStep(NamedTuple):
-    """A training step, see `make_train_step`.
+    """A training step; see `make_train_step`.
 
     Attributes:
-      one: `one(state, batch) -> (state, metrics)`: one step on arrays [B, ...], for a loop of your
-        own. `state` is donated.
+      one: `one(state, batch) -> (state, metrics)`: one step on arrays [B, ...], for a custom loop.
+        `state` is donated.
       many: `many(state, data, indices, steps) -> (state, metrics)`: up to S steps in one call, step
         s on the examples `indices[s]`, indices [S, B], of arrays [N, ...]. It takes `steps` <= S
-        steps, or ends early after too many skipped steps in a row. Another number of steps compiles
-        nothing. `state` is donated.
-      many_split: as `many`, but each device holds its own part of the data only, and every device
+        steps, or ends early after too many skipped steps in a row. Another number of steps does
+        not recompile. `state` is donated.
+      many_split: as `many`, but each device holds only its own part of the data, and every device
         looks up the same indices [S, B / devices] in its part.
       gradient: `gradient(params, batch, keys, carry) -> ((loss, (metrics, carry)), grads)`.
 
-    `metrics` are those of the last step's batch before its update: loss, the metrics of the loss
+    `metrics` are those for the last step's batch before its update: loss, the metrics of the loss
     function, and grad_norm, the global norm of the mean gradient.
     """
 
@@ -67,11 +67,11 @@ def make_train_step(
     """Make the training step of a model.
 
     Args:
-      graphdef: the graph definition of the model, see `init_state`.
+      graphdef: the graph definition of the model; see `init_state`.
       loss: see `Loss`.
       optimizer: any Optax optimizer; it receives the mean gradient.
-      mesh: devices with the axis `data`, see `data_mesh`.
-      max_bad_steps: number of skipped steps in a row that ends `many`.
+      mesh: devices with the axis `data`; see `data_mesh`.
+      max_bad_steps: number of consecutive skipped steps that ends `many`.
     """
     gradient = _make_gradient(graphdef, loss)
 
@@ -79,7 +79,7 @@ def make_train_step(
         places = jax.lax.axis_index("data") * count + jnp.arange(count)
         keys = example_keys(state, places)
         (loss, (metrics, carry)), grads = gradient(state.params, batch, keys, state.carry)
-        # One vector, so one rendezvous of the devices per step.
+        # One vector, so that the devices synchronize once per step.
         finite_carry = all_finite(carry).astype(loss.dtype)
         flat, unravel = ravel_pytree((grads, loss, metrics, finite_carry))
         grads, loss, metrics, finite_carry = unravel(jax.lax.pmean(flat, "data"))
@@ -111,7 +111,7 @@ def make_train_step(
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         return jax.lax.while_loop(goes_on, body, (state, zeros))
 
-    # Outside of the call every device holds the whole carry, so that any process can save it alone.
+    # Outside the call, every device holds the whole carry, so that any process can save it alone.
     specs: Any = [P()] * len(TrainState._fields)
     split = TrainState(*specs)._replace(carry=P("data"))
 

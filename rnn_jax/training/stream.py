@@ -1,13 +1,13 @@
-"""Batches from a Grain pipeline, for training sets larger than a device or the memory.
+"""Batches from a Grain pipeline, for training sets larger than device or host memory.
 
-Element s of the pipeline is the batch of step s, read at the places that `BatchOrder` or
+Element s of the pipeline is the batch of step s, read at the indices that `BatchOrder` or
 `StreamOrder` gives. Grain reads ahead, in a thread or in worker processes, while the devices
-compute. It does not choose the order: `MapDataset.shuffle` would give a streamed run other batches
-than a run in memory, and this way both are equal bit for bit.
+compute. It does not choose the order: `MapDataset.shuffle` would give a streamed run different
+batches from a run in memory; this way, both are bitwise equal.
 
 The state of the iterator in a checkpoint is the next step. A resumed run slices the pipeline there,
 with any number of workers, processes and devices. Grain's own state, from `get_state`, holds a
-position for each worker, so it fits the same number of workers only.
+position for each worker, so it is valid only for the same number of workers.
 """
 
 import functools
@@ -35,14 +35,14 @@ from rnn_jax.training.step import TrainStep
 from rnn_jax.typing import Data
 
 CALL_BYTES = 2**24
-"""Most bytes of one compiled call [16 MiB]. About four times as many are in memory at a time; those
-of workers fit in the 64 MiB of shared memory that containers have by default."""
+"""Maximum bytes of one compiled call [16 MiB]. About four times as many are in memory at a time;
+those of workers fit in the 64 MiB of shared memory that containers have by default."""
 
 
 def make_feed(
     config: TrainConfig, data: Data | Source, order: Order, steps: int, mesh: Mesh
 ) -> Feed:
-    """The feed of a run, as its options `data_in` and `data_workers` say."""
+    """The feed of a run, as specified by its options `data_in` and `data_workers`."""
     if config.data_in == "memory":
         return InMemory(data, order, config.log_every, mesh)
     return Streamed(data, order, steps, config.log_every, mesh, config.data_workers)
@@ -52,7 +52,7 @@ class Streamed(Feed):
     """A data set of which each device holds its share of one call.
 
     Args:
-      data: a source, or arrays [N, ...], also memory-mapped ones.
+      data: a source, or arrays [N, ...], which may be memory-mapped.
       order: the examples of each step.
       steps: number of steps of the run.
       log_every: steps between two rows of metrics.
@@ -74,7 +74,7 @@ class Streamed(Feed):
         first = self._source[order.indices(0, 1)[0]]
         leaves, self._structure = jax.tree.flatten(first)
         self._shapes = [(leaf.shape[1:], leaf.dtype) for leaf in leaves]
-        # XLA rounds a loop of one step in another way than a loop of several.
+        # XLA rounds a loop of one step differently from a loop of several.
         most = max(2, CALL_BYTES // max(1, sum(leaf.nbytes for leaf in leaves)))
         super().__init__(order, min(call_length(order, log_every), most))
         own = [d.process_index == jax.process_index() for d in mesh.devices.ravel()]
@@ -89,14 +89,14 @@ class Streamed(Feed):
         return step.many_split
 
     def example(self) -> tuple[Data, np.ndarray]:
-        """Zeros of the shapes of every call."""
+        """Zeros with the shapes of every call."""
         return self._placed(self._empty())
 
     def inputs(self, steps: int) -> tuple[Data, np.ndarray]:
         """The next `steps` batches, padded with zeros to `length` steps.
 
         Raises:
-          InputError: a batch has other shapes or dtypes than the first.
+          InputError: a batch has different shapes or dtypes from the first.
           RunError: a worker has failed.
         """
         if self._batches is None:
@@ -130,7 +130,7 @@ class Streamed(Feed):
             gc.collect()  # Batches that workers left in shared memory are freed with the iterator.
 
     def _read_ahead(self):
-        """Grain's iterator over the batches from the next step on, as lists of arrays."""
+        """Grain's iterator over the batches, starting at the next step, as lists of arrays."""
         from absl import flags
 
         grain = importlib.import_module("grain")
@@ -138,7 +138,7 @@ class Streamed(Feed):
         rest = grain.MapDataset.source(steps)[self.next_step :]
         if not self._workers:
             return iter(rest.to_iter_dataset(grain.ReadOptions(1, self.length)))
-        if not flags.FLAGS.is_parsed():  # Grain reads flags of Abseil, which no command here has.
+        if not flags.FLAGS.is_parsed():  # Grain reads Abseil flags, which no command here has.
             flags.FLAGS.mark_as_parsed()
         share = -(-self.length // self._workers)
         options = grain.MultiprocessingOptions(self._workers, share)
@@ -183,7 +183,7 @@ class _Steps:
 
 
 def _begin_worker(parent, number, count):
-    """Leave signals to the process that trains, and end with it even if it is killed."""
+    """Leave signals to the training process, and end when it ends, even if it is killed."""
     del number, count
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)

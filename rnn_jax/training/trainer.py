@@ -34,16 +34,16 @@ from rnn_jax.training.stream import make_feed
 from rnn_jax.typing import Data
 
 SAVE_SECONDS = 30
-"""The shortest time between two checkpoints by default."""
+"""Default minimum time between two checkpoints."""
 SAVE_SHARE = 20
-"""The time between two checkpoints by default, as a multiple of the time that one takes."""
+"""Default minimum time between two checkpoints, as a multiple of the time that one takes."""
 
 
 class Trainer:
     """The training loop of a run, new or resumed.
 
     Args:
-      run: the run, described; see `Run.describe`.
+      run: the run, after `Run.describe`.
       step: see `make_train_step`.
       order: the examples of each step.
       steps: number of steps to train.
@@ -52,7 +52,7 @@ class Trainer:
     Attributes:
       summary: the summary of a finished run that is resumed, otherwise None.
       rows: the rows of metrics so far.
-      seconds: training time, over all processes that worked on the run one after another.
+      seconds: training time, over all successive processes of the run.
       compile_seconds: compilation time.
 
     Raises:
@@ -83,7 +83,7 @@ class Trainer:
 
         Args:
           graphdef: the graph definition of the model.
-          predict: `predict(model, batch) -> outputs`, see `make_predict`.
+          predict: `predict(model, batch) -> outputs`; see `make_predict`.
           state: any state of the model.
           data: arrays [N, ...].
 
@@ -113,11 +113,11 @@ class Trainer:
         Yields:
           The state and the row of metrics at every multiple of `log_every` steps and at the end.
           The state is valid until the next item is requested. Time that the caller spends between
-          two items is not training time.
+          two items does not count as training time.
 
         Raises:
           Stopped: a signal arrived, such as SIGINT; the state is saved.
-          InputError: the checkpoints have other settings, or none is valid; rows are damaged.
+          InputError: the checkpoints have other settings or are all invalid, or rows are damaged.
           RunError: too many steps in a row were not finite, or nothing can be saved.
         """
         with make_feed(self.config, data, self._order, self.steps, self._run.mesh) as feed:
@@ -138,7 +138,7 @@ class Trainer:
 
         Args:
           state: the last state.
-          counts: units in an example that the summary counts as well, such as {"characters": 64}.
+          counts: units per example that the summary also counts, such as {"characters": 64}.
           results: results on the test set, by name.
         """
         examples = self.steps * self.config.batch_size
@@ -191,11 +191,11 @@ class Trainer:
                 )
             extended = done < self.steps
             rows = metrics.read_metrics(self.out, done, restored.facts, extended=extended)
-            if extended:  # A run that had been this long from the start has no row at its old end.
+            if extended:  # A run of this length from the start would have no row at the old end.
                 rows = [row for row in rows if self._log.is_regular(row)]
             self.seconds = restored.facts["train_seconds"]
             self.settings |= records.extend(self.out, self.settings, then, done)
-            feed.set_state(restored.facts.get("iterator", {"next_step": done}))  # Older: none.
+            feed.set_state(restored.facts.get("iterator", {"next_step": done}))  # Older runs: none.
             state = jax.device_put(restored.tree, replicated(self._run.mesh))
             print(f"resume   from step {done} in {self.out.path}")
         if self.out.writes:

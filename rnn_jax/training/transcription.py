@@ -1,4 +1,4 @@
-"""Losses and error rates of networks that score labels in every step."""
+"""Losses and error rates of networks that score labels at every step."""
 
 import operator
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ def scores(
     batch: tuple[Float[Array, "B T D"], Int[Array, " B"]],
     key: Key[Array, ""] | None = None,
 ) -> Float[Array, "B S C"]:
-    """The scores of blank and labels for a batch of features of any precision and their lengths."""
+    """Scores of blank and labels for a batch of features, in any precision, and their lengths."""
     xs, lengths = batch
     _, logits = model(xs.swapaxes(0, 1).astype(jnp.float32), lengths=lengths, key=key)
     return logits.swapaxes(0, 1)
@@ -34,13 +34,13 @@ def at_length(
 ) -> Data:
     """Apply a function to a batch without the steps that are padding in all its sequences.
 
-    The function is compiled for each size; the smallest one that is long enough runs. Use with
+    The function is compiled for each size; the smallest sufficient size is run. Use with
     `BucketOrder`, whose batches have sequences of similar lengths.
 
     Args:
       function: a function of xs[:, :S] whose results have the same shapes for every S.
       xs: padded sequences.
-      lengths: their numbers of valid steps.
+      lengths: the number of valid steps of each sequence.
       sizes: increasing sizes S; the last one is T.
     """
     place = jnp.searchsorted(jnp.asarray(sizes), lengths.max())
@@ -75,7 +75,7 @@ def greedy_errors(
     labels: Int[Array, "B L"],
     counts: Int[Array, " B"],
 ) -> Int[Array, " B"]:
-    """`edit_distance` from the labels of `greedy_decode` to those of each sequence; compiled.
+    """Compiled `edit_distance` from the labels of `greedy_decode` to those of each sequence.
 
     The arguments are those of `ctc_loss`.
     """
@@ -88,7 +88,7 @@ def greedy_errors(
         symbol, start = (each[:, None] for each in inputs)
         changed = distances[:, :-1] + (labels != symbol)
         found = (distances + 1).at[:, 1:].min(changed)
-        # An inserted label adds 1 to the distance at any place before.
+        # Each inserted label adds 1 to the distance at an earlier position.
         found = jax.lax.cummin(found - places, axis=1) + places
         return jnp.where(start, found, distances), None
 
@@ -113,7 +113,7 @@ def single_label_loss(
 
 
 def mean_scores(logits: Float[Array, "B S C"], steps: Int[Array, " B"]) -> Float[Array, "B C"]:
-    """The mean scores of the valid steps of each sequence."""
+    """The mean scores over the valid steps of each sequence."""
     valid = _valid(steps, logits.shape[1])[..., None]
     return mean_outputs(jnp.where(valid, logits, 0).swapaxes(0, 1), lengths=steps)
 
@@ -155,7 +155,7 @@ def recognize(
 def error_rates(
     made: Sequence[Sequence[int]], truths: Sequence[Sequence[int]], groups: Sequence[str]
 ) -> dict[str, Any]:
-    """Digit error rate, share of strings without a mistake, and the error rate of each group.
+    """Digit error rate, fraction of strings without errors, and the error rate of each group.
 
     Args:
       made, truths: recognized and true labels.

@@ -19,7 +19,7 @@ class TruncatedState(NamedTuple):
     """Parameters, the state of their optimizer, and the carry of the stream.
 
     Attributes:
-      params: (parameters of the cell, head), see `online_gradient`.
+      params: (parameters of the cell, head); see `online_gradient`.
       opt_state: the state of the optimizer.
       carry: the carry after the last step.
     """
@@ -46,11 +46,11 @@ def init_truncated(
 def make_truncated_step(
     loss: Callable, cell: Cell, optimizer: optax.GradientTransformation, window: int
 ) -> Callable:
-    """A compiled function `step(state, xs, data=None)`, used as that of `make_online_step`.
+    """A compiled function `step(state, xs, data=None)`, used like that of `make_online_step`.
 
     The parameters are updated after every `window` steps, with the gradient by backpropagation
-    through these steps alone. The carry goes on from window to window. Working memory is
-    proportional to `window`; a window of T steps is backpropagation through all of them.
+    through these steps alone. The carry continues from window to window. Working memory is
+    proportional to `window`; a window of T steps means backpropagation through all of them.
 
     Args:
       loss, cell: as in `rnn_jax.analysis.online_gradients.online_gradient`.
@@ -58,8 +58,7 @@ def make_truncated_step(
       window: steps between updates.
 
     Raises:
-      InputError: `window` that is not a positive whole number; when called, one that does not
-        divide T.
+      InputError: `window` is not a positive integer; when called, it does not divide T.
     """
     check_size("window", window)
 

@@ -31,12 +31,12 @@ class Point(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """The result of one training.
+    """The result of one training run.
 
     Attributes:
       solved: whether the last error was below the criterion.
       steps: number of training steps.
-      errors: test errors, one after each `check_every` steps, see `last_steps_error`.
+      errors: test errors, one after each `check_every` steps; see `last_steps_error`.
       skipped_steps: steps whose loss, gradient or update was not finite.
     """
 
@@ -49,7 +49,7 @@ class Attempt(NamedTuple):
 def grid(
     cells: Sequence[str], lengths: Mapping[str, Sequence[int]], seeds: int, hidden_size: int
 ) -> list[Point]:
-    """All combinations of tasks, lengths, cells and seeds, in the order that compiles least.
+    """All combinations of tasks, lengths, cells and seeds, ordered to minimize compilations.
 
     Raises:
       InputError: an unknown cell or init, or a length that is too short for its task.
@@ -100,13 +100,13 @@ def make_attempt(
       cell: the cell.
       task: the task.
       length: T, the number of time steps.
-      criterion: test error below which the task is solved, see `last_steps_error`.
-      max_steps: largest number of training steps.
+      criterion: test error below which the task is solved; see `last_steps_error`.
+      max_steps: maximum number of training steps.
       check_every: number of steps between two tests.
       batch_size: number of examples per step.
       test_examples: number of examples per test.
       learning_rate: learning rate of Adam.
-      clip_norm: largest global norm of the gradient.
+      clip_norm: maximum global norm of the gradient.
       devices: the mesh.
     """
     optimizer = optax.chain(clip_by_global_norm(clip_norm), optax.adam(learning_rate))

@@ -1,1 +1,1 @@
-"""Cells around cells, for any cell: dropout, zoneout, layer normalization, a learned start."""
+"""Wrappers for any cell: dropout, zoneout, layer normalization, a learned initial carry."""

@@ -1,12 +1,12 @@
-"""Base classes of wrappers: cells around a cell, with some of its methods replaced.
+"""Base classes of wrappers: cells that wrap another cell and replace some of its methods.
 
-A wrapper class works around any cell by its `step`. Its gated form, a subclass that is also a
-`GatedWrapper`, works around a `GatedCell` by `project`, `mix`, `update` and `readout`, so every
+A wrapper class wraps any cell through its `step`. Its gated form, a subclass that is also a
+`GatedWrapper`, wraps a `GatedCell` through `project`, `mix`, `update` and `readout`, so that every
 driver can run it. The wrapper class has the methods of both forms; the gated form,
 `class MyGatedCell(MyCell, GatedWrapper)`, only sets `step = GatedCell.step`.
 
-`sampled` samples the noise of a wrapper once for a run and puts it into the parameters or the
-inputs. Without a key the cell computes with the expected value of the noise.
+`sampled` samples the noise of a wrapper once per run and stores it in the parameters or the inputs.
+Without a key, the cell computes with the expected value of the noise.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from rnn_jax.typing import Array
 
 @dataclasses.dataclass(frozen=True)
 class Wrapper(Cell):
-    """A cell around any cell. Every method is that of the inner cell unless a subclass replaces it.
+    """A cell that wraps any cell, with the methods of the inner cell unless overridden.
 
     Attributes:
       noisy: whether the wrapper adds noise in a run with a key.
@@ -64,12 +64,12 @@ class Wrapper(Cell):
         return self.inner.input_size(self.inner_params(params))
 
     def sampled(self, params, xs, key):
-        """The noise of the inner cell alone."""
+        """The noise of the inner cell only."""
         inner, noisy, xs = self.inner.sampled(self.inner_params(params), xs, key)
         return dataclasses.replace(self, inner=inner), self.with_inner_params(params, noisy), xs
 
     def cast_matrices(self, params, dtype):
-        """The inner matrices cast; the parameters of the wrapper keep their dtype."""
+        """Cast the inner matrices; the parameters of the wrapper keep their dtype."""
         inner = self.inner.cast_matrices(self.inner_params(params), dtype)
         return self.with_inner_params(params, inner)
 
@@ -85,18 +85,18 @@ class Wrapper(Cell):
 
     @property
     def keep_gate(self):
-        """The inner gate that keeps the past."""
+        """The inner keep gate."""
         return self.inner.keep_gate
 
     @property
     def write_gate(self):
-        """The inner gate that writes."""
+        """The inner write gate."""
         return self.inner.write_gate
 
 
 @dataclasses.dataclass(frozen=True)
 class GatedWrapper(Wrapper, GatedCell):
-    """A gated cell around a gated cell."""
+    """A gated cell that wraps a gated cell."""
 
     inner: GatedCell
     step = GatedCell.step
@@ -178,11 +178,11 @@ def draws_noise(cell: Cell) -> bool:
 
 
 def first_leaf(tree: Any) -> Array:
-    """The array of inputs, which masks and noise follow in a tuple; of a carry, h."""
+    """The array of inputs, without the masks and noise after it in a tuple; h of a carry."""
     return jax.tree.leaves(tree)[0]
 
 
 def on_first_leaf(function: Callable[[Array], Array], tree: Any) -> Any:
-    """The tree with its first leaf replaced by `function` of it."""
+    """Apply `function` to the first leaf of a tree."""
     leaves, structure = jax.tree.flatten(tree)
     return structure.unflatten([function(leaves[0]), *leaves[1:]])

@@ -1,4 +1,4 @@
-"""Variational dropout and DropConnect: masks are sampled once for a run, not at every step."""
+"""Variational dropout and DropConnect: masks are sampled once per run, not at every step."""
 
 import dataclasses
 import numbers
@@ -25,9 +25,9 @@ def dropout(cell: Cell, inputs: float = 0.0, state: float = 0.0) -> Cell:
     """Variational dropout: the same inputs and the same units of h are dropped at every step.
 
     Args:
-      cell: any cell. `state` needs a `GatedCell`: only its `mix` sees the masked h.
+      cell: any cell. `state` needs a `GatedCell`: only its `mix` uses the masked h.
       inputs: probability that an input feature is zero; the others are scaled by 1 / (1 - inputs).
-      state: the same for the units of h, the first field of the carry, in the gates.
+      state: the same for the units of h, the first field of the carry, as inputs to the gates.
 
     Raises:
       InputError: a probability outside [0, 1); state dropout for a cell that is not a GatedCell or
@@ -39,7 +39,8 @@ def dropout(cell: Cell, inputs: float = 0.0, state: float = 0.0) -> Cell:
     check_rates(inputs=inputs, state=state)
     if state and not isinstance(cell, GatedCell):
         raise InputError(
-            f"state dropout needs a GatedCell, {type(cell).__name__} is not one; use inputs only."
+            f"state dropout needs a GatedCell, but {type(cell).__name__} is not one; "
+            "use inputs only."
         )
     if state and not has_recurrent_product(cell):
         raise InputError(
@@ -61,14 +62,14 @@ def drop_connect(cell: Cell, rate: float) -> Cell:
     check_rates(rate=rate)
     if not has_param(cell, "w_h"):
         raise InputError(
-            f"drop_connect needs params with w_h, those of {type(cell).__name__} have none; apply "
-            "it before layer_norm and learned_carry, to a cell with a recurrent matrix."
+            f"drop_connect needs params with w_h, but those of {type(cell).__name__} have none; "
+            "apply it before layer_norm and learned_carry, to a cell with a recurrent matrix."
         )
     return wrapper_for(cell, DropConnectCell, DropConnectGatedCell)(cell, rate)
 
 
 def dropout_mask(key: Key[Array, ""], rate: float, shape: tuple[int, ...], dtype) -> Array:
-    """A mask of 0 with probability `rate`, else 1 / (1 - rate); its mean is 1."""
+    """A mask of 0 with probability `rate`, otherwise 1 / (1 - rate); its mean is 1."""
     return jax.random.bernoulli(key, 1 - rate, shape).astype(dtype) / (1 - rate)
 
 
@@ -80,7 +81,7 @@ def check_rates(**rates: float) -> None:
 
 
 class DropoutParams(NamedTuple):
-    """Parameters and the masks of one run."""
+    """Parameters and masks of one run."""
 
     inner: Params
     inputs: Float[Array, "... D"]
@@ -100,7 +101,7 @@ class DropoutCell(Wrapper):
         return params.inner if isinstance(params, DropoutParams) else params
 
     def with_inner_params(self, params, inner):
-        """The same masks beside `inner`."""
+        """The same masks with `inner` as the inner parameters."""
         return params._replace(inner=inner) if isinstance(params, DropoutParams) else inner
 
     def sampled(self, params, xs, key):
@@ -135,7 +136,7 @@ class DropoutCell(Wrapper):
 
 
 class DropoutGatedCell(DropoutCell, GatedWrapper):
-    """`DropoutCell` around a gated cell."""
+    """`DropoutCell` for a gated cell."""
 
     step = GatedCell.step
 
@@ -148,7 +149,7 @@ class DropConnectCell(Wrapper):
     noisy = True
 
     def sampled(self, params, xs, key):
-        """w_h multiplied by a mask that the whole batch shares."""
+        """w_h multiplied by a mask shared by the whole batch."""
         if key is None:
             return super().sampled(params, xs, key)
         key, key_w = jax.random.split(key)
@@ -157,6 +158,6 @@ class DropConnectCell(Wrapper):
 
 
 class DropConnectGatedCell(DropConnectCell, GatedWrapper):
-    """`DropConnectCell` around a gated cell."""
+    """`DropConnectCell` for a gated cell."""
 
     step = GatedCell.step

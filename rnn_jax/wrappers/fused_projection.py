@@ -23,9 +23,10 @@ class FusedProjectionCell(GatedWrapper):
     """A cell that takes the inputs of the linear layer; `inner` takes its outputs."""
 
     def init(self, key, input_size):
-        """An error: `fuse_projection` makes the parameters."""
+        """Raise InputError: `fuse_projection` creates the parameters."""
         raise InputError(
-            "FusedProjectionCell has no init; make the cell and its params with fuse(...)."
+            "FusedProjectionCell has no init; "
+            "make the cell and its params with fuse_projection(...)."
         )
 
     def inner_params(self, params):
@@ -33,7 +34,7 @@ class FusedProjectionCell(GatedWrapper):
         return params.inner
 
     def with_inner_params(self, params, inner):
-        """The same projection beside `inner`."""
+        """The same projection with `inner` as the inner parameters."""
         return params._replace(inner=inner)
 
     def input_size(self, params):
@@ -41,7 +42,7 @@ class FusedProjectionCell(GatedWrapper):
         return params.w.shape[0]
 
     def project(self, params, xs):
-        """`xs w + b`, both products in one."""
+        """`xs w + b`, with both products merged."""
         gates = dot(xs, params.w)
         return gates + expand(params.b, gates)
 
@@ -55,7 +56,7 @@ def fuse_projection(
 
         project(x W + c) = x (W A) + (c A + a),   W A = project(W) - project(0)
 
-    Fusing replaces T B P G H multiplications in a pass by D P G H + T B D G H. The result is
+    Fusing replaces T B P G H multiplications in a pass with D P G H + T B D G H. The result is
     differentiable in every argument.
     """
     offset = cell.project(params, jnp.zeros_like(bias))

@@ -24,18 +24,18 @@ def layer_norm(cell: GatedCell) -> GatedCell:
 
     Params: `LayerNormParams`. The shift starts as the inner bias, such as the forget bias, which
     the norm would remove.
-    Departs from the paper: gates are normalized one by one, and c of an LSTM is not normalized.
+    Departs from the paper: each gate is normalized separately, and c of an LSTM is not normalized.
 
     Raises:
-      InputError: `cell` is not a GatedCell, or has gates of other widths than H.
+      InputError: `cell` is not a GatedCell, or has gates with a width other than H.
     Reference: Ba, Kiros, Hinton (2016), "Layer normalization".
     """
     require_cell("layer_norm", cell, gated=True)
     widths, wanted = gate_widths(cell), len(cell.gates) * cell.hidden_size
     if widths is not None and widths[0] != wanted:
         raise InputError(
-            f"layer_norm needs {len(cell.gates)} gates of H = {cell.hidden_size} units, those of "
-            f"{type(innermost(cell)).__name__} have {widths[0]} values together instead of "
+            f"layer_norm needs {len(cell.gates)} gates of H = {cell.hidden_size} units, but "
+            f"those of {type(innermost(cell)).__name__} have {widths[0]} values together instead of "
             f"{wanted}; normalize its inputs or outputs instead."
         )
     return LayerNormCell(cell)
@@ -56,7 +56,7 @@ class LayerNormCell(GatedWrapper):
     elementwise_update = False
 
     def init(self, key, input_size):
-        """Scales of 1; the inner bias as the shift, and 0 in its place."""
+        """Scales of 1; the inner bias moves to the shift and becomes 0."""
         inner = self.inner.init(key, input_size)
         # Two arrays of ones: a buffer that appears twice cannot be donated.
         x_scale, h_scale = (
@@ -72,7 +72,7 @@ class LayerNormCell(GatedWrapper):
         return params.inner
 
     def with_inner_params(self, params, inner):
-        """The same norms beside `inner`."""
+        """The same norms with `inner` as the inner parameters."""
         return params._replace(inner=inner)
 
     def update(self, params, carry, x_gates, h_gates):
@@ -103,6 +103,6 @@ class LayerNormCell(GatedWrapper):
 
 
 def _normed(a):
-    """The units of a gate with mean 0 and variance 1."""
+    """Normalize the units of a gate to mean 0 and variance 1."""
     a = a - a.mean(-1, keepdims=True)
     return a * rsqrt((a * a).mean(-1, keepdims=True) + EPSILON)

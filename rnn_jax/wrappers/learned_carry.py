@@ -14,7 +14,7 @@ from rnn_jax.wrappers.base import GatedWrapper, Wrapper, wrapper_for
 def learned_carry(cell: Cell) -> Cell:
     """A cell whose initial carry is a parameter, shared by all sequences and episodes.
 
-    Params: `LearnedCarryParams`. Its carry has fields [H] and starts as `cell.initial_carry()`.
+    Params: `LearnedCarryParams`. Its carry has fields [H], initialized to `cell.initial_carry()`.
 
     Raises:
       InputError: `cell` is not a cell.
@@ -42,7 +42,7 @@ class LearnedCarryCell(Wrapper):
         return params.inner
 
     def with_inner_params(self, params, inner):
-        """The same carry beside `inner`."""
+        """The same carry with `inner` as the inner parameters."""
         return params._replace(inner=inner)
 
     def start(self, params, batch_shape=(), dtype=jnp.float32):
@@ -53,6 +53,6 @@ class LearnedCarryCell(Wrapper):
 
 
 class LearnedCarryGatedCell(LearnedCarryCell, GatedWrapper):
-    """`LearnedCarryCell` around a gated cell."""
+    """`LearnedCarryCell` for a gated cell."""
 
     step = GatedCell.step

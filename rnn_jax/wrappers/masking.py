@@ -16,7 +16,7 @@ from rnn_jax.wrappers.base import GatedWrapper, Wrapper, first_leaf, wrapper_for
 
 
 def keep_mask(lengths: Int[Array, "..."], steps: int) -> Float[Array, "{steps} ..."]:
-    """1 where t < length, else 0: [T, ...]."""
+    """1 where t < length, otherwise 0: [T, ...]."""
     times = jnp.arange(steps, dtype=lengths.dtype).reshape(steps, *(1,) * lengths.ndim)
     return (times < lengths[None]).astype(jnp.float32)
 
@@ -75,16 +75,16 @@ class MaskedCell(Wrapper):
 
 
 class MaskedGatedCell(MaskedCell, GatedWrapper):
-    """`MaskedCell` around a gated cell."""
+    """`MaskedCell` for a gated cell."""
 
     step = GatedCell.step
 
     def carries(self, params, first, states, x_gates):
-        """The inner carries; the last one that counts where the input is masked."""
+        """The inner carries; the last valid one where the input is masked."""
         x_gates, keep = x_gates
         carries = self.inner.carries(params, first, states, x_gates)
         if not isinstance(carries, EpisodeCarry):
-            return carries  # The states are those of the last step that counts.
+            return carries  # The states are those of the last valid step.
         times = jnp.arange(len(keep)).reshape(-1, *(1,) * (keep.ndim - 1))
         last = jax.lax.cummax(jnp.where(keep > 0, times, -1))[..., None]
 
@@ -146,7 +146,7 @@ class EpisodicCell(Wrapper):
 
 
 class EpisodicGatedCell(EpisodicCell, GatedWrapper):
-    """`EpisodicCell` around a gated cell."""
+    """`EpisodicCell` for a gated cell."""
 
     step = GatedCell.step
 

@@ -17,20 +17,20 @@ from rnn_jax.wrappers.base import GatedWrapper, Wrapper, wrapper_for
 def orthogonal_recurrence(
     cell: Cell, map: Literal["exponential", "cayley"] = "exponential"
 ) -> Cell:
-    """The cell with recurrent matrices that stay orthogonal in training.
+    """A cell whose recurrent matrices stay orthogonal during training.
 
         W = exp(A)  or  W = (1 - A/2)^-1 (1 + A/2),      A = L - L^T
 
     L is the strictly lower triangle of the parameter in place of w_h, a matrix [H, H] for each
-    gate. W is computed once for a run, in float32 or wider; then it has the dtype of w_x.
-    W starts as rotations by uniform angles in H/2 planes.
+    gate. W is computed once per run, in float32 or wider, and then cast to the dtype of w_x.
+    W is initialized to rotations by uniform angles in H/2 planes.
 
     Args:
       cell: any cell whose params have a w_h [H, G*H].
       map: the map from skew-symmetric to orthogonal matrices.
 
     Raises:
-      InputError: params without such a w_h, or another map.
+      InputError: params without such a w_h, or an unknown map.
     References: Lezcano-Casado, Martinez-Rubio (2019), "Cheap orthogonal constraints in neural
     networks: a simple parametrization of the orthogonal and unitary group"; Helfrich, Willmott, Ye
     (2018), "Orthogonal recurrent neural networks with scaled Cayley transform".
@@ -45,9 +45,9 @@ def orthogonal_recurrence(
         square = square and params.w_h.shape[1] % cell.hidden_size == 0
     if not square:
         raise InputError(
-            f"orthogonal_recurrence needs params with w_h [H, G*H], those of {type(cell).__name__} "
-            "have none; apply it before layer_norm and learned_carry, directly to a cell with a "
-            "square recurrent matrix for each gate."
+            f"orthogonal_recurrence needs params with w_h [H, G*H], but those of "
+            f"{type(cell).__name__} have none; apply it before layer_norm and learned_carry, "
+            "directly to a cell with a square recurrent matrix for each gate."
         )
     return wrapper_for(cell, OrthogonalCell, OrthogonalGatedCell)(cell, map)
 
@@ -68,7 +68,7 @@ class OrthogonalCell(Wrapper):
     map: str
 
     def init(self, key, input_size):
-        """The inner parameters; skew-symmetric blocks of uniform angles in place of w_h."""
+        """The inner parameters, with skew-symmetric blocks of uniform angles in place of w_h."""
         key, key_a = jax.random.split(key)
         params = self.inner.init(key, input_size)
         size, gates = self.hidden_size, params.w_h.shape[1] // self.hidden_size
@@ -96,11 +96,11 @@ class OrthogonalCell(Wrapper):
         return inner._replace(w_h=params.w_h)
 
     def input_size(self, params):
-        """The inner input size, for which w_h does not matter."""
+        """The inner input size, which does not depend on w_h."""
         return self.inner.input_size(params)
 
     def cast_matrices(self, params, dtype):
-        """The inner matrices cast, but not w_h, of which W is computed first."""
+        """Cast the inner matrices except w_h, from which W is computed first."""
         return self.inner.cast_matrices(params, dtype)._replace(w_h=params.w_h)
 
     def sampled(self, params, xs, key):
@@ -109,6 +109,6 @@ class OrthogonalCell(Wrapper):
 
 
 class OrthogonalGatedCell(OrthogonalCell, GatedWrapper):
-    """`OrthogonalCell` around a gated cell."""
+    """`OrthogonalCell` for a gated cell."""
 
     step = GatedCell.step

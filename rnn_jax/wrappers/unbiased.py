@@ -11,7 +11,7 @@ from rnn_jax.wrappers.base import GatedWrapper
 def unbiased(cell: GatedCell) -> GatedCell:
     """The cell without the bias b: `params.b` is None, so there is no forget bias either.
 
-    For `RNNCell`, `LSTMCell` and `GRUCell` see also `use_bias=False`.
+    For `RNNCell`, `LSTMCell` and `GRUCell`, see also `use_bias=False`.
 
     Raises:
       InputError: `cell` is not a GatedCell, or its params have no b.
@@ -19,7 +19,7 @@ def unbiased(cell: GatedCell) -> GatedCell:
     require_cell("unbiased", cell, gated=True)
     if not has_param(cell, "b"):
         raise InputError(
-            f"unbiased needs params with b, those of {type(cell).__name__} have none; apply "
+            f"unbiased needs params with b, but those of {type(cell).__name__} have none; apply "
             "it before layer_norm and learned_carry, directly to a cell with a bias."
         )
     return UnbiasedCell(cell)

@@ -1,4 +1,4 @@
-"""Zoneout: units of the carry that keep their value for a step, at random."""
+"""Zoneout: random units of the carry keep their value for a step."""
 
 import dataclasses
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from rnn_jax.wrappers.dropout import check_rates
 
 
 def zoneout(cell: Cell, *rates: float) -> Cell:
-    """Zoneout: at each step each unit of the carry keeps its last value with some probability.
+    """Zoneout: at each step, each unit of the carry keeps its value with some probability.
 
     The output is computed from the carry after zoneout if the cell has a `readout`. Otherwise, if
     `step` returns a field of its new carry as the output, it is that field after zoneout. Any
@@ -23,8 +23,8 @@ def zoneout(cell: Cell, *rates: float) -> Cell:
     Args:
       cell: any cell.
       rates: the probabilities, one for each field of the carry or one for all. An LSTM has the
-        fields h, c, so e.g. `zoneout(cell, 0.05, 0.5)`. Without a key every unit moves by 1 - rate
-        of its step, the expected value.
+        fields h and c, e.g. `zoneout(cell, 0.05, 0.5)`. Without a key, every unit moves by the
+        fraction 1 - rate of its step, the expected value.
 
     Raises:
       InputError: a rate outside [0, 1), or a wrong number of rates.
@@ -44,7 +44,7 @@ def zoneout(cell: Cell, *rates: float) -> Cell:
 
 
 class Zoned(NamedTuple):
-    """Inputs, and for each field of the carry 1 where a unit moves, else 0: [T, ..., H]."""
+    """Inputs, and for each field of the carry, 1 where a unit moves, otherwise 0: [T, ..., H]."""
 
     x: Inputs
     moves: tuple[Float[Array, "..."], ...]
@@ -59,7 +59,7 @@ class ZoneoutCell(Wrapper):
     linear = False
 
     def sampled(self, params, xs, key):
-        """The moves of each unit at each step, beside the inputs."""
+        """The inputs together with the moves of each unit at each step."""
         if key is None:
             return super().sampled(params, xs, key)
         key, key_z = jax.random.split(key)
@@ -74,7 +74,7 @@ class ZoneoutCell(Wrapper):
         return cell, params, Zoned(xs, tuple(moves))
 
     def step(self, params, carry, x):
-        """The inner step, of which each unit moves by its share."""
+        """The inner step, with each unit moved by a fraction of its change."""
         x, moves = self._split_moves(x)
         new, y = super().step(params, carry, x)
         moved = self._moved(moves, new, carry)
@@ -90,7 +90,7 @@ class ZoneoutCell(Wrapper):
         return Zoned(super().project(params, xs.x), xs.moves)
 
     def update(self, params, carry, x_gates, h_gates):
-        """The inner update, of which each unit moves by its share."""
+        """The inner update, with each unit moved by a fraction of its change."""
         x_gates, moves = self._split_moves(x_gates)
         return self._moved(moves, super().update(params, carry, x_gates, h_gates), carry)
 
@@ -99,7 +99,7 @@ class ZoneoutCell(Wrapper):
         return super().activations(params, carry, self._split_moves(x_gates)[0], h_gates)
 
     def _split_moves(self, x):
-        """The inputs of the inner cell, and the share by which each field moves."""
+        """The inputs of the inner cell, and the fraction by which each field moves."""
         return x if isinstance(x, Zoned) else (x, tuple(1 - rate for rate in self.rates))
 
     def _moved(self, moves, new: Carry, old: Carry) -> Carry:
@@ -109,6 +109,6 @@ class ZoneoutCell(Wrapper):
 
 
 class ZoneoutGatedCell(ZoneoutCell, GatedWrapper):
-    """`ZoneoutCell` around a gated cell."""
+    """`ZoneoutCell` for a gated cell."""
 
     step = GatedCell.step

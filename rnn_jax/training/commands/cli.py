@@ -88,7 +88,7 @@ def _ending(main, config_type, request, streams):
 
 
 def with_flags(message: str, config_type: type) -> str:
-    """Replace arguments in an error message of the library by flags of the command line.
+    """Replace arguments in an error message of the library with command-line flags.
 
     The library writes an argument as `name` or `name=value`; a field of `config_type` becomes
     --name or --name value, and `name=True` becomes --name.
@@ -122,7 +122,7 @@ def resume_command(folder: Path) -> str:
 
 
 def _leave(code, at_once) -> NoReturn:
-    """Exit; without cleanup if that would wait for other processes or compiler threads."""
+    """Exit, without cleanup if that would wait for other processes or compiler threads."""
     jax: Any = sys.modules.get("jax")
     distributed = jax is not None and jax.distributed.is_initialized()
     if jax is not None and code and distributed and jax.process_index() == 0:

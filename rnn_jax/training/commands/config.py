@@ -53,14 +53,14 @@ class TrainConfig:
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
     """Optimizer; sgd has a momentum of 0.9."""
     learning_rate: Positive = 1e-3
-    """Learning rate; the highest one of a schedule."""
+    """Learning rate; the peak value of a schedule."""
     schedule: Schedule = "constant"
     """Learning rate schedule: constant, half a cosine to 0 at the last step, or the same after a
     linear warmup over the first tenth of the steps."""
     weight_decay: NonNegative = 0.0
     """Weight decay, for adamw."""
     clip_norm: NonNegative = 0.0
-    """Largest global norm of the gradient, which is scaled down to it; 0 for no limit."""
+    """Maximum global norm of the gradient, which is scaled down to it; 0 for no limit."""
     batch_size: Count = 128
     """Examples per step, over all devices together."""
     log_every: Count = 20
@@ -81,7 +81,7 @@ class TrainConfig:
     process_id: int = 0
     """Index of this process, from 0; process 0 prints and writes the results."""
     start_timeout: Positive = 30.0
-    """Longest wait for the other processes at the start [s]."""
+    """Maximum wait for the other processes at the start [s]."""
     out_dir: Path
     """Folder for results; if the default one holds a run, the next free one: -2, -3, ..."""
     resume: bool = False
@@ -98,11 +98,11 @@ class TrainConfig:
     max_bad_steps: Count = 10
     """Stop after this many consecutive steps whose loss, gradient or update is not finite."""
     debug_nans: bool = False
-    """Stop at the first such step and name the operation that the first bad number came from."""
+    """Stop at the first such step and name the operation that produced the first bad value."""
 
     @property
     def bad_step_limit(self) -> int:
-        """Steps in a row that may be skipped before training stops."""
+        """Consecutive steps that may be skipped before training stops."""
         return 1 if self.debug_nans else self.max_bad_steps
 
     def check(self) -> None:

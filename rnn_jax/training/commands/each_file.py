@@ -1,4 +1,4 @@
-"""Commands that read several files, of which some may be unreadable."""
+"""Commands that read several files, some of which may be unreadable."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ def each_file(program: str, paths: Sequence[Path], read: Callable[[Path], Result
     """Call `read` with each path and return the results.
 
     A file for which `read` raises InputError is skipped. With several files, the error is reported
-    on standard error at once.
+    on standard error immediately.
 
     Args:
       program: the name that starts each report.

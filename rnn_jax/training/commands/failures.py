@@ -1,4 +1,4 @@
-"""Exceptions of JAX, Python and the system whose cause is outside of the program."""
+"""Exceptions of JAX, Python and the system whose cause is outside the program."""
 
 import os
 import traceback

@@ -22,7 +22,7 @@ class GuardedStream:
         self.error: Exception | None = None
 
     def write(self, text: str) -> int:
-        """Write `text`, or discard it if the stream is closed or has failed before."""
+        """Write `text`, or discard it if the stream is closed or has already failed."""
         try:
             self._attempt("write", text)
         except UnicodeEncodeError:
@@ -36,7 +36,7 @@ class GuardedStream:
             self.write(line)
 
     def flush(self) -> None:
-        """Flush, unless the stream is closed or has failed before."""
+        """Flush, unless the stream is closed or has already failed."""
         self._attempt("flush")
 
     def isatty(self) -> bool:
@@ -95,7 +95,7 @@ def guarded(*, raises: bool = False) -> Iterator[tuple[GuardedStream, GuardedStr
 def fill_standard_descriptors() -> None:
     """Open the null device for each standard descriptor that is closed.
 
-    Otherwise the next opened file gets this number, and C libraries print into it.
+    Otherwise the next file opened gets this number, and C libraries print into it.
     """
     for number in range(3):
         try:

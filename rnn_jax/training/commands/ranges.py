@@ -24,7 +24,7 @@ class Range:
     below: float | None = None
 
     def violated(self, value: float) -> str | None:
-        """The bound that `value` is outside of, in words, or None."""
+        """The bound that `value` violates, in words, or None."""
         if self.at_least is not None and not value >= self.at_least:
             return f"at least {self.at_least}"
         if self.above is not None and not self.above < value < math.inf:

@@ -12,7 +12,7 @@ from typing import Any
 from rnn_jax.errors import Stopped
 
 URGENT = signal.SIGINT, signal.SIGTERM
-"""Signals that end the process at once when they are repeated."""
+"""Signals that end the process immediately when repeated."""
 SIGNALS = URGENT + tuple(
     getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name)
 )
@@ -81,7 +81,7 @@ def reinstall() -> None:
 
 
 def described(number: int) -> str:
-    """The message for a command that a signal ended."""
+    """The message for a command ended by a signal."""
     if number == signal.SIGINT:
         return "interrupted."
     return f"stopped by {signal.Signals(number).name}."

@@ -30,7 +30,7 @@ def check_settings(settings: Mapping[str, object]) -> None:
 def check_data(data: Data) -> None:
     """Raise InputError, in every process, unless all have the same arrays.
 
-    Of a source, the number of examples and the first and the last one are compared.
+    For a source, the number of examples and the first and last examples are compared.
     """
     if jax.process_count() == 1:
         return

@@ -1,6 +1,6 @@
 """Rendezvous of the processes of a run before JAX starts.
 
-JAX aborts a process whose peers are missing; here that is an exception with a clear message.
+JAX aborts a process whose peers are missing; this module raises a clear exception instead.
 """
 
 import json
@@ -19,7 +19,7 @@ def parse_address(coordinator: str) -> tuple[str, int]:
     """Parse "host:port" or "[host]:port".
 
     Raises:
-      InputError: the address has another form, or the host is unknown.
+      InputError: the address has another format, or the host is unknown.
     """
     host, colon, port = coordinator.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")

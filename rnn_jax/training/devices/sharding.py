@@ -28,8 +28,8 @@ def start_devices(
 ) -> None:
     """Make each CPU core a JAX device, and connect to the other processes of a run, if any.
 
-    Call it before any other use of JAX: once JAX has started, its devices are fixed and this has no
-    effect. A number of CPU devices set in the environment is not changed.
+    Call this before any other use of JAX: once JAX has started, its devices are fixed and this has
+    no effect. A number of CPU devices set in the environment is not changed.
 
     Args:
       devices: minimum number of CPU devices over all processes; no effect on GPUs and TPUs.

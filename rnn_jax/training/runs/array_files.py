@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 from rnn_jax.files import Damaged, reason, sync_tree
 
 SPARE = 2**18
-"""Free disk space required besides 1.1 times the size of the arrays, in bytes."""
+"""Free disk space required in addition to 1.1 times the size of the arrays, in bytes."""
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -68,7 +68,7 @@ def as_bytes(array: np.ndarray) -> np.ndarray:
 
 
 def _checkpointer():
-    """A checkpointer of this process alone, which has a full copy of every array."""
+    """A checkpointer for this process only, which has a full copy of every array."""
     own = jax.process_index()
     options = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
     return ocp.StandardCheckpointer(multiprocessing_options=options)

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: saved in the background, with fallback to an older one on damage."""
+"""Checkpoints of a run: saved in the background, with fallback to an older one if damaged."""
 
 import contextlib
 import errno
@@ -66,7 +66,7 @@ class Checkpoints:
 
     @property
     def cost(self) -> float:
-        """Training time that the last save took, in seconds: blocked, or sharing the cores."""
+        """Training time that the last save cost, in seconds: blocked, or sharing the cores."""
         return self._blocked + self._wrote / cores()
 
     def improves(self, row: Mapping[str, Any]) -> bool:
@@ -137,7 +137,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def settled(self) -> Iterator[None]:
-        """A context in which saves may run in the background; on exit the last one is complete."""
+        """A context in which saves may run in the background; on exit, the last one is complete."""
         try:
             yield
         except BaseException:

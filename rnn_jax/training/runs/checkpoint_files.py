@@ -1,6 +1,6 @@
 """Files of one checkpoint: arrays written by Orbax, and a list of contents with digests.
 
-Orbax restores a flipped bit and casts dtypes without an error. Here every file and every array is
+Orbax restores flipped bits and casts dtypes without an error. Here, every file and every array is
 compared with the SHA-256 of its saved state.
 """
 
@@ -107,7 +107,7 @@ def read_checkpoint(path: Path, step: int, like: Params, subset: bool) -> Restor
 
 
 def delete_checkpoint(path: Path) -> None:
-    """Delete a checkpoint; after an interruption the rest counts as unfinished."""
+    """Delete a checkpoint; if interrupted, the rest counts as unfinished."""
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return

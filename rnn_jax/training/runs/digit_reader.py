@@ -31,7 +31,7 @@ def load_image_classifier(
       trust_modules: see `load_run`.
 
     Raises:
-      InputError: there is no such run, see `load_run`; it was trained on another data set; or,
+      InputError: there is no such run (see `load_run`); it was trained on another data set; or,
         from the classifier, the images have the wrong dtype or shape.
     """
     model, settings = load_run(path, experiment="mnist_lstm", trust_modules=trust_modules)

@@ -1,4 +1,4 @@
-"""JSONL files: one JSON object per line, appended and flushed to disk row by row. Without JAX."""
+"""JSONL files: one JSON object per line, appended and flushed row by row. JAX is not imported."""
 
 import json
 import os

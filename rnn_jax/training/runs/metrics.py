@@ -44,7 +44,7 @@ def read_metrics(
       step: the step of the checkpoint.
       facts: the facts of the checkpoint. `rows` has the number and digest of all rows,
         `regular_rows` those of the rows at multiples of `log_every`. A checkpoint of an older
-        version has neither: then each line up to the step must be a row.
+        version has neither; in that case each line up to the step must be a row.
       extended: the run is continued after its last step, so matching regular rows are enough.
 
     Raises:

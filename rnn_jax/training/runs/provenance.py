@@ -1,6 +1,6 @@
 """Provenance of results: versions, hardware, git commit and command line.
 
-JAX is imported inside functions: a command can start without it.
+JAX is imported inside functions, so that a command can start without it.
 """
 
 import os

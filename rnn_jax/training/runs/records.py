@@ -41,7 +41,7 @@ def sealed_facts(folder: Path) -> dict[str, Any] | None:
 
 
 def saved_settings(out: RunDir, facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Settings of a run, from its checkpoint if there is one, else from config.json.
+    """Settings of a run, from its checkpoint if there is one; otherwise from config.json.
 
     A config.json that is missing or differs from the checkpoint is restored, with a warning.
 
@@ -66,7 +66,7 @@ def check_same(out: RunDir, settings: Mapping, saved: Mapping) -> None:
     """Check that a run can be continued with these settings.
 
     Raises:
-      InputError: the run has other settings, or is of another experiment.
+      InputError: the run has other settings, or belongs to another experiment.
     """
     mine, theirs = settings.get("experiment"), saved.get("experiment")
     if mine and theirs and mine != theirs:
@@ -110,7 +110,7 @@ def write_summary(out: RunDir, summary: Mapping[str, Any]) -> dict[str, Any]:
 def read_summary(out: RunDir, facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Read the summary of a finished run; None if there is none or it is damaged.
 
-    A damaged summary is renamed with a warning; it is computed again from the last checkpoint.
+    A damaged summary is renamed with a warning; it is recomputed from the last checkpoint.
 
     Raises:
       InputError: it is damaged, and `facts`, those of the checkpoint, are None.

@@ -16,7 +16,7 @@ def resume_rows(
     """Prepare a folder for a JSONL file; return the rows that the file already has.
 
     They are kept if they were measured with the same settings on the same machine, according to
-    the config.json in the folder. Otherwise the folder is moved aside. Prints which of the two.
+    the config.json in the folder. Otherwise the folder is moved aside. The outcome is printed.
 
     Args:
       out: the folder, locked; see `rnn_jax.training.runs.run_dir.exclusive`.
@@ -36,12 +36,12 @@ def resume_rows(
     saved = read_json(out.path / "config.json")
     if saved is None and path.exists():
         raise InputError(
-            f"{path} has no config.json beside it with the settings of its rows; "
+            f"{path} has no config.json next to it with the settings of its rows; "
             "put it back, or give another `out_dir`."
         )
     if saved == shared and path.exists():
         rows = read_rows(path, keys)
-        # An unfinished line would spoil the next one.
+        # An unfinished line would corrupt the next one.
         out.write_text(name, "".join(map(as_line, rows)))
         print(f"resume   {len(rows)} rows are in {path}")
         return rows

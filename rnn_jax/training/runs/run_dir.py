@@ -1,4 +1,4 @@
-"""Run folders: used by one process at a time, never overwritten, files written atomically."""
+"""Run folders: used by one process at a time, never overwritten, with files written atomically."""
 
 import contextlib
 import itertools
@@ -84,7 +84,7 @@ class RunDir:
     def move_aside(self) -> Path | None:
         """Rename a folder that has a run to the first free name of name.1, name.2, ...
 
-        The lock moves to a new, empty folder of the old name.
+        The lock moves to a new, empty folder with the old name.
 
         Returns:
           the new path of the earlier run, or None if the folder has no run or is not locked.
@@ -106,7 +106,7 @@ def claim(out_dir: Path, default: Path, resume: bool) -> Iterator[RunDir]:
     Args:
       out_dir: the folder. If it is the object `default` itself, as for an option that was not
         given, the first free folder of name, name-2, ... is chosen. An equal path that was given
-        is used as it is.
+        is used unchanged.
       default: the first of the numbered folders.
       resume: continue the run in `out_dir`, or the run with the highest number.
 
@@ -152,7 +152,7 @@ def exclusive(path: Path) -> Iterator[RunDir]:
     try:
         yield out
     finally:
-        lock: Any = out.lock  # Another one, if an earlier run was moved aside.
+        lock: Any = out.lock  # A new one, if an earlier run was moved aside.
         lock.release()
 
 
@@ -190,7 +190,7 @@ def _lock_numbered(default, resume) -> Any:
     if resume:
         if not last:
             raise InputError(
-                f"there is no run to resume: neither {default} nor a numbered folder beside it "
+                f"there is no run to resume: neither {default} nor a numbered folder next to it "
                 "has one; check `out_dir`, or start a run without `resume=True`."
             )
         return last, FolderLock(_numbered(default, last))

@@ -33,7 +33,7 @@ _DISTINCT = {
 
 
 def held(settings: Mapping) -> dict:
-    """Settings as they are after writing and reading JSON."""
+    """Settings as they are after a JSON round trip."""
     return json.loads(json.dumps(dict(settings), default=str))
 
 
@@ -46,7 +46,7 @@ def differences(settings: Mapping, saved: Mapping) -> list[str]:
     """Differences in the settings that the result depends on, each as text with both values.
 
     The length of a run is not compared: a longer run continues a shorter one. Nor are settings that
-    `saved` does not have, as it may be of an older version.
+    `saved` does not have, as it may come from an older version.
     """
     now, then = deciding(settings), deciding(saved)
     return [
@@ -91,17 +91,17 @@ def load_run(
 
     Args:
       path: the folder of the run, which contains config.json and checkpoints.
-      build: function from settings to a newly initialized model; by default the one that
+      build: function from settings to a newly initialized model; by default, the one that
         config.json names.
-      experiment: name of the experiment that the run must be of, such as "mnist_lstm"; by default
-        any.
+      experiment: name of the experiment that the run must belong to, such as "mnist_lstm"; by
+        default, any.
       trust_modules: allow a cell or a model from a module outside rnn_jax, which the settings name
         as module:name. Importing it runs its code: do not set this for runs from other people.
       best: load the checkpoint kept by `keep_best` instead of the newest.
 
     Raises:
-      InputError: there is no run, it is of another experiment, it has no valid checkpoint, its
-        config.json was changed, or it needs a module that is not trusted.
+      InputError: there is no run, it belongs to another experiment, it has no valid checkpoint,
+        its config.json was changed, or it needs a module that is not trusted.
     """
     path = _run_folder(path, experiment)
     settings = _verified_settings(path, experiment)
@@ -232,7 +232,7 @@ def _rest(model):
 
 
 def _restore(path, like, metric, best):
-    """Restore a checkpoint; retry if training replaces it by a newer one meanwhile."""
+    """Restore a checkpoint; retry if training replaces it with a newer one meanwhile."""
     checkpoints = Checkpoints(path / CHECKPOINTS, metric=metric)
     for _ in range(5):
         steps = checkpoints.steps()

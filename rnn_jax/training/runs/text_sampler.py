@@ -26,7 +26,7 @@ def sample_text(
       path: the folder of the run.
       prompt: the first characters of the text; it may be empty.
       length: the number of characters that follow.
-      temperature: at least 0, see `sample_logits`.
+      temperature: at least 0; see `sample_logits`.
       seed: the seed of the sample.
       trust_modules: see `load_run`.
 

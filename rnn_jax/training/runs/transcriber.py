@@ -17,25 +17,25 @@ from rnn_jax.models.speech import CTCModel
 from rnn_jax.training.runs.saved_runs import load_run
 
 SECONDS = 0.3
-"""Sound that a one-way network reads at once [s]: how late digits are known."""
+"""Audio that a unidirectional network reads at once [s], which delays the digits."""
 SILENCE = 0.2
-"""Silence before and after the sound [s], as in the strings of training; none for single digits."""
+"""Silence before and after the audio [s], as in the training strings; none for single digits."""
 SHORTEST = 512
-"""Smallest number of frames, padding included, of a bidirectional network; then powers of two."""
+"""Minimum number of frames of a bidirectional network, with padding; above it, powers of two."""
 
 
 class Transcriber:
-    """A network of speech_digits.py that transcribes the digits in sound of any length.
+    """A network of speech_digits.py that transcribes the digits in audio of any length.
 
-    Sound is limited to -1 to 1, put between silences, and resampled to 8 kHz. The digits are those
-    of the most probable path, as in `greedy_decode`. A one-way network reads blocks and keeps its
-    carry, in constant memory; a bidirectional network reads the whole sound at once.
+    Audio is clipped to -1 to 1, padded with silence, and resampled to 8 kHz. The digits are those
+    of the most probable path, as in `greedy_decode`. A unidirectional network reads blocks and
+    keeps its carry, in constant memory; a bidirectional network reads the whole audio at once.
 
     Args:
       model: the network; its labels are the digits plus 1.
       one_way: the network reads forward only.
       single: the network classifies the one digit of a recording by the mean of its scores.
-      normalize: the network reads `normalized` features; not for a one-way network.
+      normalize: the network reads `normalized` features; not for a unidirectional network.
     """
 
     def __init__(
@@ -50,14 +50,15 @@ class Transcriber:
         self._model = jax.jit(lambda xs, carry, lengths: model(xs, carry, lengths=lengths))
 
     def digits(self, sound: WavReader, seconds: float = SECONDS) -> Iterator[int]:
-        """Yield the digits of an open WAV file, as soon as they are known.
+        """Yield the digits of an open WAV file as soon as they are known.
 
         Args:
-          sound: the file, see `open_wav`.
-          seconds: the sound that a one-way network reads at once; the digits do not depend on it.
+          sound: the file; see `open_wav`.
+          seconds: the duration that a unidirectional network reads at once; the digits do not
+            depend on it.
 
         Raises:
-          InputError: the file has less sound than one step of the network needs, or samples that
+          InputError: the file has less audio than one step of the network needs, or samples that
             are NaN or infinite.
         """
         before, total = BLANK, np.zeros(())
@@ -92,7 +93,7 @@ class Transcriber:
                 yield np.asarray(logits)[: length // self.stride, 0]
 
     def _blocks(self, sound, seconds):
-        """Yield the limited samples of a file between silences."""
+        """Yield the clipped samples of a file, with silence before and after."""
         silence = np.zeros(0 if self.single else round(SILENCE * sound.rate), np.float32)
         least, count = (WINDOW + HOP * (self.stride - 1)) / RATE, 0
         yield silence
@@ -112,7 +113,7 @@ def load_transcriber(path: str | Path, *, trust_modules: bool = False) -> Transc
       trust_modules: see `load_run`.
 
     Raises:
-      InputError: there is no such run, see `load_run`.
+      InputError: there is no such run; see `load_run`.
     """
     model, settings = load_run(path, experiment="speech_digits", trust_modules=trust_modules)
     return Transcriber(
@@ -126,7 +127,7 @@ def load_transcriber(path: str | Path, *, trust_modules: bool = False) -> Transc
 def _pieces(
     blocks: Iterable[Float[np.ndarray, "_ D"]], size: int
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """Divide features into pieces of one size, and yield each with its number of valid frames."""
+    """Divide features into pieces of equal size; yield each with its number of valid frames."""
     pending = np.zeros((0, BANDS), np.float32)
     for block in blocks:
         pending = np.concatenate([pending, block])
