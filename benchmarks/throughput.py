@@ -151,7 +151,7 @@ def _point(text):
         T, B, D, H = map(int, text.split(","))
     except ValueError:
         raise InputError(
-            f"--points must be whole numbers T,B,D,H, e.g. 784,64,1,128; got {text!r}."
+            f"--points must be integers T,B,D,H, e.g. 784,64,1,128; got {text!r}."
         ) from None
     return T, B, D, H
 

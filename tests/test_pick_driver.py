@@ -29,7 +29,7 @@ def test_the_chosen_driver_is_near_the_fastest_one(path):
     losses = {}
     for (cell, steps, batch, size), times in points(path).items():
         if batch > 1:
-            chosen = times[pick_driver(CELLS[cell](size), steps)]
+            chosen = times[pick_driver(CELLS[cell](size), steps, batch)]
             losses.setdefault(cell, []).append(
                 np.log(chosen / min(times["scan"], times["chunked"]))
             )

@@ -79,7 +79,7 @@ def layer(problem: Problem, driver: str, devices: int) -> Prepared:
     facts |= {
         "differs": None,
         "gates": len(cell.gates) if has_recurrent_product(cell) else None,
-        "default": driver == pick_driver(cell, problem.T),
+        "default": driver == pick_driver(cell, problem.T, problem.B // devices),
     }
     return Prepared(call, values, facts)
 

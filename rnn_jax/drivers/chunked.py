@@ -7,7 +7,6 @@ pass is written once, for project, mix and update, with `jax.vjp(update)` as its
 """
 
 import dataclasses
-import math
 from functools import partial
 from typing import ClassVar, cast
 
@@ -21,6 +20,7 @@ from rnn_jax.drivers.base import Driver, given_cell
 from rnn_jax.drivers.chunking import (
     add,
     at,
+    batch_size,
     chunk_length,
     in_pieces,
     materialized,
@@ -75,9 +75,7 @@ class Chunked(Driver):
     def run(self, cell, params, carry, xs):
         """Run the cell; there is no report."""
         steps = jax.tree.leaves(xs)[0].shape[0]
-        batch = math.prod(jax.tree.leaves(carry)[0].shape[:-1])
-        batch = batch if isinstance(batch, int) else 1  # A symbolic size, in an exported program.
-        length = self.length or chunk_length(cast(GatedCell, cell), steps, batch)
+        length = self.length or chunk_length(cast(GatedCell, cell), steps, batch_size(carry))
         return *chunked(cell, params, carry, xs, length, self.remat), None
 
 

@@ -1,5 +1,7 @@
 """Chunks of time: their length, a scan over them, and operations on every leaf of a tree."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
@@ -14,6 +16,12 @@ LONGEST = 8
 """Maximum number of steps in a chunk."""
 NARROW = 16
 """An input with at most 1/16 as many entries as its gates is projected at each step."""
+
+
+def batch_size(carry) -> int:
+    """The number of sequences in a carry; 1 if it is symbolic, in an exported program."""
+    size = math.prod(jax.tree.leaves(carry)[0].shape[:-1])
+    return size if isinstance(size, int) else 1
 
 
 def chunk_length(cell: GatedCell, steps: int, batch: int) -> int:

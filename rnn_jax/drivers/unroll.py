@@ -11,7 +11,7 @@ from rnn_jax.drivers.arguments import prepare
 from rnn_jax.drivers.associative import Associative
 from rnn_jax.drivers.base import Driver
 from rnn_jax.drivers.chunked import Chunked
-from rnn_jax.drivers.chunking import at, in_pieces
+from rnn_jax.drivers.chunking import at, batch_size, in_pieces
 from rnn_jax.drivers.cudnn import CuDNN
 from rnn_jax.drivers.fused import Fused
 from rnn_jax.drivers.newton import Newton
@@ -32,6 +32,8 @@ DRIVERS = {driver.name: driver for driver in _DRIVERS}
 
 SHORT = 64
 """Below this number of steps, the chunked driver is no faster than a scan on CPUs."""
+WIDE = 32
+"""From this batch size on, neither is it for a cell with a single gate."""
 
 
 def unroll(
@@ -100,7 +102,7 @@ def unroll(
         key=key,
     )
     steps = jax.tree.leaves(run.xs)[0].shape[0]
-    driver = _resolve(driver, run.cell, steps)
+    driver = _resolve(driver, run.cell, steps, batch_size(run.carry))
     driver.check(run.cell, steps)
     try:
         given = run.cell, run.params, run.carry, run.xs
@@ -124,14 +126,19 @@ def unroll(
     return run.finish(carry, ys)
 
 
-def pick_driver(cell: Cell, steps: int) -> DriverLike:
-    """The driver for "auto" at T = `steps`: the fastest one in benchmarks on CPUs.
+def pick_driver(cell: Cell, steps: int, batch: int = 1) -> DriverLike:
+    """The driver for "auto": the fastest one in benchmarks on CPUs.
 
     On other devices, which have not been benchmarked, it is the scan.
+
+    Args:
+      cell: any `Cell`.
+      steps: T, the number of time steps.
+      batch: the number of sequences on a device. Under `vmap`, `unroll` sees a single one.
     """
-    if jax.default_backend() != "cpu":
+    if jax.default_backend() != "cpu" or not isinstance(cell, GatedCell) or steps < SHORT:
         return "scan"
-    return "chunked" if isinstance(cell, GatedCell) and steps >= SHORT else "scan"
+    return "scan" if len(cell.gates) == 1 and batch >= WIDE else "chunked"
 
 
 def check_driver(driver: object) -> None:
@@ -145,12 +152,12 @@ def check_driver(driver: object) -> None:
         )
 
 
-def _resolve(driver, cell, steps):
+def _resolve(driver, cell, steps, batch):
     """The driver object for the argument `driver` of `unroll`."""
     check_driver(driver)
     if driver == "auto":
         # A symbolic number of steps, in an exported program, cannot be chunked.
-        driver = pick_driver(cell, steps) if isinstance(steps, int) else "scan"
+        driver = pick_driver(cell, steps, batch) if isinstance(steps, int) else "scan"
     return DRIVERS[driver] if isinstance(driver, str) else driver
 
 

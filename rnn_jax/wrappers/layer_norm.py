@@ -35,8 +35,8 @@ def layer_norm(cell: GatedCell) -> GatedCell:
     if widths is not None and widths[0] != wanted:
         raise InputError(
             f"layer_norm needs {len(cell.gates)} gates of H = {cell.hidden_size} units, but "
-            f"those of {type(innermost(cell)).__name__} have {widths[0]} values together instead of "
-            f"{wanted}; normalize its inputs or outputs instead."
+            f"those of {type(innermost(cell)).__name__} have {widths[0]} values together instead "
+            f"of {wanted}; normalize its inputs or outputs instead."
         )
     return LayerNormCell(cell)
 
