@@ -46,8 +46,8 @@ TABLE = [
         for n in (0, -1, HUGE)
     ),
     (throughput, "--points must be 1 .*H = 0", {"points": ("1,2,3,0",)}),
-    (throughput, "--points must be whole", {"points": ("1,2,3,nan",)}),
-    (throughput, "--points must be whole", {"points": ("",)}),
+    (throughput, "--points must be integers", {"points": ("1,2,3,nan",)}),
+    (throughput, "--points must be integers", {"points": ("",)}),
     (throughput, "got 'tensorflow'", {"peers": ("linen", "tensorflow")}),
     (throughput, "/nowhere is not an executable program", {"peer_python": ("torch=/nowhere",)}),
     (throughput, "--peer-python must be", {"peer_python": ("=x",)}),
