@@ -10,8 +10,8 @@ from rnn_jax.analysis.time_scales import HalfLife
 from rnn_jax.plotting import tables
 
 COLUMNS = (
-    *("", "T", "ms a step", "with probe", "tokens/s", "log ‖∂L/∂θ‖", "log ‖∂L/∂h‖ T → 1"),
-    *("half-life", "λ₁ a step", "keeps for"),
+    *("", "T", "ms per step", "with probe", "tokens/s", "log ‖∂L/∂θ‖", "log ‖∂L/∂h‖ T → 1"),
+    *("half-life", "λ₁ per step", "keeps for"),
 )
 SPELLED = {"gain": "gain ", "forget": "forget bias "}
 

@@ -190,7 +190,7 @@ def summary(rows: list[dict]) -> list[str]:
         spread_ms = "{:.2f} to {:.2f}".format(*row["quartiles_ms"])
         table.append((row["part"], f"{row['median_ms']:.2f}", spread_ms, added))
         before = row["median_ms"]
-    return markdown(("variant", "ms a step", "quartiles", "added"), table)
+    return markdown(("variant", "ms per step", "quartiles", "added"), table)
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ def job_summary(rows: Sequence[Mapping]) -> list[str]:
             f"{row['roofline_fraction']:.2f}",
         )
         table.append((name, *numbers, f"{row['seconds'] / default['seconds']:.2f}"))
-    columns = ("", "s a job", "ms a step", "of matmul", "rnn_jax is faster by")
+    columns = ("", "s per job", "ms per step", "of matmul", "rnn_jax is faster by")
     return tables.markdown(columns, table)
 
 
@@ -151,7 +151,7 @@ def _milliseconds(row):
 
 def show_job(rows: Sequence[Mapping]) -> None:
     """Print the table of a job."""
-    columns = ("s a job", "ms a step", "GFLOP/s", "of matmul", "start s", "final loss")
+    columns = ("s per job", "ms per step", "GFLOP/s", "of matmul", "start s", "final loss")
     cells = [
         (
             f"{row['seconds']:.2f}",

@@ -202,7 +202,7 @@ def summary(rows: list[dict]) -> list[str]:
         (f"{count:,}", f"{peaks[count, 'memory']:,.0f}", f"{peaks[count, 'stream']:,.0f}")
         for count in dict.fromkeys(count for count, _ in peaks)
     ]
-    lines = markdown(("training set", "ms a step", "ratio", "quartiles"), speeds)
+    lines = markdown(("training set", "ms per step", "ratio", "quartiles"), speeds)
     if memory:
         lines += ["", *markdown(("characters", "in memory [MB]", "streamed [MB]"), memory)]
     return lines

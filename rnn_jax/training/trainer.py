@@ -163,7 +163,7 @@ class Trainer:
         print(
             f"test     {self.verdict}\n"
             "time     compiling {compile_seconds:.1f} s, training {train_seconds:.1f} s: "
-            "{step_ms:.2f} ms a step, {examples_per_second:,.0f} examples/s".format(**summary)
+            "{step_ms:.2f} ms per step, {examples_per_second:,.0f} examples/s".format(**summary)
         )
         figures = sorted(path.name for path in self.out.path.glob("*.png"))
         for name in ("config.json", METRICS, CHECKPOINTS, "summary.json", *figures):
