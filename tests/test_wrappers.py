@@ -149,7 +149,7 @@ STEP = ResetBeforeGRUCell(H)
 MISTAKES = [
     (lambda: dropout(LSTMCell(H), inputs=1.0), "inputs must be at least 0 and below 1, got 1.0"),
     (lambda: dropout(LSTMCell(H), state=-0.1), "state must be at least 0 and below 1, got -0.1"),
-    (lambda: dropout(STEP, state=0.1), "state dropout needs a GatedCell, but ResetBeforeGRUCell is"),
+    (lambda: dropout(STEP, state=0.1), "needs a GatedCell, but ResetBeforeGRUCell is not"),
     (lambda: drop_connect(LSTMCell(H), np.nan), "rate must be at least 0 and below 1, got nan"),
     (lambda: drop_connect(LSTMCell(H), "a"), "rate must be at least 0 and below 1, got 'a'"),
     (lambda: zoneout(LSTMCell(H)), "needs 1 rate or 2, one for each field of the carry of LSTM"),
