@@ -21,6 +21,8 @@ POINTS = 512
 """Length of the Fourier transform: longer than a window, so that every band has a bin."""
 CHUNK = 1_000
 """Number of frames computed at once."""
+LOUDNESS = 4.0
+"""A frame with sound has at least e^-4 of the power of the loudest frame: -17 dB."""
 PAUSE = 100
 """Number of silent frames before and after sound that `normalized` averages with it."""
 
@@ -64,7 +66,7 @@ def normalized(features: Float[np.ndarray, "T 40"]) -> Float[np.ndarray, "T 40"]
 
     A gain or a frequency response adds a constant to the features of a band, except at `FLOOR`. A
     frame counts in the mean if there is a loud frame within `PAUSE` frames; a frame is loud if its
-    mean over the bands is in the upper three quarters of the range of these means.
+    mean over the bands is at most `LOUDNESS` below that of the loudest frame.
 
     Reference: Atal (1974), "Effectiveness of linear prediction characteristics of the speech wave
       for automatic speaker identification and verification".
@@ -72,7 +74,7 @@ def normalized(features: Float[np.ndarray, "T 40"]) -> Float[np.ndarray, "T 40"]
     if not len(features):
         return features
     level = features.mean(1)
-    loud = level >= level.min() + 0.25 * np.ptp(level)
+    loud = level >= level.max() - LOUDNESS
     with_sound = ndimage.maximum_filter1d(loud, 2 * PAUSE + 1, mode="constant") > 0
     return features - features[with_sound].mean(0)
 
