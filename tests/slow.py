@@ -215,13 +215,16 @@ SLOW = {
         "test_replot_needs_only_the_rows": (),
         "test_bad_input_is_one_sentence_and_exit_code_2": ("arguments0",),
     },
+    "test_stream_command": {
+        "test_a_streamed_text_gives_the_same_network_in_one_process_and_in_two": (),
+        "test_without_grain_the_error_names_the_command": (),
+        "test_ctrl_c_saves_the_run_and_leaves_no_worker": (),
+    },
     "test_stream": {
         "test_a_streamed_run_on_two_devices_equals_one_in_memory": ("thread",),
         "test_a_run_that_is_cut_off_continues_from_the_saved_iterator": ("before0",),
         "test_an_error_of_a_source_reaches_the_user": ("thread",),
         "test_a_worker_that_dies_is_one_sentence": (),
-        "test_a_streamed_text_gives_the_same_network_in_one_process_and_in_two": (),
-        "test_without_grain_the_error_names_the_command": (),
     },
     "test_speech_digits": {
         "test_a_run_that_is_cut_off_resumes_exactly": (),

@@ -1,15 +1,11 @@
 """Training on batches from a Grain pipeline equals training on data in memory."""
 
 import pickle
-import socket
-import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
 from cut import cut_at, rows
-from repository import ROOT
 from small_runs import STEPS, SmallRun, assert_same, few_examples
 
 from rnn_jax import InputError, RunError
@@ -178,19 +174,6 @@ def test_a_worker_that_dies_is_one_sentence(lstm, examples, tmp_path):
         lstm(tmp_path, Deadly(*examples), **WORKERS)
 
 
-def test_without_grain_the_error_names_the_command(tmp_path):
-    """In a process of its own, in which Grain cannot be imported."""
-    body = "import sys; sys.modules['grain'] = None; sys.argv = sys.argv[1:]\n"
-    body += "import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
-    script = [str(ROOT / "experiments" / "char_lm.py"), "--data-in", "stream"]
-    options = {"capture_output": True, "text": True, "cwd": tmp_path}
-    ended = subprocess.run([sys.executable, "-c", body, *script], **options)
-    assert ended.returncode == 2 and ended.stderr == (
-        "char_lm.py: --data-in stream needs the package grain; install it with "
-        "pip install -e '.[stream]'.\n"
-    )
-
-
 def test_workers_need_a_stream(tmp_path):
     with pytest.raises(InputError, match="--data-workers needs --data-in stream"):
         TrainConfig(out_dir=tmp_path, data_workers=2).check()
@@ -204,41 +187,3 @@ def test_a_device_holds_its_share_of_one_call_only(examples):
     for device, shard in enumerate(xs.addressable_shards):
         want = examples[0][order.indices(0, 3)[:, 2 * device : 2 * device + 2]]
         np.testing.assert_array_equal(np.asarray(shard.data)[indices[:3]], want)
-
-
-@pytest.fixture
-def words(tmp_path):
-    """A text of characters of one to four bytes."""
-    chosen = np.random.default_rng(0).integers(4, size=1500)
-    path = tmp_path / "words.txt"
-    path.write_text(" ".join(("one", "zwölf", "三", "🎵\r\n")[i] for i in chosen), newline="")
-    return path
-
-
-SMALL = ["--hidden-size", "8", "--batch-size", "8", "--window", "16", "--steps", "7"]
-SMALL += ["--log-every", "3", "--sample-length", "9", "--devices", "2"]
-
-
-def char_lm(words, out, *options):
-    """Start a short training of a language model."""
-    script, where = str(ROOT / "experiments" / "char_lm.py"), ["--text", words, "--out-dir", out]
-    command = [sys.executable, script, *where, *SMALL, *options]
-    return subprocess.Popen(map(str, command), stdout=-1, stderr=-1, text=True)
-
-
-def test_a_streamed_text_gives_the_same_network_in_one_process_and_in_two(words, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        meeting = ["--num-processes", "2", "--coordinator", f"127.0.0.1:{free.getsockname()[1]}"]
-    streamed = ["--data-in", "stream", "--data-workers", "2"]
-    runs = [char_lm(words, tmp_path / "memory"), char_lm(words, tmp_path / "stream", *streamed)]
-    runs += [
-        char_lm(words, tmp_path / "two", *streamed, *meeting, "--process-id", number)
-        for number in range(2)
-    ]
-    ended = [run.communicate(timeout=240)[1] for run in runs]
-    assert [run.returncode for run in runs] == [0] * 4, ended
-    assert rows(tmp_path / "stream") == rows(tmp_path / "memory")
-    for mine, theirs in zip(rows(tmp_path / "two"), rows(tmp_path / "memory"), strict=True):
-        np.testing.assert_allclose(mine["loss"], theirs["loss"], rtol=1e-6)
-    assert not list(tmp_path.glob("*/*.npy"))
