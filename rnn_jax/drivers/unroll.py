@@ -33,7 +33,7 @@ DRIVERS = {driver.name: driver for driver in _DRIVERS}
 SHORT = 64
 """Below this number of steps, the chunked driver is no faster than a scan on CPUs."""
 WIDE = 64
-"""From this batch size on, neither is it for a cell with a single gate."""
+"""From this batch size on, a scan is faster than chunks for a cell with a single gate."""
 
 
 def unroll(
