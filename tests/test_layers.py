@@ -179,7 +179,10 @@ def test_bfloat16_products_keep_float32_carries():
         (lambda: Stacked([BOTH, GRU]), "layers[1] takes 4 features and layers[0] gives 8"),
         (lambda: Stacked([LSTM], dropout=1.0), "dropout must be at least 0 and below 1, got 1.0"),
         (lambda: Stacked([LSTM, GRU])(XS, [None]), "carry must hold 2 carries, got 1"),
-        (lambda: Stacked([LSTM, GRU])(XS[..., :1]), "1 features, but the cell was made for 2"),
+        (
+            lambda: Stacked([LSTM, GRU])(XS[..., :1]),
+            "xs has 1 features, but the cell was made for 2",
+        ),
         (lambda: Bidirectional(GRUCell(H), D, merge="mean", rngs=RNGS), "'sum', got 'mean'"),
         (lambda: RNN(LSTMCell(H), D, init="gain", rngs=RNGS), "init must be an Initializer such"),
         (lambda: RNN(LSTMCell(H), D, init=None, rngs=RNGS), "got None"),

@@ -149,7 +149,10 @@ STEP = ResetBeforeGRUCell(H)
 MISTAKES = [
     (lambda: dropout(LSTMCell(H), inputs=1.0), "inputs must be at least 0 and below 1, got 1.0"),
     (lambda: dropout(LSTMCell(H), state=-0.1), "state must be at least 0 and below 1, got -0.1"),
-    (lambda: dropout(STEP, state=0.1), "needs a GatedCell, but ResetBeforeGRUCell is not"),
+    (
+        lambda: dropout(STEP, state=0.1),
+        "state dropout needs a GatedCell, but ResetBeforeGRUCell is not one",
+    ),
     (lambda: drop_connect(LSTMCell(H), np.nan), "rate must be at least 0 and below 1, got nan"),
     (lambda: drop_connect(LSTMCell(H), "a"), "rate must be at least 0 and below 1, got 'a'"),
     (lambda: zoneout(LSTMCell(H)), "needs 1 rate or 2, one for each field of the carry of LSTM"),
@@ -161,9 +164,15 @@ MISTAKES = [
         "MinGRUCell, whose gates do not depend",
     ),
     (lambda: dropout(zoneout(MinGRUCell(H), 0.1), state=0.9), "no effect on MinGRUCell"),
-    (lambda: drop_connect(MinGRUCell(H), 0.5), "w_h, but those of Min"),
+    (
+        lambda: drop_connect(MinGRUCell(H), 0.5),
+        "drop_connect needs params with w_h, but those of MinGRUCell have none",
+    ),
     (lambda: drop_connect(layer_norm(LSTMCell(H)), 0.5), "before layer_norm and learned_carry"),
-    (lambda: unbiased(layer_norm(LSTMCell(H))), "with b, but those of LayerN"),
+    (
+        lambda: unbiased(layer_norm(LSTMCell(H))),
+        "unbiased needs params with b, but those of LayerNormCell have none",
+    ),
     (lambda: unbiased(unbiased(LSTMCell(H))), "those of UnbiasedCell have none"),
     (lambda: unbiased(Keyed(H)), "those of Keyed have none"),
 ]
