@@ -17,7 +17,7 @@ from rnn_jax.cells.base import GatedCell
 from rnn_jax.cells.checks import require_cell
 from rnn_jax.drivers import chunked
 from rnn_jax.drivers.arguments import prepare
-from rnn_jax.drivers.chunking import add, chunk_length, in_pieces
+from rnn_jax.drivers.chunking import add, batch_size, chunk_length, in_pieces
 from rnn_jax.errors import InputError, check_size
 from rnn_jax.typing import Array, Carry, Float, Params
 
@@ -77,7 +77,7 @@ def unroll_probed(
     if not steps:
         y = jax.eval_shape(cell.readout, params, carry)
         return carry, jnp.zeros((0, *y.shape), y.dtype)
-    chunk = chunk_length(cell, steps, math.prod(batch))
+    chunk = chunk_length(cell, steps, batch_size(carry))
     return _run(cell, chunk, params, carry, (xs, probe))
 
 
