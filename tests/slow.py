@@ -5,12 +5,8 @@ import pytest
 FLOWING = ("rnn_tanh", "lstm")
 
 SLOW = {
-    "test_mnist_lstm": {
-        "test_both_readouts_give_the_same_numbers": (),
-    },
-    "test_flow_rows": {
-        "test_a_damaged_row_does_not_affect_the_others": (),
-    },
+    "test_mnist_lstm": {"test_both_readouts_give_the_same_numbers": ()},
+    "test_flow_rows": {"test_a_damaged_row_does_not_affect_the_others": ()},
     "test_char_lm": {
         "test_a_resumed_run_continues_reading_at_its_position": (),
         "test_the_model_learns_the_words_and_samples_them": (),
@@ -20,9 +16,7 @@ SLOW = {
         "test_the_network_learns_to_generate_digits": (),
         "test_a_resumed_run_equals_an_uninterrupted_one": (),
     },
-    "test_train": {
-        "test_single_steps_in_a_loop_equal_the_steps_of_one_call": ("[2",),
-    },
+    "test_train": {"test_single_steps_in_a_loop_equal_the_steps_of_one_call": ("[2",)},
     "test_windows": {
         "test_an_episode_at_a_window_start_keeps_its_gradient": ("ragged-chunked-False",),
     },
@@ -114,9 +108,7 @@ SLOW = {
         "test_the_gradient_of_exponents_equals_finite_differences": ("cell0",),
         "test_a_step_maps_covariant_vectors_to_those_of_the_next_step": ("cell0",),
     },
-    "test_norm_preserving": {
-        "test_the_gradient_is_immediate_for_every_cell": (),
-    },
+    "test_norm_preserving": {"test_the_gradient_is_immediate_for_every_cell": ()},
     "test_online_gradients": {
         "test_rtrl_equals_backpropagation_for_representative_cells": ("lstm",),
         "test_rtrl_equals_backpropagation_for_every_cell": (),
@@ -191,9 +183,7 @@ SLOW = {
         "test_online_gradients_learn_better_than_truncated_ones": (),
         "test_an_interrupted_grid_resumes_exactly": (),
     },
-    "test_memory_tasks": {
-        "test_an_interrupted_grid_resumes_exactly": (),
-    },
+    "test_memory_tasks": {"test_an_interrupted_grid_resumes_exactly": ()},
     "test_rollouts": {
         "test_a_stream_does_not_depend_on_the_others": (),
         "test_the_last_reward_is_that_of_the_first_end": (),
